@@ -1,0 +1,97 @@
+"""What the stages hand to one another. Each type is an artifact: it can be stored, named and loaded.
+
+Images are uint8 (N, C, H, W) at rest; labels int64 (N,).
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from dpsynth.store import Stored
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Public images: `images` (N, C, H, W) uint8, `labels` (N,) indices into `classes`."""
+
+    name: str
+    images: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Encoder(Stored):
+    """A classifier over public classes: the semantic query function. `accuracy` is on held-out public images, in [0,
+    1]."""
+
+    weights: dict[str, Tensor]
+    classes: list[str]
+    accuracy: float
+    history: dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class Release(Stored):
+    """What was asked of the private records once, with noise: `histogram` (rows, public classes) int64."""
+
+    histogram: Tensor
+    by_label: bool
+
+
+@dataclass(frozen=True)
+class Corpus(Stored):
+    """Images the base model sees. `private_labels`: its labels are the private set's, by `chosen`, a row of public
+    classes for each private label; otherwise they are public classes (renumbered, in the order of `chosen[0]`)."""
+
+    images: Tensor
+    labels: Tensor
+    n_labels: int
+    private_labels: bool
+    chosen: list[list[int]]
+    provenance: str
+
+
+@dataclass(frozen=True)
+class Base(Stored):
+    """A denoiser that has seen no private record. `weights` are raw, `averaged` their moving average."""
+
+    weights: dict[str, Tensor]
+    averaged: dict[str, Tensor]
+    architecture: dict[str, Any]
+    private_labels: bool
+    history: dict[str, list[float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Synthesiser(Stored):
+    """A denoiser that speaks the private labels: what a run yields, and all that evaluation sees of it."""
+
+    weights: dict[str, Tensor]
+    architecture: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Samples(Stored):
+    """Labelled images of one row of the comparison table."""
+
+    images: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class Measurement(Stored):
+    """Metrics of one row, by name, and the sizes they were computed at."""
+
+    values: dict[str, float]
+    n_synthetic: int
+    n_reference: int
+    extractor: str
+
+
+@dataclass(frozen=True)
+class Extractor(Stored):
+    """Weights of the feature extractor behind FD-convnet."""
+
+    weights: dict[str, Tensor]

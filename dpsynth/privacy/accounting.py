@@ -1,0 +1,105 @@
+"""What a list of mechanisms costs: the accountant of record, and the others that must agree with it.
+
+Of record: privacy loss distributions (`dp-accounting`), pessimistic, neighbouring by adding or removing one record.
+Beside it: the replace-one figure, Opacus's PRV and RDP, and the classic RDP conversion that the papers print.
+"""
+
+import functools
+import math
+import warnings
+from collections.abc import Sequence
+
+from dp_accounting import dp_event
+from dp_accounting.pld import privacy_loss_distribution as pld
+from dp_accounting.pld.pld_privacy_accountant import PLDAccountant
+from dp_accounting.privacy_accountant import NeighboringRelation
+from opacus.accountants import PRVAccountant
+from opacus.accountants.analysis import rdp as opacus_rdp
+
+from dpsynth.privacy.mechanisms import Counts, Gradients, Mechanism
+
+ADJACENCY = "add or remove one record"
+INTERVAL = 1e-4  # width of a privacy-loss bucket
+ORDERS = [1 + x / 10 for x in range(1, 100)] + list(range(12, 64)) + list(range(64, 2048, 64))
+
+
+def epsilon(mechanisms: Sequence[Mechanism], delta: float, *, replace: bool = False) -> float:
+    """Epsilon at `delta` of the composition of `mechanisms` by privacy loss distributions; 0 for none.
+
+    Args:
+        replace: neighbouring by replacing one record instead of adding or removing one.
+    """
+    if not mechanisms:
+        return 0.0
+    losses = [_loss(mechanism, replace) for mechanism in mechanisms]
+    return functools.reduce(lambda a, b: a.compose(b), losses).get_epsilon_for_delta(delta)
+
+
+@functools.lru_cache(maxsize=64)
+def _loss(mechanism: Mechanism, replace: bool) -> pld.PrivacyLossDistribution:
+    if isinstance(mechanism, Counts):
+        # A count that moves by 1 under noise `scale` is one coordinate; the draws are independent, so coordinates
+        # compose.
+        one = pld.from_discrete_gaussian_mechanism(mechanism.scale, 1, value_discretization_interval=INTERVAL)
+        return one.self_compose(mechanism.votes * (2 if replace else 1))
+    relation = NeighboringRelation.REPLACE_ONE if replace else NeighboringRelation.ADD_OR_REMOVE_ONE
+    accountant = PLDAccountant(relation, value_discretization_interval=INTERVAL)
+    # dp-accounting reads GaussianDpEvent(s) as sensitivity 1 under add/remove and 2 under replace-one: our clip's own.
+    event = dp_event.PoissonSampledDpEvent(mechanism.sample_rate, dp_event.GaussianDpEvent(mechanism.noise_multiplier))
+    accountant.compose(event, mechanism.steps)
+    return accountant._pld
+
+
+def cross_checks(mechanisms: Sequence[Mechanism], delta: float) -> dict[str, float]:
+    """The same composition by other accountants, as {accountant: epsilon}.
+
+    `PRV` is Opacus's upper bound (its stated error is 0.01). `RDP` is Opacus's conversion (Balle et al. 2020). `RDP,
+    classic` is eps = RDP + log(1/delta) / (order - 1) (Mironov 2017, Prop. 3), the formula of PrivImage's Appendix
+    E. The discrete Gaussian counts as the continuous one, whose RDP bounds it (Canonne et al. 2020, Prop. 5).
+    """
+    history = [(m.noise_multiplier, m.sample_rate, m.count) for m in mechanisms]
+    divergence = sum(opacus_rdp.compute_rdp(q=q, noise_multiplier=s, steps=n, orders=ORDERS) for s, q, n in history)
+    tight, _ = opacus_rdp.get_privacy_spent(orders=ORDERS, rdp=divergence, delta=delta)
+    classic = min(d + math.log(1 / delta) / (a - 1) for d, a in zip(divergence, ORDERS, strict=True))
+    return {"PRV": _prv(history, delta), "RDP": float(tight), "RDP, classic": float(classic)}
+
+
+def _prv(history: list[tuple[float, float, int]], delta: float) -> float:
+    accountant = PRVAccountant()
+    accountant.history = history
+    with warnings.catch_warnings():
+        # Opacus's PRV sizes its grid by a coarse RDP bound, and may overflow in the grid's tail: it warns of both,
+        # and the result is an upper bound all the same.
+        warnings.filterwarnings("ignore", message="Optimal order is the largest", category=UserWarning)
+        warnings.simplefilter("ignore", RuntimeWarning)
+        try:
+            value = accountant.get_epsilon(delta)
+        except (RuntimeError, ValueError, OverflowError):
+            return math.nan
+    return float(value)
+
+
+def smallest_noise(cost, target: float, *, low: float = 0.02, tolerance: float = 1e-3) -> float:
+    """The smallest noise multiplier s, to within what keeps epsilon in [target (1 - tolerance), target].
+
+    Args:
+        cost: epsilon as a decreasing function of s.
+    Raises:
+        ValueError: no s up to 10^5 stays within `target`.
+    """
+    high = max(1.0, low)
+    while cost(high) > target:
+        low, high = high, 2 * high
+        if high > 1e5:
+            raise ValueError(f"no noise multiplier up to 1e5 stays within epsilon={target:g}")
+    spent = cost(high)
+    while spent < target * (1 - tolerance) and high - low > 1e-6 * high:
+        middle = math.sqrt(low * high)
+        value = cost(middle)
+        low, high, spent = (low, middle, value) if value <= target else (middle, high, spent)
+    return high
+
+
+def gradients_at(noise_multiplier: float, like: Gradients) -> Gradients:
+    """`like` with another noise multiplier."""
+    return Gradients(**{**like.__dict__, "noise_multiplier": noise_multiplier})

@@ -1,0 +1,41 @@
+"""The certificate: what a run released of a private set, and what that costs, by every accountant."""
+
+import math
+from typing import Any
+
+from dpsynth.privacy import accounting
+from dpsynth.privacy.ledger import Ledger, opened
+from dpsynth.privacy.mechanisms import from_statement
+from dpsynth.privacy.plan import Plan
+
+REPRODUCTION = "a reproduction, not a release: the coins follow from a published seed"
+RELEASE = "a release: the coins came from the operating system and were destroyed"
+NONE = "none: the private records were used without any privacy (the non-private twin of a public benchmark)"
+
+
+def certificate(plan: Plan, ledger: Ledger, lineage: tuple[str, ...]) -> dict[str, Any]:
+    """The privacy statement of a run, from the ledger's entries for its lineage, as plain data.
+
+    `epsilon` is the accountant of record's; `also` holds the other accountants' figures; `set_total` composes all
+    that was ever released from the private set, under this ledger.
+    """
+    if not plan.is_private:
+        return plan.statement() | {"epsilon": "none", "status": NONE, "accountant": "none", "releases": []}
+    entries = opened(ledger.entries(), lineage)
+    mechanisms = [from_statement(entry["mechanism"]) for entry in entries]
+    spent = accounting.epsilon(mechanisms, plan.delta)
+    also = {"PLD, replace one record": accounting.epsilon(mechanisms, plan.delta, replace=True)}
+    also |= accounting.cross_checks(mechanisms, plan.delta)
+    return plan.statement() | {
+        "epsilon": spent,
+        "accountant": "PLD (dp-accounting), pessimistic",
+        "also": {name: value for name, value in also.items() if math.isfinite(value)},
+        "status": REPRODUCTION if ledger.noise == "seeded" else RELEASE,
+        "noise": ledger.noise,
+        "releases": entries,
+        "set_total": {
+            "epsilon": ledger.epsilon(plan.delta),
+            "delta": plan.delta,
+            "releases": len(opened(ledger.entries(), None)),
+        },
+    }

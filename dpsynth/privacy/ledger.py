@@ -1,0 +1,161 @@
+"""The ledger: what was ever asked of a private set, written before it is asked.
+
+One append-only file a private set, outside build/. An entry opens before the touch and is forced to disk; a run that
+was killed finds its entry, redraws the same coins, and adds nothing. The key of the coins lies beside it until the
+artifact stands, and is then destroyed.
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from dpsynth.privacy import accounting
+from dpsynth.privacy.coins import Coins
+from dpsynth.privacy.mechanisms import Mechanism, from_statement, statement
+from dpsynth.privacy.plan import BudgetError, Plan
+
+
+@dataclasses.dataclass(frozen=True)
+class Charge:
+    """Leave to touch the private records once, under one mechanism of the plan: what a verb asks for."""
+
+    mechanism: Mechanism
+    plan: Plan
+    release: str
+    coins: Coins
+
+
+class Ledger:
+    """The ledger of one private set.
+
+    Args:
+        folder: where ledgers lie.
+        private: name of the private set; becomes the file's name.
+        noise: "secret", or "seeded" with `seed`, which publishes the coins: a reproduction, not a release.
+    """
+
+    def __init__(self, folder: Path, private: str, noise: str, seed: int):
+        if noise not in ("secret", "seeded"):
+            raise ValueError(f"Expected noise={noise!r} to be 'secret' or 'seeded'")
+        self.private, self.noise, self.seed = private, noise, seed
+        # However a folder's path is spelt, it has one ledger.
+        where = str(Path(private.removeprefix("folder:")).resolve())
+        name = private if private.isidentifier() else "folder-" + hashlib.sha256(where.encode()).hexdigest()[:12]
+        self.path, self._keys = folder / f"{name}.jsonl", folder / "keys"
+
+    @property
+    def identity(self) -> str:
+        """For lineage: which coins a release gets."""
+        return f"{self.noise} coins" + (f" of seed {self.seed}" if self.noise == "seeded" else "")
+
+    def entries(self) -> list[dict[str, Any]]:
+        """All entries, oldest first. A last line torn by a crash was never acted on, and is left out.
+
+        Raises:
+            ValueError: a line that is not an entry.
+        """
+        if not self.path.exists():
+            return []
+        entries = []
+        for number, line in enumerate(self.path.read_text().split("\n")[:-1], 1):
+            try:
+                entries.append(json.loads(line))
+            except ValueError:
+                raise ValueError(f"{self.path}:{number} is not a ledger entry; restore the file") from None
+        return entries
+
+    def charge(self, plan: Plan, name: str, release: str, lineage: Sequence[str]) -> Charge:
+        """Open (or find open) the entry for `release` under the plan's mechanism `name`.
+
+        Args:
+            release: digest of the artifact that will hold the release.
+            lineage: digests of the artifacts it is made from, whose releases count towards the same budget.
+        Raises:
+            BudgetError: the lineage and this mechanism together would cost more than the plan's epsilon.
+        """
+        mechanism = plan.mechanism(name)
+        with self._locked():
+            entries = self.entries()
+            before = [from_statement(e["mechanism"]) for e in opened(entries, lineage)]
+            total = accounting.epsilon([*before, mechanism], plan.delta)
+            if total > plan.epsilon:
+                raise BudgetError(
+                    f"{name} would bring this run to epsilon={total:.6g} at delta={plan.delta:g}, "
+                    f"its budget is epsilon={plan.epsilon:g}; nothing was touched"
+                )
+            coins = Coins(self._key(release))
+            entry = {
+                "open": release,
+                "coins": coins.fingerprint,
+                "noise": self.noise,
+                "mechanism": statement(mechanism),
+            }
+            if entry not in entries:
+                self._append(entry)
+        return Charge(mechanism, plan, release, coins)
+
+    def settle(self, release: str) -> None:
+        """The artifact stands: close the entry and destroy the key. Does nothing the second time."""
+        with self._locked():
+            entries = self.entries()
+            for entry in opened(entries, [release]):
+                closing = {"close": release, "coins": entry["coins"]}
+                if closing not in entries:
+                    self._append(closing)
+            key = self._keys / f"{release}.key"
+            if key.exists():
+                key.write_bytes(bytes(32))
+                key.unlink()
+
+    def epsilon(self, delta: float, lineage: Sequence[str] | None = None, *, replace: bool = False) -> float:
+        """Composition of the releases in `lineage`, or of all that was ever released from the set."""
+        entries = opened(self.entries(), lineage)
+        return accounting.epsilon([from_statement(e["mechanism"]) for e in entries], delta, replace=replace)
+
+    def _key(self, release: str) -> bytes:
+        if self.noise == "seeded":
+            return hashlib.sha256(f"dpsynth seeded coins {self.seed} {release}".encode()).digest()
+        self._keys.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = self._keys / f"{release}.key"
+        if path.exists():
+            if path.stat().st_mode & 0o077:
+                raise PermissionError(
+                    f"{path} can be read by others: the coins of this release are not secret any more"
+                )
+            return path.read_bytes()
+        aside = path.with_suffix(".tmp")
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(32))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+        return path.read_bytes()
+
+    def _append(self, entry: dict[str, Any]) -> None:
+        whole = self.path.read_bytes().rpartition(b"\n")[:2] if self.path.exists() else ()
+        with open(self.path, "ab") as file:
+            file.truncate(sum(map(len, whole)))  # what a crash tore was never acted on
+            file.write(json.dumps(entry, sort_keys=True).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.path.with_suffix(".lock"), "w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
+
+def opened(entries: list[dict[str, Any]], lineage: Sequence[str] | None) -> list[dict[str, Any]]:
+    """The opening entries of the releases in `lineage` (all if None), each draw once."""
+    found = {(e["open"], e["coins"]): e for e in entries if "open" in e and (lineage is None or e["open"] in lineage)}
+    return list(found.values())

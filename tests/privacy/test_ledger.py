@@ -1,0 +1,111 @@
+"""The ledger: written before the touch, once a draw, and it refuses what the plan does not cover."""
+
+import json
+import os
+
+import pytest
+
+from dpsynth.privacy import BudgetError, Counts, Gradients, Ledger, Plan, certificate, make_plan
+
+DELTA = 1e-5
+
+
+@pytest.fixture(scope="module")
+def plan():
+    sgd = Gradients("dp_sgd", 0.25, 40, 1.0, 1.0, 1, 1000.0)
+    return make_plan("mnist5k", 4000, 3.0, DELTA, [Counts("query", 5, 6.0), sgd])
+
+
+def secret(folder):
+    return Ledger(folder, "mnist5k", "secret", 0)
+
+
+def test_the_entry_stands_before_the_touch_and_a_resumed_run_adds_none(tmp_path, plan):
+    first = secret(tmp_path).charge(plan, "query", "r1", [])
+    entries = secret(tmp_path).entries()
+    assert [e["open"] for e in entries] == ["r1"] and entries[0]["mechanism"]["noise_multiplier"] == 6.0
+    again = secret(tmp_path).charge(plan, "query", "r1", [])
+    assert again.coins.fingerprint == first.coins.fingerprint
+    assert secret(tmp_path).entries() == entries
+
+
+def test_settling_closes_the_entry_and_destroys_the_key_and_a_new_draw_is_a_new_release(tmp_path, plan):
+    first = secret(tmp_path).charge(plan, "query", "r1", [])
+    secret(tmp_path).settle("r1")
+    secret(tmp_path).settle("r1")
+    assert not list((tmp_path / "keys").iterdir())
+    assert secret(tmp_path).entries()[1:] == [{"close": "r1", "coins": first.coins.fingerprint}]
+    once = secret(tmp_path).epsilon(DELTA)
+    second = secret(tmp_path).charge(plan, "query", "r1", [])
+    assert second.coins.fingerprint != first.coins.fingerprint
+    assert secret(tmp_path).epsilon(DELTA) > 1.3 * once
+
+
+def test_seeded_coins_are_reproducible_and_counted_once(tmp_path, plan):
+    a, b = (Ledger(tmp_path, "mnist5k", "seeded", 7).charge(plan, "query", "r1", []) for _ in range(2))
+    assert a.coins.fingerprint == b.coins.fingerprint
+    assert (
+        Ledger(tmp_path, "mnist5k", "seeded", 8).charge(plan, "query", "r1", []).coins.fingerprint
+        != a.coins.fingerprint
+    )
+    assert not (tmp_path / "keys").exists()
+
+
+def test_the_key_file_is_its_owners_alone(tmp_path, plan):
+    secret(tmp_path).charge(plan, "query", "r1", [])
+    key = tmp_path / "keys" / "r1.key"
+    assert key.stat().st_mode & 0o777 == 0o600 and len(key.read_bytes()) == 32
+    os.chmod(key, 0o644)
+    with pytest.raises(PermissionError, match="can be read by others"):
+        secret(tmp_path).charge(plan, "query", "r1", [])
+
+
+def test_a_lineage_that_would_pass_the_budget_is_refused_before_anything_is_written(tmp_path, plan):
+    ledger = secret(tmp_path)
+    ledger.charge(plan, "query", "r1", [])
+    ledger.charge(plan, "dp_sgd", "r2", ["r1"])
+    before = ledger.path.read_text()
+    with pytest.raises(BudgetError, match=r"dp_sgd would bring this run to epsilon=\d.*budget is epsilon=3;"):
+        ledger.charge(plan, "dp_sgd", "r3", ["r1", "r2"])
+    assert ledger.path.read_text() == before
+    with pytest.raises(KeyError, match="no mechanism 'other'"):
+        ledger.charge(plan, "other", "r4", [])
+
+
+def test_a_line_torn_by_a_crash_was_never_acted_on(tmp_path, plan):
+    ledger = secret(tmp_path)
+    ledger.charge(plan, "query", "r1", [])
+    whole = ledger.path.read_text()
+    ledger.path.write_text(whole + '{"open": "r2", "coi')
+    assert [e["open"] for e in ledger.entries()] == ["r1"]
+    ledger.charge(plan, "dp_sgd", "r2", ["r1"])
+    assert [json.loads(line)["open"] for line in ledger.path.read_text().splitlines()] == ["r1", "r2"]
+
+
+def test_a_line_that_is_no_entry_is_an_error_that_names_it(tmp_path, plan):
+    ledger = secret(tmp_path)
+    ledger.charge(plan, "query", "r1", [])
+    ledger.path.write_text("nonsense\n" + ledger.path.read_text())
+    with pytest.raises(ValueError, match=r"mnist5k.jsonl:1 is not a ledger entry"):
+        ledger.entries()
+
+
+def test_the_certificate_composes_the_lineage_and_states_the_rest(tmp_path, plan):
+    ledger = secret(tmp_path)
+    ledger.charge(plan, "query", "r1", [])
+    ledger.charge(plan, "dp_sgd", "r2", ["r1"])
+    ledger.charge(plan, "query", "elsewhere", [])
+    said = certificate(plan, ledger, ("r1", "r2"))
+    assert said["epsilon"] == pytest.approx(plan.spent()) and said["epsilon"] <= 3.0
+    assert said["also"]["PLD, replace one record"] > 1.8 * said["epsilon"]
+    assert said["set_total"]["epsilon"] > said["epsilon"] and said["set_total"]["releases"] == 3
+    assert said["adjacency"] == "add or remove one record"
+    assert {m["name"] for m in said["mechanisms"]} == {"query", "dp_sgd"}
+    assert all(m["sensitivity"] > 0 and m["sensitivity_replace"] > m["sensitivity"] for m in said["mechanisms"])
+    json.dumps(said)
+
+
+def test_the_twin_has_a_certificate_that_says_none(tmp_path):
+    plan = Plan("mnist5k", 4000, float("inf"), DELTA, ())
+    said = certificate(plan, secret(tmp_path), ())
+    assert said["epsilon"] == "none" and said["status"].startswith("none") and said["releases"] == []

@@ -1,0 +1,260 @@
+"""The verbs, replayed on neighbours: what one record can change is at most the declared sensitivity."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from dpsynth import privacy
+from dpsynth.models import diffusion
+from dpsynth.privacy import Charge, Coins, Counts, Gradients, Private, engine
+
+COINS = Coins(bytes(range(32)))
+
+
+def private(images, labels, classes=("a", "b", "c"), builtin=True):
+    return Private(
+        name="toy", images=images, labels=labels, classes=classes, n_records=len(images), builtin=builtin
+    )  # fmt: skip
+
+
+def records(n, seed=0):
+    draws = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 256, (n, 1, 8, 8), generator=draws, dtype=torch.uint8)
+    return images, torch.randint(0, 3, (n,), generator=draws)
+
+
+def charge(mechanism):
+    return Charge(mechanism, None, "release", COINS)
+
+
+def gradients(rate=0.5, noise=1e-9, clip=1.0, views=1, divisor=1.0):
+    return Gradients("dp_sgd", rate, 3, noise, clip, views, divisor)
+
+
+@pytest.fixture
+def denoiser():
+    torch.manual_seed(0)
+    model = diffusion.Denoiser(1, 8, 3, 8)
+    for parameter in model.parameters():  # zero-initialised layers would hide their gradients
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    return model
+
+
+def loss_of(model, prediction="edm"):
+    return lambda x, y, draws: diffusion.loss(model, prediction, 3, x, y, draws)
+
+
+def one_step(model, images, labels, mechanism, microbatch=8, loss=None):
+    wrapped = privacy.per_example(model)
+    private(images, labels).gradient(wrapped, loss or loss_of(wrapped), charge(mechanism), 0, microbatch)
+    found = [p.grad.double().flatten() for p in wrapped.parameters()]
+    wrapped.to_standard_module()
+    model.zero_grad()
+    return torch.cat(found)
+
+
+def drawn(n, rate):
+    return np.flatnonzero(COINS.uniforms(("poisson", 0), n) < rate).tolist()
+
+
+@pytest.mark.parametrize("views", [1, 3])
+def test_a_step_is_the_clipped_sum_of_a_float64_loop_over_records(denoiser, views):
+    images, labels = records(12)
+    mechanism = gradients(clip=0.2, views=views)
+    ours = one_step(denoiser, images, labels, mechanism, microbatch=7)
+    denoiser.double()
+    expected = 0
+    for record in drawn(12, mechanism.sample_rate):
+        draws = engine.Draws(COINS, 0, [record], views)
+        double = type(
+            "D", (), {"normal": lambda s, *a, d=draws: d.normal(*a).double(), "uniform": lambda s, d=draws: d.uniform()}
+        )()
+        x = privacy.scaled(images[[record] * views]).double()
+        loss = diffusion.loss(denoiser, "edm", 3, x, labels[[record] * views], double).mean()
+        g = torch.cat([p.flatten() for p in torch.autograd.grad(loss, list(denoiser.parameters()))])
+        expected = expected + g * min(1, 0.2 * engine.MARGIN / g.norm().item())
+    torch.testing.assert_close(ours, expected / 0.2, rtol=1e-3, atol=1e-5)
+
+
+def test_a_record_does_not_depend_on_which_others_were_drawn(denoiser):
+    images, labels = records(12)
+    both = one_step(denoiser, images, labels, gradients(rate=1.0, clip=100.0))
+    parts = [one_step(denoiser, *_only(images, labels, i), gradients(rate=1.0, clip=100.0)) for i in range(0, 12, 6)]
+    assert len(parts) == 2 and not torch.allclose(both, sum(parts))
+    fewer = one_step(denoiser, images[:11], labels[:11], gradients(rate=1.0, clip=100.0))
+    last = engine.clipped_sum(
+        w := privacy.per_example(denoiser), lambda x, y, d: loss_of(w)(privacy.scaled(x), y, d), images, labels, [11],
+        gradients(clip=100.0), COINS, 0, 8,
+    )  # fmt: skip
+    torch.testing.assert_close(both - fewer, torch.cat([t.flatten() for t in last]) / 100, rtol=1e-4, atol=1e-7)
+
+
+def _only(images, labels, start):
+    return images[start : start + 6], labels[start : start + 6]
+
+
+@pytest.mark.parametrize("case", ["plain", "huge", "nan", "duplicate", "empty set"])
+@pytest.mark.parametrize("views", [1, 4])
+def test_one_more_record_moves_the_sum_by_at_most_the_clipping_norm(denoiser, case, views):
+    images, labels = records(9)
+    if case == "duplicate":
+        images[8], labels[8] = images[7], labels[7]
+    start = 8 if case != "empty set" else 0
+
+    def loss(model):
+        def value(x, y, draws):
+            rows = diffusion.loss(model, "edm", 3, x, y, draws)
+            last = (x == privacy.scaled(images[8])).flatten(1).all(1)
+            if case == "huge":
+                return torch.where(last, 1e12 * rows, rows)
+            return torch.where(last, rows * float("nan"), rows) if case == "nan" else rows
+
+        return value
+
+    mechanism = gradients(rate=1.0, clip=0.3, views=views)
+    sums = []
+    for n in (start, start + 1):
+        chosen = slice(9 - n, 9) if case == "empty set" else slice(0, n)
+        wrapped = privacy.per_example(denoiser)
+        value = loss(wrapped)
+        parts = engine.clipped_sum(
+            wrapped, lambda x, y, d, v=value: v(privacy.scaled(x), y, d), images[chosen], labels[chosen],
+            list(range(n)), mechanism, COINS, 0, 8,
+        )  # fmt: skip
+        sums.append(torch.cat([part.flatten() for part in parts]))
+        wrapped.to_standard_module()
+    moved = (sums[1] - sums[0]).norm().item()
+    assert torch.isfinite(sums[1]).all()
+    assert moved <= mechanism.sensitivity
+    assert moved == 0 if case == "nan" else moved > 0
+
+
+def test_each_clipped_record_stays_below_the_norm_in_float64():
+    draws = torch.Generator().manual_seed(0)
+    for scale in (1e-20, 1e-3, 1.0, 1e8, 1e25):
+        g = [scale * torch.randn(1, 3, 4, generator=draws), scale * torch.randn(1, 5, generator=draws)]
+        total = engine.clip(g, 0.7)
+        norm = torch.cat([t.flatten() for t in total]).norm().item()
+        assert norm <= 0.7
+        assert norm == pytest.approx(
+            min(0.7 * engine.MARGIN, torch.cat([t.double().flatten() for t in g]).norm().item()), rel=1e-5
+        )
+
+
+def test_views_are_averaged_before_the_one_clip():
+    class Linear(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.map = nn.Linear(1, 1, bias=False)
+
+        def forward(self, x):
+            return self.map(x)
+
+    model = Linear()
+    images, labels = torch.full((1, 1, 1, 1), 255, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64)
+    signs = torch.tensor([3.0, 3.0, -3.0, 1.0])
+
+    wrapped = privacy.per_example(model)
+    mechanism = gradients(rate=1.0, clip=1.5, views=4)
+    private(images, labels).gradient(
+        wrapped, lambda x, y, d: signs * wrapped(x.flatten(1))[:, 0], charge(mechanism), 0, 4
+    )  # fmt: skip
+    assert model.map.weight.grad.item() * 1.5 == pytest.approx(
+        1.0, abs=1e-6
+    )  # clipping each view would give (3 * 1.5 - 1.5) / 4
+
+
+def test_noise_has_the_declared_standard_deviation_and_an_empty_draw_is_noise_alone(denoiser):
+    images, labels = records(4)
+    mechanism = Gradients("dp_sgd", 1e-9, 3, 2.5, 0.1, 1, 50.0)
+    noise = one_step(denoiser, images, labels, mechanism)
+    assert drawn(4, 1e-9) == []
+    n = len(noise)
+    expected = mechanism.scale / (mechanism.divisor * mechanism.max_grad_norm)
+    assert noise.norm().item() == pytest.approx(expected * n**0.5, rel=4 / (2 * n) ** 0.5)
+    assert abs(noise.mean().item()) < 4 * expected / n**0.5
+
+
+def test_the_divisor_is_the_plans_constant_whatever_was_drawn(denoiser):
+    images, labels = records(6)
+    a, b = (one_step(denoiser, images, labels, gradients(rate=1.0, clip=9.0, divisor=d)) for d in (1.0, 4.0))
+    torch.testing.assert_close(a, 4 * b, rtol=1e-5, atol=1e-8)
+    images, labels = records(7)
+    mechanism = Gradients("dp_sgd", 1e-9, 3, 2.5, 9.0, 1, 4.0)
+    same = [one_step(denoiser, images[:n], labels[:n], mechanism) for n in (6, 7)]
+    assert torch.equal(*same)
+
+
+def test_poisson_draws_follow_the_rate_and_are_independent():
+    u = np.stack([COINS.uniforms(("poisson", step), 400) < 0.3 for step in range(500)])
+    assert u.mean() == pytest.approx(0.3, abs=4 * (0.3 * 0.7 / u.size) ** 0.5)
+    sizes = u.sum(1)
+    assert sizes.var() == pytest.approx(400 * 0.3 * 0.7, rel=0.25)
+    assert abs(np.corrcoef(u[:-1].ravel(), u[1:].ravel())[0, 1]) < 0.01
+
+
+def test_a_step_beyond_the_plan_is_refused(denoiser):
+    images, labels = records(3)
+    wrapped = privacy.per_example(denoiser)
+    with pytest.raises(ValueError, match="step=3 < steps=3: the plan pays for no more"):
+        private(images, labels).gradient(wrapped, loss_of(wrapped), charge(gradients()), 3, 8)
+    with pytest.raises(ValueError, match="is not planned as Gradients; nothing was touched"):
+        private(images, labels).gradient(wrapped, loss_of(wrapped), charge(Counts("q", 1, 1.0)), 0, 8)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [nn.BatchNorm2d(4), nn.ConvTranspose2d(4, 4, 3), nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"), nn.PReLU()],
+)
+def test_layers_without_a_proved_gradient_are_refused_by_name(layer):
+    with pytest.raises(ValueError, match=rf"1 \({type(layer).__name__}\)"):
+        privacy.per_example(nn.Sequential(nn.Conv2d(1, 4, 3), layer))
+
+
+def votes(k):
+    def cast(x):
+        return (x.flatten(1)[:, :1].abs() * 50).long() % 17 + torch.arange(k)
+
+    return cast
+
+
+@pytest.mark.parametrize(("k", "by_label"), [(1, True), (3, True), (3, False)])
+@pytest.mark.parametrize("n", [0, 1, 20])
+def test_one_more_record_moves_the_histogram_by_exactly_its_votes(k, by_label, n):
+    images, labels = records(n + 1)
+    mechanism = Counts("query", k, 4.0)
+    a, b = (
+        private(images[:m], labels[:m]).count(votes(k), 20, charge(mechanism), by_label=by_label).double()
+        for m in (n, n + 1)
+    )
+    assert (b - a).norm().item() == pytest.approx(mechanism.sensitivity)
+    assert a.shape == (3 if by_label else 1, 20)
+
+
+def test_count_noise_is_integer_with_the_declared_standard_deviation():
+    images, labels = records(0)
+    mechanism = Counts("query", 5, 4.0)
+    noise = private(images, labels).count(votes(5), 5000, charge(mechanism)).double()
+    assert noise.std().item() == pytest.approx(4.0 * 5**0.5, rel=0.03)
+    assert torch.equal(noise, noise.round())
+
+
+def test_votes_that_would_break_the_proof_are_refused():
+    images, labels = records(4)
+    toy, mechanism = private(images, labels), charge(Counts("query", 2, 4.0))
+    with pytest.raises(ValueError, match="voted twice"):
+        toy.count(lambda x: torch.zeros(len(x), 2, dtype=torch.int64), 5, mechanism)
+    with pytest.raises(ValueError, match="must cast 2 votes"):
+        toy.count(lambda x: torch.zeros(len(x), 3, dtype=torch.int64), 5, mechanism)
+    with pytest.raises(ValueError, match="bins below 5"):
+        toy.count(lambda x: torch.tensor([[0, 5]]).expand(len(x), 2), 5, mechanism)
+
+
+def test_evaluation_opens_benchmarks_only_and_a_private_set_tells_nothing_else():
+    images, labels = records(4)
+    assert privacy.evaluation(private(images, labels), "a figure")[0] is images
+    with pytest.raises(PermissionError, match="a figure: toy is not a public benchmark"):
+        privacy.evaluation(private(images, labels, builtin=False), "a figure")
+    public = [name for name in dir(private(images, labels)) if not name.startswith("_")]
+    assert sorted(public) == ["builtin", "classes", "count", "gradient", "identity", "n_records", "name", "shape"]
