@@ -1,0 +1,70 @@
+"""Adversarial model perturbation (Zheng et al. 2021), as RPGen's pre-training uses it (RPGen, Eq. 3).
+
+Minimise the worst loss in a ball around the weights: max over |Delta| <= gamma of L(theta + Delta). RPGen's text
+steps the weights along plus the gradient, which would maximise the loss; here it is minus.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+Projection = Literal["global", "per_tensor"]
+
+
+class Perturbed(NamedTuple):
+    """Losses of a step: at the clean weights, at the perturbed ones, and whether the projection moved Delta."""
+
+    clean: float
+    perturbed: float
+    binds: bool
+
+
+def gradient(
+    model: nn.Module, loss: Callable[[], Tensor], gamma: float, eta: float, projection: Projection, normalise: bool
+) -> Perturbed:
+    """Leave in `grad` the gradient at theta + Delta, and the clean weights theta in place.
+
+    One inner step from Delta = 0: Delta = Proj(eta * grad L(theta)); `loss` must repeat the same batch and draws.
+
+    Args:
+        gamma: radius of the ball; eta: inner step size; projection: one ball for all weights ("global", RPGen's
+            text), or one
+            for each tensor ("per_tensor", the code of Zheng et al.).
+        normalise: Delta = gamma * grad / |grad|, as SAM (Foret et al. 2021): the ball then always binds.
+    """
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    clean = loss()
+    gradients = torch.autograd.grad(clean, parameters)
+    delta, binds = _project([eta * g for g in gradients], gamma, projection, normalise)
+    with _moved(parameters, delta):
+        perturbed = loss()
+        for parameter, g in zip(parameters, torch.autograd.grad(perturbed, parameters), strict=True):
+            parameter.grad = g
+    return Perturbed(clean.item(), perturbed.item(), binds)
+
+
+def _project(step: list[Tensor], gamma: float, projection: Projection, normalise: bool) -> tuple[list[Tensor], bool]:
+    norms = torch.stack([s.norm() for s in step])
+    if projection == "global":
+        norms = norms.norm().expand(len(step))
+    scale = gamma / norms.clamp(min=1e-12)
+    if not normalise:
+        scale = scale.clamp(max=1)
+    return [s * c for s, c in zip(step, scale, strict=True)], bool((norms >= gamma).any()) or normalise
+
+
+@contextmanager
+@torch.no_grad()
+def _moved(parameters: list[Tensor], delta: list[Tensor]) -> Iterator[None]:
+    clean = [p.clone() for p in parameters]
+    for p, d in zip(parameters, delta, strict=True):
+        p.add_(d)
+    try:
+        with torch.enable_grad():
+            yield
+    finally:
+        for p, c in zip(parameters, clean, strict=True):
+            p.copy_(c)

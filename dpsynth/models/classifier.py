@@ -1,0 +1,25 @@
+"""The semantic query function's network: a small convolutional classifier, trained on public images alone."""
+
+from torch import Tensor, nn
+
+
+class Classifier(nn.Module):
+    """(B, C, S, S) float32 in [-1, 1] -> logits (B, n_classes).
+
+    PrivImage trains a ResNet-50 on ImageNet; here four layers do. Batch normalisation couples public images while
+    training; in `eval` mode, as the query uses it, each image is seen alone.
+    """
+
+    def __init__(self, channels: int, n_classes: int):
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(channels, 32, 5, stride=2, padding=2), nn.BatchNorm2d(32), nn.ReLU(),
+            nn.Conv2d(32, 64, 3, stride=2, padding=1), nn.BatchNorm2d(64), nn.ReLU(),
+            nn.Conv2d(64, 128, 3, padding=1), nn.BatchNorm2d(128), nn.ReLU(),
+            nn.AdaptiveAvgPool2d(4), nn.Flatten(),
+            nn.Linear(16 * 128, 256), nn.BatchNorm1d(256), nn.ReLU(),
+        )  # fmt: skip
+        self.head = nn.Linear(256, n_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x))

@@ -1,0 +1,157 @@
+"""The diffusion model: preconditioning, loss and sampler of Karras et al. (2022), EDM.
+
+The network F sees scaled inputs; the denoiser D(x; sigma) is a fixed mixture of x and F, so that loss and sampler are
+written once, in terms of D and sigma alone. `ddpm` keeps the epsilon-prediction that RPGen's text names (Ho et al.
+2020), in
+the same terms: D(x; sigma) = x - sigma F.
+"""
+
+import itertools
+from collections.abc import Iterator
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from dpsynth.models.unet import UNet
+
+SIGMA_DATA = 1 / 3**0.5  # images in [-1, 1], as DPDM's code has it
+SIGMA_MIN, SIGMA_MAX, RHO = 0.002, 80.0, 7.0
+NULL_RATE = 0.1  # labels dropped to the null label in training
+
+Prediction = Literal["edm", "ddpm"]
+
+
+class Draws(Protocol):
+    """Randomness of a training loss: one row a record."""
+
+    def normal(self, *shape: int) -> Tensor: ...
+
+    def uniform(self) -> Tensor: ...
+
+
+class PublicDraws:
+    """Draws for `rows` public images from a seeded generator."""
+
+    def __init__(self, generator: torch.Generator, rows: int):
+        self._generator, self._rows = generator, rows
+
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normals: (rows, *shape)."""
+        return torch.randn(self._rows, *shape, generator=self._generator)
+
+    def uniform(self) -> Tensor:
+        """Uniforms in [0, 1): (rows,)."""
+        return torch.rand(self._rows, generator=self._generator)
+
+
+class Denoiser(nn.Module):
+    """D(x; sigma, label): (B, C, S, S), (B,), (B,) -> (B, C, S, S), an estimate of the clean image.
+
+    Args:
+        prediction: "edm" (Karras et al. 2022, Table 1, last column) or "ddpm" (epsilon-prediction).
+    """
+
+    def __init__(self, channels: int, size: int, n_labels: int, width: int, prediction: Prediction = "edm"):
+        super().__init__()
+        self.architecture = dict(channels=channels, size=size, n_labels=n_labels, width=width, prediction=prediction)
+        self.net = UNet(channels, size, n_labels, width)
+        self.prediction = prediction
+
+    @property
+    def null(self) -> int:
+        """The null label."""
+        return self.net.n_labels
+
+    def forward(self, x: Tensor, sigma: Tensor, label: Tensor) -> Tensor:
+        s = sigma[:, None, None, None]
+        if self.prediction == "ddpm":
+            return x - s * self.net(x / (1 + s**2).sqrt(), sigma.log() / 4, label)
+        total = s**2 + SIGMA_DATA**2
+        f = self.net(x / total.sqrt(), sigma.log() / 4, label)
+        return x * SIGMA_DATA**2 / total + f * s * SIGMA_DATA / total.sqrt()
+
+
+def loss(model: nn.Module, prediction: Prediction, null: int, x: Tensor, label: Tensor, draws: Draws) -> Tensor:
+    """Denoising loss of each row: (B, C, S, S), (B,) -> (B,), mean over pixels.
+
+    EDM: ln sigma ~ N(-1.2, 1.2^2), weight (sigma^2 + sd^2) / (sigma sd)^2 (Karras et al. 2022, Eq. 8 and Table 1).
+    DDPM: t uniform on 1,000 steps of the linear schedule, unit weight on epsilon (Ho et al. 2020, Eq. 14). `model`
+    computes D(x; sigma, label) and may be a wrapper, which is why `prediction` and `null` are told apart from it.
+    """
+    noise, drop = draws.normal(*x.shape[1:]), draws.uniform() < NULL_RATE
+    if prediction == "ddpm":
+        sigma = _ddpm_sigmas()[(draws.uniform() * 1000).long()]
+        weight = 1 / sigma**2
+    else:
+        sigma = (1.2 * draws.normal() - 1.2).exp()
+        weight = (sigma**2 + SIGMA_DATA**2) / (sigma * SIGMA_DATA) ** 2
+    noisy = x + sigma[:, None, None, None] * noise
+    denoised = model(noisy, sigma, torch.where(drop, null, label))
+    return weight * (denoised - x).square().mean((1, 2, 3))
+
+
+def _ddpm_sigmas() -> Tensor:
+    kept = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 0)
+    return ((1 - kept) / kept).sqrt().float()
+
+
+def noise_levels(n: int) -> Tensor:
+    """n decreasing noise levels and a final zero (Karras et al. 2022, Eq. 5): (n + 1,)."""
+    ramp = torch.linspace(0, 1, n)
+    high, low = SIGMA_MAX ** (1 / RHO), SIGMA_MIN ** (1 / RHO)
+    return torch.cat([(high + ramp * (low - high)) ** RHO, torch.zeros(1)])
+
+
+@torch.no_grad()
+def trajectory(model: Denoiser, labels: Tensor, seed: int, n_steps: int = 18) -> Iterator[Tensor]:
+    """Heun's method on the probability-flow ODE (Karras et al. 2022, Algorithm 1): yields x after each step.
+
+    Args:
+        labels: (B,) int64; seed: of the starting noise.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    levels = noise_levels(n_steps)
+    x = levels[0] * torch.randn(len(labels), *model.net.shape, generator=generator)
+    for now, then in itertools.pairwise(levels):
+        slope = (x - model(x, now.expand(len(labels)), labels)) / now
+        ahead = x + (then - now) * slope
+        if then > 0:
+            slope = (slope + (ahead - model(ahead, then.expand(len(labels)), labels)) / then) / 2
+            ahead = x + (then - now) * slope
+        x = ahead
+        yield x
+
+
+def sample(model: Denoiser, labels: Tensor, seed: int, n_steps: int = 18, batch: int = 250) -> Tensor:
+    """Images for `labels`: (N, C, S, S) uint8; the same seed gives every model the same starting noise."""
+    model.eval()
+    images = []
+    for start in range(0, len(labels), batch):
+        *_, x = trajectory(model, labels[start : start + batch], seed + start, n_steps)
+        images.append(((x.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8))
+    return torch.cat(images)
+
+
+class Average:
+    """Exponential moving average of weights, with DPDM's warm-up: decay min(rate, (1 + n) / (10 + n))."""
+
+    def __init__(self, model: nn.Module, rate: float):
+        self.rate, self.n = rate, 0
+        self.weights = {name: w.detach().clone() for name, w in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Take in the weights after one optimizer step."""
+        decay = min(self.rate, (1 + self.n) / (10 + self.n))
+        self.n += 1
+        for name, weight in model.state_dict().items():
+            self.weights[name].lerp_(weight, 1 - decay)
+
+    def state_dict(self) -> dict:
+        """For checkpoints."""
+        return {"n": self.n, "weights": self.weights}
+
+    def load_state_dict(self, state: dict) -> None:
+        """The reverse of `state_dict`."""
+        self.n, self.weights = state["n"], state["weights"]

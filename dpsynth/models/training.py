@@ -1,0 +1,53 @@
+"""The loop that every training here shares: resumable, one checkpoint aside, a generator that yields its steps."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from dpsynth.store import Work, seed_of
+
+PATIENCE = 20.0  # seconds between checkpoints; what a kill can cost
+
+
+def steps(work: Work, n_steps: int, parts: dict[str, Any], history: dict[str, list[float]]) -> Iterator[int]:
+    """Yield the steps still to do, and checkpoint `parts` and `history` while the caller does them.
+
+    A killed run continues after its last checkpoint and ends with the same bits, as long as a step draws all its
+    randomness from its own number.
+
+    Args:
+        parts: objects with `state_dict` and `load_state_dict`; history: lists that the caller appends to.
+    """
+    first, saved = 0, time.monotonic()
+    if state := work.resume():
+        first = state["step"]
+        for name, part in parts.items():
+            part.load_state_dict(state["parts"][name])
+        for name, values in state["history"].items():
+            history[name][:] = values
+    for step in range(first, n_steps):
+        yield step
+        if time.monotonic() - saved > PATIENCE:
+            states = {name: part.state_dict() for name, part in parts.items()}
+            work.save(step=step + 1, parts=states, history=history)
+            saved = time.monotonic()
+
+
+def generator(seed: int, step: int) -> torch.Generator:
+    """Public randomness of one step."""
+    return torch.Generator().manual_seed(seed_of(seed, str(step)))
+
+
+def public_batch(n: int, size: int, draws: torch.Generator) -> torch.Tensor:
+    """`size` indices below n, with replacement: (size,) int64."""
+    return torch.randint(n, (size,), generator=draws)
+
+
+def cosine(step: int, n_steps: int, warmup: float = 0.05) -> float:
+    """Learning-rate factor: linear warm-up over a share `warmup` of the steps, then half a cosine to zero."""
+    position = (step + 1) / n_steps
+    if position < warmup:
+        return position / warmup
+    return 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * (position - warmup) / (1 - warmup)))))
