@@ -1,0 +1,17 @@
+"""Every figure of the notebooks and the README: tensors, arrays and tables in, a matplotlib `Figure` out.
+
+A figure states in its title what it shows and carries its origin, the `badge`, in grey at its foot. A
+notebook shows each at the end of the cell that drew it. pyplot knows of none, so none need be closed, and
+matplotlib's settings stay as they were.
+"""
+
+from dpsynth.figures.embedding import tsne
+from dpsynth.figures.images import grid, hero, neighbours, voted
+from dpsynth.figures.query import histogram, recall_curve, toy
+from dpsynth.figures.results import comparison
+from dpsynth.figures.training import budget, losses
+
+__all__ = [
+    "budget", "comparison", "grid", "hero", "histogram", "losses",
+    "neighbours", "recall_curve", "toy", "tsne", "voted",
+]  # fmt: skip

@@ -1,0 +1,140 @@
+"""Figure of notebook 05: how the rows of the table compare."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from dpsynth.figures.style import GREY, PALE, ROWS, called, chart, colours, styled
+
+IDENTITY = ["method", "variant", "epsilon_target", "seed"]  # what has one value of each metric
+COLUMNS = {*IDENTITY, "profile", "dataset", "delta", "adjacency", "metric", "value"}
+PERCENT = ("CA-LR", "CA-MLP", "CA-CNN")
+HIGHER = (*PERCENT, "precision", "recall")
+
+
+class Line(NamedTuple):
+    """One row of the table: values by (epsilon, seed); epsilon inf where none is promised."""
+
+    method: str
+    variant: str
+    values: dict[tuple[float, int], float]
+
+
+@styled
+def comparison(results: pd.DataFrame, metric: str, *, badge: str) -> Figure:
+    """One metric of every row of the table: a dot for each seed, a bar at the mean; a panel for each epsilon.
+
+    Args:
+        results: rows of results.csv, at least its `COLUMNS`, of one profile and one data set. Rows without a
+            finite epsilon stand in every panel.
+    Raises:
+        ValueError: no such metric, columns missing, or several settings, which must not be averaged.
+    """
+    table = _table(results, metric)
+    lines = list(_lines(table))
+    shades = colours(line.method for line in lines)
+    targets = sorted({e for line in lines for e, _ in line.values} - {np.inf}) or [np.inf]
+    key = [
+        Line2D([], [], color=GREY, marker="o", linestyle="", markersize=4, label="one seed"),
+        Line2D([], [], color=GREY, marker="|", linestyle="", markersize=10, markeredgewidth=2, label="mean"),
+    ]
+    title = f"{metric} of each method: mean ± standard deviation (seeds)"
+    figure = chart(2.2 + 3.0 * len(targets), 1.15 + 0.26 * len(lines), title, badge, key=key)
+    panels = figure.subplots(1, len(targets), squeeze=False, sharex=True, sharey=True)[0]
+    for axes, target in zip(panels, targets, strict=True):
+        for place, line in enumerate(lines):
+            here = [value for (epsilon, _), value in line.values.items() if epsilon in (target, np.inf)]
+            _dots(axes, place, np.array(here), shades[line.method])
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel(metric + (", percent" if metric in PERCENT else "") + f"\n({_better(metric)})")
+        axes.set_title(_setting(table, target), loc="left")
+    panels[0].set_yticks(range(len(lines)), _labels(lines), parse_math=False)
+    panels[0].set_ylim(len(lines) - 0.5, -0.5)
+    return figure
+
+
+def _table(results: pd.DataFrame, metric: str) -> pd.DataFrame:
+    if missing := COLUMNS - set(results.columns):
+        raise ValueError(f"the results lack the columns {', '.join(sorted(missing))}")
+    table = results[results["metric"] == metric]
+    if table.empty:
+        known = ", ".join(sorted(set(results["metric"]))) or "none"
+        raise ValueError(
+            f"there is nothing to draw: the results hold no {metric}; their metrics are: {known}"
+        )
+    for column in ("profile", "dataset"):
+        if table[column].nunique() > 1:
+            several = ", ".join(sorted(set(table[column])))
+            raise ValueError(f"the results mix several values of {column} ({several}): choose one first")
+    epsilon = table["epsilon_target"].astype(float).fillna(np.inf)
+    table = table.assign(epsilon_target=epsilon, variant=table["variant"].fillna(""))
+    table = table.drop_duplicates([*IDENTITY, "value"]).sort_values("seed", kind="stable")
+    if (twice := table[table.duplicated(IDENTITY)]).size:
+        first = ", ".join(f"{name} {twice.iloc[0][name]}" for name in IDENTITY)
+        raise ValueError(f"the results hold several values of {metric} for {first}: choose one setting first")
+    return table
+
+
+def _lines(table: pd.DataFrame) -> Iterator[Line]:
+    """In the order of the tables; variants of a method are one line where they agree on what they share."""
+    known = [name for name in ROWS if name in set(table["method"])]
+    for method in known + sorted(set(table["method"]) - set(known)):
+        found: list[Line] = []
+        for variant, own in table[table["method"] == method].groupby("variant"):
+            keys = zip(own["epsilon_target"], own["seed"], strict=True)
+            values = dict(zip(keys, own["value"].astype(float), strict=True))
+            for line in found:
+                shared = line.values.keys() & values.keys()
+                if shared and all(line.values[k] == values[k] for k in shared):
+                    line.values.update(values)
+                    break
+            else:
+                found.append(Line(method, variant, values))
+        yield from found
+
+
+def _labels(lines: Sequence[Line]) -> list[str]:
+    """What each line is called, with its variant where its method has several."""
+    several = {method for method, n in Counter(line.method for line in lines).items() if n > 1}
+    variants = [called(line.variant) if line.method in several and line.variant else "" for line in lines]
+    return [
+        called(line.method) + (f" ({variant})" if variant not in ("", called(line.method)) else "")
+        for line, variant in zip(lines, variants, strict=True)
+    ]
+
+
+def _dots(axes: Any, place: int, values: np.ndarray, shade: str) -> None:
+    axes.axhline(place, color=PALE, linewidth=0.6, zorder=0)
+    at = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": 8}
+    if len(values) == 0:
+        axes.annotate("not run here", (1.02, place), color=GREY, **at)
+        return
+    axes.scatter(values, np.full(len(values), place), s=18, color=shade, alpha=0.6, linewidths=0)
+    axes.plot(values.mean(), place, marker="|", markersize=11, markeredgewidth=2, color=shade)
+    axes.annotate(_summary(values), (1.02, place), **at)
+
+
+def _summary(values: np.ndarray) -> str:
+    mean = values.mean()
+    if not np.isfinite(mean):
+        return "not finite"
+    decimals = min(6, max(0, 2 - int(np.floor(np.log10(abs(mean)))))) if mean else 0
+    spread = f" ± {values.std(ddof=1):.{decimals}f}" if len(values) > 1 else ""
+    return f"{mean:.{decimals}f}{spread} ({len(values)})"
+
+
+def _better(metric: str) -> str:
+    return "higher is better" if metric in HIGHER else "lower is better"
+
+
+def _setting(table: pd.DataFrame, target: float) -> str:
+    if np.isinf(target):
+        return "not private"
+    here = table[table["epsilon_target"] == target].replace("", np.nan)
+    delta = " or ".join(f"{value:g}" for value in sorted(set(here["delta"].dropna().astype(float))))
+    return f"epsilon {target:g}, delta {delta}\n({', '.join(sorted(set(here['adjacency'].dropna())))})"

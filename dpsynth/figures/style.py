@@ -1,0 +1,191 @@
+"""How every figure looks: its page, fonts and colours, and how words and numbers enter it."""
+
+import functools
+import io
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, ParamSpec
+
+import matplotlib
+import numpy as np
+import seaborn
+from IPython import get_ipython
+from IPython.display import Image, display
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont
+from matplotlib.ft2font import FT2Font
+
+# Both come with matplotlib; the second draws what the first cannot.
+FONTS = ("DejaVu Sans", "STIXGeneral")
+INK, GREY, PALE = "#222222", "#8c8c8c", "#dedede"
+STYLE = {
+    **seaborn.axes_style("ticks"),
+    **seaborn.plotting_context("paper"),
+    "font.family": list(FONTS), "font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9,
+    "legend.fontsize": 8, "xtick.labelsize": 8, "ytick.labelsize": 8,
+    "text.color": INK, "axes.labelcolor": INK, "axes.spines.top": False, "axes.spines.right": False,
+    "axes.linewidth": 0.8, "legend.frameon": False,
+}  # fmt: skip
+DPI, SCREEN = 144, 96  # pixels an inch, of the file and of what a notebook shows
+MARGIN = 0.12  # inches, around the page
+
+# Name and colour of each row of the tables: Okabe and Ito's palette, which the colour-blind tell apart.
+ROWS = {
+    "rpgen": ("RPGen", "#d55e00"),
+    "privimage_d": ("PrivImage+D", "#0072b2"),
+    "pdp_diffusion": ("PDP-Diffusion", "#009e73"),
+    "dpdm": ("DPDM", "#cc79a7"),
+    "nonprivate": ("non-private twin", "#56b4e9"),
+    "pretrained": ("pre-trained only", "#e69f00"),
+    "floor_public": ("selected public images", "#8c8c8c"),
+    "real": ("real images", "#222222"),
+}
+# For other names: of Tol's muted set.
+OTHERS = ("#332288", "#44aa99", "#882255", "#999933", "#aa4499", "#661100", "#117733", "#88ccee")
+
+P = ParamSpec("P")
+Rectangle = tuple[float, float, float, float]
+
+
+class Picture(Figure):
+    """A figure that a notebook shows by itself: once, as the value of a cell or else at the cell's end."""
+
+    _shown = False
+
+    def png(self) -> bytes:
+        """The whole page, `DPI` pixels an inch."""
+        target = io.BytesIO()
+        self.savefig(target, format="png", dpi=DPI)
+        return target.getvalue()
+
+    def _ipython_display_(self) -> None:
+        self._shown = True
+        title = " ".join(self.texts[0].get_text().split())
+        display(Image(self.png(), width=round(self.get_figwidth() * SCREEN), alt=title))
+
+    def show_after(self, shell: Any) -> None:
+        """Have IPython's `shell` show the figure when the running cell ends, unless it was shown by then."""
+
+        def show() -> None:
+            shell.events.unregister("post_execute", show)
+            if not self._shown:
+                self._ipython_display_()
+
+        shell.events.register("post_execute", show)
+
+
+def styled(draw: Callable[P, Picture]) -> Callable[P, Picture]:
+    """Run `draw` under the house style, and lay its figure out before that style is gone again."""
+
+    @functools.wraps(draw)
+    def in_style(*args: P.args, **kwargs: P.kwargs) -> Picture:
+        with matplotlib.rc_context(STYLE):
+            figure = draw(*args, **kwargs)
+            figure.draw_without_rendering()
+        if shell := get_ipython():
+            figure.show_after(shell)
+        return figure
+
+    return in_style
+
+
+def page(
+    width: float, height: float, title: str, badge: str, *, note: str = "", key: Sequence[Artist] = ()
+) -> tuple[Picture, Rectangle]:
+    """An empty figure, and where its axes go: `width` by `height` inches, with title and badge around them.
+
+    Args:
+        note: a line under the title, for what must be said with it; key: handles of a legend below that.
+    Returns:
+        The figure, and (left, bottom, width, height) of the free part in figure fractions.
+    """
+    title, note, badge = (_filled(s, width, w) for s, w in ((title, 0.086), (note, 0.068), (badge, 0.056)))
+    named = MARGIN + 0.19 * _lines(title)
+    said = named + 0.15 * _lines(note)
+    columns = max(1, int(width / 1.9))
+    foot = 0.19 + 0.11 * _lines(badge)
+    tall = said + 0.2 * -(-len(key) // columns) + 0.06 + height + foot
+    made = Picture(figsize=(width, tall), dpi=DPI, facecolor="white")
+    at = {"x": MARGIN / width, "parse_math": False}
+    made.text(y=1 - MARGIN / tall, s=title, va="top", fontsize=10, fontweight="bold", linespacing=1.3, **at)
+    made.text(y=0.09 / tall, s=badge, va="bottom", fontsize=6.5, color=GREY, **at)
+    if note:
+        made.text(y=1 - named / tall, s=note, va="top", fontsize=8, color=GREY, **at)
+    if key:
+        made.legend(
+            handles=list(key), loc="upper left", bbox_to_anchor=(MARGIN / width, 1 - said / tall),
+            ncols=columns, borderaxespad=0, borderpad=0.2, handlelength=1.6, columnspacing=1.4,
+        )  # fmt: skip
+    return made, (0, foot / tall, 1, height / tall)
+
+
+def chart(width: float, height: float, title: str, badge: str, **kwargs: Any) -> Picture:
+    """A `page` for axes with ticks and labels: its free part is shared out among them when it is laid out."""
+    made, (_, bottom, _, share) = page(width, height, title, badge, **kwargs)
+    inset = MARGIN / 2 / width
+    made.set_layout_engine("constrained", rect=(inset, bottom, 1 - 2 * inset, share), w_pad=0.06, h_pad=0.05)
+    return made
+
+
+def colours(names: Iterable[str]) -> dict[str, str]:
+    """A colour for each name: its own for a row of the tables, else the next of the others."""
+    names = list(dict.fromkeys(names))
+    unknown = [name for name in names if name not in ROWS]
+    return {n: ROWS[n][1] if n in ROWS else OTHERS[unknown.index(n) % len(OTHERS)] for n in names}
+
+
+def called(name: str) -> str:
+    """What a row of the tables is called in figures."""
+    return ROWS[name][0] if name in ROWS else readable(name)
+
+
+def readable(text: Any, width: int = 24) -> str:
+    """`text` in at most `width` characters; one that no font of ours draws is spelt as its code point."""
+    spelt = "".join(c if ord(c) in _drawn() else f"U+{ord(c):04X}" for c in str(text))
+    return spelt if len(spelt) <= width else spelt[: width - 1].rstrip() + "…"
+
+
+def label_name(names: Sequence[str] | None, label: int) -> str:
+    """The name of an integer label, where there are names; ValueError if it has none among them."""
+    if names is None:
+        return str(label)
+    if not 0 <= label < len(names):
+        raise ValueError(f"label {label} has no name: names has {len(names)} entries")
+    return names[label]
+
+
+def numbers(name: str, values: Any, *, like: Sequence | None = None) -> np.ndarray:
+    """`values` (N, ...) as float64.
+
+    Raises:
+        ValueError: they are empty, not finite, or not as many as `like`; `name` says which they are.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim == 0 or array.size == 0:
+        raise ValueError(f"there is nothing to draw: {name} is empty")
+    if not np.isfinite(array).all():
+        raise ValueError(f"cannot draw {name}: it holds values that are not finite")
+    same_length(name, array, like)
+    return array
+
+
+def same_length(name: str, values: Sequence, like: Sequence | None) -> None:
+    """Raise ValueError unless `values` has as many entries as `like`, or there is no `like`."""
+    if like is not None and len(values) != len(like):
+        raise ValueError(f"{name} has {len(values)} entries where {len(like)} are expected, one for each")
+
+
+def _lines(text: str) -> int:
+    return len(text.splitlines())
+
+
+def _filled(text: str, width: float, character: float) -> str:
+    return textwrap.fill(readable(text, 1000), max(10, int((width - 2 * MARGIN) / character)))
+
+
+@functools.cache
+def _drawn() -> frozenset[int]:
+    files = (Path(findfont(family)) for family in FONTS)
+    return frozenset(code for file in files for code in FT2Font(str(file)).get_charmap())
