@@ -5,12 +5,13 @@ It imports nothing else of dpsynth. DESIGN.md section 6 is its contract; the REA
 
 from dpsynth.privacy.certificate import certificate
 from dpsynth.privacy.coins import Coins
+from dpsynth.privacy.engine import PerExample
 from dpsynth.privacy.ledger import Charge, Ledger
 from dpsynth.privacy.mechanisms import Counts, Gradients
 from dpsynth.privacy.plan import BudgetError, Plan, make_plan, query_noise
-from dpsynth.privacy.private import Private, evaluation, per_example, scaled
+from dpsynth.privacy.private import Private, evaluation, scaled
 
 __all__ = [
-    "BudgetError", "Charge", "Coins", "Counts", "Gradients", "Ledger", "Plan", "Private", "certificate", "evaluation",
-    "make_plan", "per_example", "query_noise", "scaled",
+    "BudgetError", "Charge", "Coins", "Counts", "Gradients", "Ledger", "PerExample", "Plan", "Private", "certificate",
+    "evaluation", "make_plan", "query_noise", "scaled",
 ]  # fmt: skip

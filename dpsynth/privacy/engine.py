@@ -1,21 +1,20 @@
 """Clipped per-record gradients: what enters the sum of a DP-SGD step.
 
-Per-example gradients come from Opacus's hooks, over micro-batches of a fixed shape, so that memory is flat in the
-batch and a record's gradient does not depend on how many others were drawn.
+One forward and one backward a micro-batch. Hooks keep each layer's input and see the gradient at its output; their
+product, taken record by record, is that record's weight gradient. Plain weight gradients are never formed.
+Micro-batches have a fixed shape, so that memory is flat in the batch and a record's gradient does not depend on how
+many others were drawn.
 """
 
-import warnings
 from collections.abc import Callable
 
 import numpy as np
 import torch
-from opacus.grad_sample import GradSampleModule
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from dpsynth.privacy.coins import Coins
 from dpsynth.privacy.mechanisms import MARGIN, Gradients
-
-EXACT = (nn.Conv2d, nn.Linear, nn.GroupNorm, nn.LayerNorm, nn.Embedding)  # layers whose hooks the tests compare
 
 
 class Draws:
@@ -44,62 +43,177 @@ class Draws:
         return self._rows(self._coins.uniforms, ())
 
 
+# Per-record weight gradients of each layer type: (layer, input, gradient at the output, records) -> one (records,
+# *shape) tensor a parameter, summed over the record's views.
+
+
+def _linear(layer: nn.Linear, a: Tensor, g: Tensor, records: int) -> list[Tensor]:
+    a, g = a.reshape(records, -1, a.shape[-1]), g.reshape(records, -1, g.shape[-1])
+    return [g.transpose(1, 2) @ a, g.sum(1)]
+
+
+def _conv2d(layer: nn.Conv2d, a: Tensor, g: Tensor, records: int) -> list[Tensor]:
+    bias = g.sum((2, 3)).view(records, -1, g.shape[1]).sum(1)
+    if layer.stride == (1, 1):
+        return [_conv2d_by_taps(layer, a, g, records), bias]
+    columns = F.unfold(a, layer.kernel_size, padding=layer.padding, stride=layer.stride).transpose(1, 2)
+    rows = g.flatten(2).transpose(1, 2).reshape(records, -1, g.shape[1])
+    weight = rows.transpose(1, 2) @ columns.reshape(records, -1, columns.shape[-1])
+    return [weight.view(records, *layer.weight.shape), bias]
+
+
+def _conv2d_by_taps(layer: nn.Conv2d, a: Tensor, g: Tensor, records: int) -> Tensor:
+    """In channels-last memory the padded input is, shifted, the matrix of each tap of the kernel: no im2col copy.
+
+    The gradient is padded at its far edges to the same grid, with zeros, which also keep the views apart.
+    """
+    (tall, wide), (up, left) = layer.kernel_size, layer.padding
+    a = F.pad(a.permute(0, 2, 3, 1), (0, 0, left, left, up, up)).contiguous()  # (rows, H + 2 up, W + 2 left, Cin)
+    grid = a.shape[1:3]
+    g = F.pad(g.permute(0, 2, 3, 1), (0, 0, 0, grid[1] - g.shape[3], 0, grid[0] - g.shape[2]))
+    a, g = a.view(records, -1, a.shape[-1]), g.reshape(records, -1, g.shape[-1])
+    n = a.shape[1] - (tall - 1) * grid[1] - (wide - 1)
+    g = g[:, :n].transpose(1, 2)
+    offsets = [i * grid[1] + j for i in range(tall) for j in range(wide)]
+    taps = torch.stack([g @ a[:, o : o + n] for o in offsets], dim=-1)  # (records, Cout, Cin, taps)
+    return taps.view(records, *layer.weight.shape)
+
+
+def _group_norm(layer: nn.GroupNorm, a: Tensor, g: Tensor, records: int) -> list[Tensor]:
+    normalised = F.group_norm(a, layer.num_groups, eps=layer.eps)
+    return [part.flatten(2).sum(2).view(records, -1, a.shape[1]).sum(1) for part in (g * normalised, g)]
+
+
+def _embedding(layer: nn.Embedding, a: Tensor, g: Tensor, records: int) -> list[Tensor]:
+    rows = F.one_hot(a.view(records, -1), layer.num_embeddings).to(g.dtype)  # (records, views, entries)
+    return [rows.transpose(1, 2) @ g.view(records, -1, g.shape[-1])]
+
+
+EXACT = {nn.Linear: _linear, nn.Conv2d: _conv2d, nn.GroupNorm: _group_norm, nn.Embedding: _embedding}
+
+
+class PerExample:
+    """A model whose per-record gradients can be taken; shares the model's parameters, and computes its forward.
+
+    While it exists, the model's parameters receive no plain gradients: `close` gives them back.
+
+    Raises:
+        ValueError: a layer with trainable weights whose per-record gradient is not proved exact, by name.
+    """
+
+    def __init__(self, model: nn.Module):
+        check(model)
+        self.model, self.parameters = model, [p for p in model.parameters() if p.requires_grad]
+        self._index = {id(p): i for i, p in enumerate(self.parameters)}
+        layers = [layer for layer in model.modules() if type(layer) in EXACT and any(_trainable(layer))]
+        self._hooks = [layer.register_forward_hook(self._keep) for layer in layers]
+        self._gradients: list[Tensor | None] = []
+        self._records = 0
+        for parameter in self.parameters:
+            parameter.requires_grad_(False)
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        return self.model(*inputs)
+
+    def close(self) -> None:
+        """Remove the hooks; parameters receive plain gradients again."""
+        for hook in self._hooks:
+            hook.remove()
+        for parameter in self.parameters:
+            parameter.requires_grad_(True)
+
+    def gradients(self, losses: Callable[[], Tensor], records: int) -> list[Tensor]:
+        """Gradient of each record's summed losses: one (records, *shape) tensor a parameter.
+
+        Args:
+            losses: () -> (records * views,), record by record; runs the forward.
+        """
+        self._records, self._gradients = records, [None] * len(self.parameters)
+        with torch.enable_grad():
+            losses().sum().backward()
+        return [
+            torch.zeros(records, *p.shape) if g is None else g
+            for p, g in zip(self.parameters, self._gradients, strict=True)
+        ]
+
+    def _keep(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if not torch.is_grad_enabled():
+            return
+        if not output.requires_grad:
+            output.requires_grad_()  # nothing before this layer needs a gradient
+        kept = inputs[0].detach()
+        output.register_hook(lambda g: self._take(layer, kept, g.detach()))
+
+    @torch.no_grad()
+    def _take(self, layer: nn.Module, a: Tensor, g: Tensor) -> None:
+        found = EXACT[type(layer)](layer, a, g, self._records)
+        for parameter, gradient in zip((layer.weight, getattr(layer, "bias", None)), found, strict=False):
+            place = self._index.get(id(parameter))
+            if place is not None:  # used twice in one forward: the sum of both uses
+                before = self._gradients[place]
+                self._gradients[place] = gradient if before is None else before + gradient
+
+
 def check(model: nn.Module) -> None:
-    """Refuse, by name, any layer with trainable weights whose per-example gradient we have not proved exact.
+    """Refuse, by name, any layer with trainable weights whose per-record gradient is not proved exact.
 
     Raises:
         ValueError: names the layers.
     """
     bad = [f"{name} ({type(layer).__name__})" for name, layer in model.named_modules() if not _exact(layer)]
     if bad:
-        raise ValueError(f"no exact per-example gradient for {', '.join(bad)}; use {[t.__name__ for t in EXACT]}")
+        known = ", ".join(layer.__name__ for layer in EXACT)
+        raise ValueError(
+            f"no exact per-record gradient for {', '.join(bad)}; there is one for {known}, with zero padding, "
+            "without groups or dilation"
+        )
+
+
+def _trainable(layer: nn.Module):
+    return (p.requires_grad for p in layer.parameters(recurse=False))
 
 
 def _exact(layer: nn.Module) -> bool:
-    if not any(p.requires_grad for p in layer.parameters(recurse=False)):
+    if not any(_trainable(layer)):
         return True
-    return type(layer) in EXACT and getattr(layer, "padding_mode", "zeros") == "zeros"
+    if isinstance(layer, nn.Conv2d):
+        plain = layer.groups == 1 and layer.dilation == (1, 1) and not isinstance(layer.padding, str)
+        return type(layer) is nn.Conv2d and layer.padding_mode == "zeros" and plain
+    if isinstance(layer, nn.Embedding):
+        return type(layer) is nn.Embedding and layer.max_norm is None and not layer.scale_grad_by_freq
+    return type(layer) in EXACT
 
 
 def clipped_sum(
-    model: GradSampleModule, loss: Callable, images: Tensor, labels: Tensor, records: list[int],
+    model: PerExample, loss: Callable, images: Tensor, labels: Tensor, records: list[int],
     mechanism: Gradients, coins: Coins, step: int, microbatch: int,
 ) -> list[Tensor]:  # fmt: skip
     """Sum over the drawn records of their clipped mean gradients.
 
     Args:
-        model: wrapped by `GradSampleModule`; loss: `loss(images, labels, draws) -> (rows,)`, one value a row.
+        loss: `loss(images, labels, draws) -> (rows,)`, one value a row; runs `model`.
         images, labels: all records; records: indices of the drawn ones, possibly none.
         microbatch: rows (records times views) computed on at once.
     Returns:
         One float64 tensor a trainable parameter. Each record's part has l2 norm at most max_grad_norm; a record whose
         gradient is not finite has none.
     """
-    views, trainable = mechanism.noise_multiplicity, [p for p in model.parameters() if p.requires_grad]
-    total = [torch.zeros(p.shape, dtype=torch.float64) for p in trainable]
+    views = mechanism.noise_multiplicity
+    total = [torch.zeros(p.shape, dtype=torch.float64) for p in model.parameters]
     at_once = max(1, microbatch // views)
     for start in range(0, len(records), at_once):
         part = records[start : start + at_once]
         padded = part + [part[-1]] * (at_once - len(part))
         draws = Draws(coins, step, padded, views)
         rows = torch.tensor(padded).repeat_interleave(views)
-        model.zero_grad()
-        with warnings.catch_warnings():
-            # Opacus's hooks see an input that needs no gradient (the image); torch warns of it, and it is meant so.
-            warnings.filterwarnings("ignore", message="Full backward hook is firing")
-            # Torch remarks once that plain gradients come in another memory layout; nobody reads them.
-            warnings.filterwarnings("ignore", message="grad and param do not obey the gradient layout")
-            loss(images[rows], labels[rows], draws).sum().backward()
-        gradients = [_mean_of_views(p, views)[: len(part)] for p in trainable]
-        for into, addition in zip(total, clip(gradients, mechanism.max_grad_norm), strict=True):
+
+        def mean_losses(rows=rows, draws=draws) -> Tensor:
+            return loss(images[rows], labels[rows], draws) / views  # averaged over views before the one clip
+
+        means = [gradient[: len(part)] for gradient in model.gradients(mean_losses, at_once)]
+        for into, addition in zip(total, clip(means, mechanism.max_grad_norm), strict=True):
             into += addition
-    model.zero_grad()
     return total
-
-
-def _mean_of_views(parameter: Tensor, views: int) -> Tensor:
-    gradient = parameter.grad_sample
-    return gradient.view(-1, views, *parameter.shape).mean(1)
 
 
 def clip(gradients: list[Tensor], max_grad_norm: float) -> list[Tensor]:
@@ -108,11 +222,13 @@ def clip(gradients: list[Tensor], max_grad_norm: float) -> list[Tensor]:
     Args:
         gradients: one (B, *shape) float32 tensor a parameter.
     Returns:
-        One float64 tensor a parameter. Records whose norm is not finite are left out by selection.
+        One float64 tensor a parameter. Records whose norm is not finite in float32 are left out by selection.
     """
-    squares = torch.stack([g.flatten(1).double().square().sum(1) for g in gradients])  # (P, B)
-    norms = squares.sum(0).sqrt()
-    finite = norms.isfinite().nonzero().flatten()
+    norms = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients])  # (P, B)
+    norms = torch.linalg.vector_norm(norms.double(), dim=0)
+    finite = norms.isfinite()
+    if not finite.all():
+        gradients, norms = [g[finite] for g in gradients], norms[finite]
     bound = max_grad_norm * MARGIN
-    factors = (bound / norms[finite].clamp(min=bound)).float()  # at most 1
-    return [torch.tensordot(factors, g[finite], dims=1).double() for g in gradients]
+    factors = (bound / norms.clamp(min=bound)).float()  # at most 1
+    return [torch.tensordot(factors, g, dims=1).double() for g in gradients]

@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from opacus.grad_sample import GradSampleModule
-from torch import Tensor, nn
+from torch import Tensor
 
 from dpsynth.privacy import engine
 from dpsynth.privacy.ledger import Charge
@@ -64,14 +63,14 @@ class Private:
         noise = charge.coins.discrete_gaussians(("counts",), histogram.size, mechanism.scale)
         return torch.from_numpy(histogram + noise.reshape(histogram.shape))
 
-    def gradient(self, model: GradSampleModule, loss: Callable, charge: Charge, step: int, microbatch: int) -> None:
+    def gradient(self, model: engine.PerExample, loss: Callable, charge: Charge, step: int, microbatch: int) -> None:
         """One DP-SGD step's noisy gradient, written to the `grad` of each trainable parameter, in units of C.
 
         Poisson draw, clip, sum, one noise draw, divide by the plan's constant: all from the fields of one `Gradients`
         mechanism. An empty draw gives noise alone. `step` counts from 0 and addresses the coins.
 
         Args:
-            model: from `per_example`; loss: `loss(images, labels, draws) -> (rows,)`; images float32 in [-1, 1].
+            model: from `PerExample`; loss: `loss(images, labels, draws) -> (rows,)`; images float32 in [-1, 1].
         """
         mechanism = _expect(charge, Gradients)
         if not 0 <= step < mechanism.steps:
@@ -85,8 +84,7 @@ class Private:
         sums = engine.clipped_sum(
             model, rescaled, self._images, self._labels, records, mechanism, charge.coins, step, microbatch
         )
-        trainable = [p for p in model.parameters() if p.requires_grad]
-        for number, (parameter, total) in enumerate(zip(trainable, sums, strict=True)):
+        for number, (parameter, total) in enumerate(zip(model.parameters, sums, strict=True)):
             noise = charge.coins.normals(("noise", step, number), total.numel())
             noisy = total + mechanism.scale * torch.from_numpy(noise).view_as(total)
             parameter.grad = (noisy / (mechanism.divisor * mechanism.max_grad_norm)).float()
@@ -94,16 +92,6 @@ class Private:
     def _batches(self, size: int):
         for start in range(0, len(self._images), size):
             yield scaled(self._images[start : start + size]), self._labels[start : start + size]
-
-
-def per_example(model: nn.Module) -> GradSampleModule:
-    """Wrap `model` for `Private.gradient`; shares its parameters.
-
-    Raises:
-        ValueError: a layer with trainable weights whose per-example gradient is not proved exact, by name.
-    """
-    engine.check(model)
-    return GradSampleModule(model, loss_reduction="sum")
 
 
 def evaluation(private: Private, reason: str) -> tuple[Tensor, Tensor]:
