@@ -104,7 +104,7 @@ def noise_levels(n: int) -> Tensor:
 
 
 @torch.no_grad()
-def trajectory(model: Denoiser, labels: Tensor, seed: int, n_steps: int = 18) -> Iterator[Tensor]:
+def trajectory(model: Denoiser, labels: Tensor, seed: int, n_steps: int = 10) -> Iterator[Tensor]:
     """Heun's method on the probability-flow ODE (Karras et al. 2022, Algorithm 1): yields x after each step.
 
     Args:
@@ -123,7 +123,7 @@ def trajectory(model: Denoiser, labels: Tensor, seed: int, n_steps: int = 18) ->
         yield x
 
 
-def sample(model: Denoiser, labels: Tensor, seed: int, n_steps: int = 18, batch: int = 250) -> Tensor:
+def sample(model: Denoiser, labels: Tensor, seed: int, n_steps: int = 10, batch: int = 250) -> Tensor:
     """Images for `labels`: (N, C, S, S) uint8; the same seed gives every model the same starting noise."""
     model.eval()
     images = []

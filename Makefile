@@ -1,0 +1,57 @@
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help reproduce dry-run test lint lab readme record clean
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PROFILE ?= laptop
+EXPERIMENT ?= table
+METHOD ?=
+EPS ?=
+SEED ?=
+
+PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input
+CHOICE = --profile '$(PROFILE)' --experiment '$(EXPERIMENT)' $(if $(METHOD),--method '$(METHOD)') \
+	$(if $(EPS),--epsilon '$(EPS)') $(if $(SEED),--seed '$(SEED)')
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
+	@echo
+	@echo "  PROFILE=smoke|laptop  EXPERIMENT=table  METHOD=rpgen,dpdm  EPS=10|inf  SEED=0,1,2 choose among the runs"
+
+reproduce: .venv/.installed ## plan and execute the notebooks of every run, end with the comparison table
+	@.venv/bin/python -m dpsynth.reproduce $(CHOICE)
+
+dry-run: .venv/.installed ## print the plan of `make reproduce`, and what it would spend
+	@.venv/bin/python -m dpsynth.reproduce $(CHOICE) --dry-run
+
+test: .venv/.installed ## run the tests
+	@mkdir -p build; SECONDS=0; .venv/bin/python -m pytest -q; \
+		echo "{\"test_minutes\": $$((SECONDS / 60)).$$((SECONDS % 60 / 6))}" > build/test.json
+
+lint: .venv/.installed ## check the code with ruff
+	@.venv/bin/python -m ruff check .
+
+lab: .venv/.installed ## pair the notebooks and open them in JupyterLab
+	@.venv/bin/python -m jupytext --quiet --sync notebooks/*.py
+	@DPSYNTH_ROOT='$(CURDIR)' .venv/bin/python -m jupyter lab notebooks
+
+readme: .venv/.installed ## fill the README's numbers from results/
+	@.venv/bin/python -m dpsynth.readme
+
+record: .venv/.installed ## take over the last `make reproduce` and `make test` into results/ and the README
+	@.venv/bin/python -m dpsynth.readme --record
+
+clean: ## remove build/; the ledger, its keys and cached data stay
+	@rm -rf build
+
+# The environment, made once and again when its pins change.
+.venv/.installed: requirements.lock pyproject.toml
+	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+		{ echo "error: Python 3.11 is needed, found '$(PYTHON)'; name it with make PYTHON=..." >&2; exit 1; }
+	@echo "installing the pinned packages into .venv, once (several gigabytes)"
+	@'$(PYTHON)' -m venv .venv
+	@$(PIP) -r requirements.lock
+	@$(PIP) --no-deps -e .
+	@touch $@

@@ -1,0 +1,82 @@
+"""The kernel that executes a notebook: this interpreter, on a fixed number of threads, its output shown."""
+
+import contextlib
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
+from papermill.exceptions import strip_color
+from tqdm import tqdm
+
+from dpsynth import store
+
+# Fixed by the profile and not by the machine: a sum is split among threads, so results depend on their number
+# bit for bit. Two is what the smallest machine has that the small profiles are for.
+THREADS = {"smoke": 2, "laptop": 2, "overnight": 2, "paper": 8}
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+PAUSE = 5.0  # seconds between two states of a progress bar
+
+
+def manager(profile: str, sockets: Path, peaks: list[float]) -> type[AsyncKernelManager]:
+    """A kernel manager that starts this interpreter, whatever kernels are registered.
+
+    Args:
+        profile: names the number of threads, set before the kernel imports anything.
+        sockets: folder for its sockets, its owner's alone: what a kernel prints may be private, and local
+            ports are open to every user of the machine.
+        peaks: gets the kernel's largest resident memory in MiB when it ends, on Linux.
+    """
+    environment = dict.fromkeys(THREAD_VARIABLES, str(THREADS[profile]))
+    environment["DPSYNTH_ROOT"] = str(store.root().resolve())
+    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+
+    class Kernel(AsyncKernelManager):
+        transport = "ipc"
+        ip = str(sockets / "kernel")
+        kernel_spec = KernelSpec(argv=command, display_name="Python 3", language="python", env=environment)
+
+        async def shutdown_kernel(self, *args: Any, **kwargs: Any) -> None:
+            with contextlib.suppress(OSError):
+                status = Path(f"/proc/{self.provisioner.pid}/status").read_text()
+                peaks.append(round(int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024, 1))
+            await super().shutdown_kernel(*args, **kwargs)
+
+    return Kernel
+
+
+class Progress:
+    """A stream for what a kernel prints: lines as they end, bars (redrawn in place) every `pause` seconds."""
+
+    def __init__(self, out: TextIO, pause: float = PAUSE):
+        self._out, self._pause = out, pause
+        self._line, self._is_bar, self._shown, self._last = "", False, "", -pause
+
+    def write(self, text: str) -> None:
+        """Take the next piece; it may end anywhere in a line."""
+        for piece in re.split(r"([\r\n])", text):
+            if piece == "\n":
+                self._show()
+                self._line, self._is_bar = "", False
+            elif piece == "\r":
+                self._show_bar()
+                self._line, self._is_bar = "", True
+            else:
+                self._line += piece
+        self._show_bar()
+
+    def flush(self) -> None:
+        """Nothing waits: a line is written when it is shown."""
+
+    def _show_bar(self) -> None:
+        if self._is_bar and time.monotonic() - self._last >= self._pause:
+            self._show()
+
+    def _show(self) -> None:
+        line = strip_color(self._line).rstrip()
+        if line and line != self._shown:
+            tqdm.write(f"    {line}", file=self._out)  # keeps clear of papermill's own bar
+            self._shown, self._last = line, time.monotonic()

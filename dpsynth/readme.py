@@ -1,0 +1,105 @@
+"""The README's numbers and picture: no number in it is typed by hand, and a test holds it.
+
+`make record` copies what the last `make reproduce` and `make test` measured from build/ to results/; `make readme`
+fills the README from results/.
+"""
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from dpsynth import figures, params, store, summaries, tables
+from dpsynth.stages import evaluate
+
+README = Path(__file__).parents[1] / "README.md"
+SHOWN = ["epsilon", "seeds", "CA-LR", "CA-MLP", "CA-CNN", "FD-convnet", "precision", "recall"]
+
+
+def filled(text: str, blocks: dict[str, str]) -> str:
+    """`text` with each block between `<!-- begin: name -->` and `<!-- end: name -->` replaced.
+
+    Raises:
+        ValueError: a block without markers, or markers without a block.
+    """
+    found = set(re.findall(r"<!-- begin: (\w+) -->", text))
+    if found != set(blocks):
+        raise ValueError(f"the README has markers for {sorted(found)}, there are blocks for {sorted(blocks)}")
+    for name, block in blocks.items():
+        pattern = rf"(<!-- begin: {name} -->\n).*?(<!-- end: {name} -->)"
+        text = re.sub(pattern, lambda m, block=block: m[1] + block + "\n" + m[2], text, flags=re.DOTALL)
+    return text
+
+
+def blocks() -> dict[str, str]:
+    """What results/ says: {name of the block: markdown}."""
+    results = tables.read_committed("table")
+    measured = json.loads((tables.COMMITTED / "measured.json").read_text())
+    return {"table": _table(results), "claim": _claim(results), "time": _time(measured), "hero": _hero(results)}
+
+
+def _table(results: pd.DataFrame) -> str:
+    table = tables.comparison(results)[SHOWN].reset_index()
+    rows = [table.columns.tolist(), ["---"] * len(table.columns), *table.astype(str).values.tolist()]
+    first = results.iloc[0]
+    caption = (
+        f"`{first['dataset']}` with public `{first['public']}`, profile `{first['profile']}`, delta "
+        f"{results['delta'].dropna().iloc[0]:g}, add-or-remove neighbours; mean ± standard deviation over seeds."
+    )
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n\n" + caption
+
+
+def _claim(results: pd.DataFrame) -> str:
+    cnn = results[results["metric"] == "CA-CNN"]
+    ours, floor = (cnn[(cnn["method"] == m) & cnn["variant"].isin(["", "rpgen"])] for m in ("rpgen", "floor_public"))
+    finite = ours[ours["epsilon_target"] == 10.0]
+    gain = finite.set_index("seed")["value"] - floor[floor["epsilon_target"] == 10.0].set_index("seed")["value"]
+    spread = f" ± {gain.std():.1f}" if len(gain) > 1 else ""
+    direction = "above" if gain.mean() >= 0 else "below"
+    return (
+        f"At epsilon 10, RPGen's CNN accuracy is {finite['value'].mean():.1f}, "
+        f"{abs(gain.mean()):.1f}{spread} points {direction} its `floor_public` "
+        f"(over {len(gain)} seed{'s' if len(gain) != 1 else ''})."
+    )
+
+
+def _time(measured: dict) -> str:
+    reproduce, tests = measured["reproduce_minutes"], measured["test_minutes"]
+    return (
+        f"Measured on {measured['machine']}, after installation: `make reproduce` took {reproduce:.0f} minutes and at "
+        f"most {measured['peak_MiB'] / 1024:.1f} GiB of memory, `make test` {tests:.0f} minutes."
+    )
+
+
+def _hero(results: pd.DataFrame) -> str:
+    spent = results.loc[results["method"] == "rpgen", "epsilon_spent"].max()
+    return f"*Made by notebook 05: RPGen on the private digits, epsilon {spent:.2f} spent.*"
+
+
+def record(profile: str = "laptop", experiment: str = "table") -> None:
+    """Copy results.csv, what was measured, and the headline picture from build/ to results/."""
+    results = tables.read_results(profile)
+    results[results["experiment"] == experiment].to_csv(tables.COMMITTED / f"{experiment}.csv", index=False)
+    build = store.root() / "build"
+    measured = [json.loads((build / name).read_text()) for name in (f"{profile}/measured.json", "test.json")]
+    (tables.COMMITTED / "measured.json").write_text(json.dumps(measured[0] | measured[1], indent=1) + "\n")
+    p = params.load(Path("params", profile, f"{experiment}.yaml")).points()[0]
+    hero = figures.hero(evaluate.strip(p), badge=summaries.badge(p), classes=p.constants.classes)
+    (tables.COMMITTED / "hero.png").write_bytes(hero.png())
+
+
+def main() -> int:
+    """`python -m dpsynth.readme [--record]`: fill README.md; first take over what was measured, with --record."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--record", action="store_true", help="take over the measurements in build/ first")
+    if parser.parse_args().record:
+        record()
+    README.write_text(filled(README.read_text(), blocks()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

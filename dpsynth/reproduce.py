@@ -1,0 +1,262 @@
+"""Reproduce one table or figure: plan every run of its parameter file, then execute its five notebooks.
+
+`python -m dpsynth.reproduce [--profile P] [--experiment X] [--method M] [--epsilon E] [--seed S] [--dry-run]`
+
+Whatever can be refused is refused before the first notebook: parameters, budgets, data, artifacts.
+"""
+
+import argparse
+import inspect
+import itertools
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from dpsynth import data, params, privacy, run, store, tables
+from dpsynth.params import Params
+from dpsynth.stages import evaluate, finetune, planning, query
+
+NOTEBOOKS = {
+    "query": "01_semantic_query",
+    "selection": "02_selection",
+    "pretrain": "03_pretrain_amp",
+    "finetune": "04_dp_finetune",
+    "evaluate": "05_eval_figures",
+}
+BESIDE = {"finetune": "certificate.json", "evaluate": "metrics.csv"}  # files that these leave too
+
+
+class Job(NamedTuple):
+    """One stage of one run. `cached`: its notebook is executed already. `minutes`: expected, if known."""
+
+    p: Params
+    stage: str
+    cached: bool
+    minutes: float | None
+    note: str
+
+
+class Made(NamedTuple):
+    """An artifact that a run needs: where it stands, or will, and the function that makes it."""
+
+    path: Path
+    function: Callable
+
+
+def paths(p: Params, stage: str) -> tuple[Path, Path]:
+    """The notebook of a stage, and where its executed copy belongs."""
+    return Path("notebooks", f"{NOTEBOOKS[stage]}.py"), tables.run_folder(p) / f"{NOTEBOOKS[stage]}.ipynb"
+
+
+def is_done(p: Params, stage: str) -> bool:
+    """Whether a stage's executed notebook stands, up to date, with what belongs beside it."""
+    return run.is_current(p, *paths(p, stage)) and (tables.run_folder(p) / BESIDE.get(stage, "")).exists()
+
+
+def choose(path: Path, axes: dict[str, list[Any]]) -> list[Params]:
+    """The runs of a parameter file, with `axes` in place of the file's own lists; each run once."""
+    found: dict[str, Params] = {}
+    for values in itertools.product(*axes.values()):
+        for p in params.load(path, **dict(zip(axes, values, strict=True))).points():
+            found.setdefault(p.digest, p)
+    return list(found.values())
+
+
+def check(points: list[Params]) -> dict[str, privacy.Private]:
+    """Make every plan and open every set, so that what must fail does so with nothing spent.
+
+    Returns:
+        The private sets, sealed, by the digest of the run.
+    Raises:
+        ValueError, FileNotFoundError, PermissionError, privacy.BudgetError: one sentence each.
+    """
+    opened: dict[tuple, Any] = {}
+    sealed = {}
+    for p in points:
+        key = (p.private, p.n_records, p.labels, p.size)
+        if key not in opened:
+            opened[key] = planning.private(p)
+            if p.constants.builtin:
+                planning.private(p, "test")
+        sealed[p.digest] = opened[key]
+        key = (p.public, *p.shape)
+        if p.row.corpus is not None and key not in opened:
+            opened[key] = data.public(*key)
+        planning.run(p)
+    return sealed
+
+
+def lineage(p: Params, private: privacy.Private) -> dict[str, list[Made]]:
+    """The artifacts of `p`'s stages before evaluation, standing or not. Makes nothing but the plan."""
+    plan, row = planning.run(p), p.row
+    made: dict[str, list[Made]] = {stage: [] for stage in NOTEBOOKS}
+
+    def name(kind: str, function: Callable | None, **upstream: Any) -> store.Stored | None:
+        if function is None:
+            return None
+        digest = store.digest_of(kind, function, store.settings_of(function, p), upstream)
+        path = store.folder(kind, digest)
+        made[tables.STAGE_OF[kind]].append(Made(path, function))
+        return store.Stored(artifact=store.Artifact(path, digest, {}))
+
+    encoder = name("encoder", row.encoder)
+    release = None
+    if row.release and plan.is_private:
+        allowance = planning.allow(p, "semantic_histogram")
+        release = name("release", row.release.ask, private=private, encoder=encoder, allowance=allowance)
+    elif row.release:
+        release = name("votes", query.exact_histogram, private=private, encoder=encoder)
+    corpus = name("corpus", row.corpus, release=release)
+    base = name("base", row.base, corpus=corpus)
+    if plan.is_private:
+        name("synthesiser", row.learn.ask, private=private, base=base, allowance=planning.allow(p, "dp_sgd"))
+    else:
+        name("twin", finetune.without_privacy, private=private, base=base)
+    return made
+
+
+def schedule(points: list[Params], sealed: dict[str, privacy.Private]) -> Iterator[Job]:
+    """The notebooks of all runs in order, with what each should take; work that runs share counts once.
+
+    Raises:
+        FileNotFoundError: a notebook is missing; ValueError: an artifact is of another version, or not whole.
+    """
+    known, claimed = measured_minutes(), {}
+    for p in points:
+        for stage, made in lineage(p, sealed[p.digest]).items():
+            job = Job(p, stage, False, known.get((p.profile, evaluate.row_name(p), stage)), "")
+            missing = [one.path for one in made if not one.path.exists()]
+            if is_done(p, stage):
+                yield job._replace(cached=True, minutes=0.0)
+                continue
+            for one in made:
+                if one.path not in missing:
+                    store.load(one.path, inspect.signature(one.function).return_annotation)
+            if stage != "evaluate" and not missing:
+                job = job._replace(minutes=0.0, note="its work is done" if made else "no work in this method")
+            elif missing and all(path in claimed for path in missing):
+                job = job._replace(minutes=0.0, note=f"shares the work of {claimed[missing[0]]}")
+            claimed = dict.fromkeys(missing, called(p)) | claimed
+            yield job
+
+
+def measured_minutes() -> dict[tuple[str, str, str], float]:
+    """Minutes by (profile, row, stage), from the committed results of reference runs; means over seeds."""
+    found = {}
+    for frame in map(pd.read_csv, sorted(tables.COMMITTED.glob("*.csv"))):
+        if "profile" in frame:
+            timed = frame[frame["metric"].str.startswith("seconds-")]
+            for (profile, row, metric), part in timed.groupby(["profile", "method", "metric"]):
+                found[profile, row, metric.removeprefix("seconds-")] = part["value"].mean() / 60
+    return found
+
+
+def called(p: Params) -> str:
+    """A run, for people."""
+    return f"{p.method} epsilon {p.epsilon:g} seed {p.seed}"
+
+
+def privacy_of(p: Params) -> str:
+    """What a run will ask of the private records, for people."""
+    plan = planning.run(p)
+    if not plan.is_private:
+        return f"{called(p)}: not private, a reference on a public benchmark"
+    asked = ", ".join(f"{m.name} x{m.count} at noise multiplier {m.noise_multiplier:.4g}" for m in plan.mechanisms)
+    spends = f"epsilon {plan.spent():.4g} of {p.epsilon:g} at delta {p.delta:g}"
+    return f"{called(p)}: {asked}; {spends} ({plan.statement()['adjacency']})"
+
+
+def show(jobs: list[Job], reproduces: str) -> None:
+    """Print the plan: what each run asks, then a line a stage, and what is expected in all."""
+    print(f"\n{reproduces}\n")
+    for p in {job.p.digest: job.p for job in jobs}.values():
+        print(privacy_of(p))
+    print(f"\n{'run':36}{'stage':11}{'state':8}expected")
+    for job in jobs:
+        minutes = "not measured" if job.minutes is None else f"{job.minutes:.1f} min"
+        expected = "" if job.cached else job.note or minutes
+        print(f"{called(job.p):36}{job.stage:11}{'cached' if job.cached else 'to do':8}{expected}".rstrip())
+    to_do = [job for job in jobs if not job.cached]
+    known, unknown = sum(job.minutes or 0 for job in to_do), sum(job.minutes is None for job in to_do)
+    total = f"about {known:.0f} minutes" if known or not unknown else "a time that was not measured before"
+    total += f" and {unknown} stages not measured before" if known and unknown else ""
+    print(f"\n{len(jobs)} notebooks, {len(jobs) - len(to_do)} cached, {len(to_do)} to do: {total}\n", flush=True)
+
+
+def perform(jobs: list[Job], params_file: Path) -> None:
+    """Execute what is not cached, in order; the first that fails ends it (`run.Failed`)."""
+    for number, job in enumerate(jobs, 1):
+        if not job.cached:
+            print(f"[{number}/{len(jobs)}] {called(job.p)}: {NOTEBOOKS[job.stage]}", flush=True)
+            run.execute(job.p, *paths(job.p, job.stage), params_file)
+
+
+def conclude(experiment: str, profile: str, points: list[Params]) -> None:
+    """Join results.csv from all runs of the experiment that are up to date, and print the table."""
+    finished = [p for p in points if is_done(p, "evaluate")]
+    path = tables.join(profile, experiment, finished)
+    results = tables.read_results(profile)
+    print(tables.comparison(results[results["experiment"] == experiment]).to_string())
+    print(f"\nresults: {path}\nexecuted notebooks:", *(f"  {tables.run_folder(p)}" for p in finished), sep="\n")
+
+
+def remember(profile: str, jobs: list[Job], minutes: float) -> None:
+    """Note what a reproduction from scratch took, for the README: minutes, memory, and the machine's processor."""
+    peaks = [json.loads(paths(job.p, job.stage)[1].read_text())["metadata"]["dpsynth"]["peak_MiB"] for job in jobs]
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+    said = {"machine": f"{os.cpu_count()} cores ({model}), no GPU", "reproduce_minutes": round(minutes, 1)}
+    said["peak_MiB"] = max((peak for peak in peaks if peak), default=None)
+    (store.root() / "build" / profile / "measured.json").write_text(json.dumps(said))
+
+
+def several(text: str) -> list[str]:
+    """The parts of a list with commas."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def whole_numbers(text: str) -> list[int]:
+    """The same, as numbers."""
+    return [int(part) for part in several(text)]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line; see the module."""
+    parser = argparse.ArgumentParser(prog="python -m dpsynth.reproduce", description=__doc__.partition("\n")[0])
+    parser.add_argument("--profile", default="laptop", help="smoke, laptop, overnight or paper")
+    parser.add_argument("--experiment", default="table", help="a file of params/<profile>/, without .yaml")
+    parser.add_argument("--method", type=several, help="these instead of the file's, separated by commas")
+    parser.add_argument("--epsilon", type=several, help="these instead; inf is the non-private twin")
+    parser.add_argument("--seed", type=whole_numbers, help="these instead")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+    given = parser.parse_args(argv)
+    path = Path("params", given.profile, f"{given.experiment}.yaml")
+    axes = {name: getattr(given, name) for name in ("method", "epsilon", "seed") if getattr(given, name)}
+
+    def action() -> None:
+        start = time.perf_counter()
+        print(f"planning {path}", flush=True)
+        with run.mistakes():
+            experiment, points = params.load(path), choose(path, axes)
+            jobs = list(schedule(points, check(points)))
+        show(jobs, experiment.reproduces)
+        if not given.dry_run:
+            perform(jobs, path)
+            own = {p.digest: p for p in (*experiment.points(), *points)}
+            conclude(given.experiment, given.profile, list(own.values()))
+            minutes = (time.perf_counter() - start) / 60
+            print(f"total time: {minutes:.1f} minutes")
+            if not any(job.cached or job.note for job in jobs[: len(NOTEBOOKS)]) and not axes:
+                remember(given.profile, jobs, minutes)
+
+    return run.ended(action)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

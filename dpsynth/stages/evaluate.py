@@ -1,0 +1,141 @@
+"""Stage 05: draw synthetic images, and measure them and the reference rows against held-out real ones.
+
+Only built-in benchmarks are measured; of a folder set the samples alone are shown (privacy contract, rule 10).
+"""
+
+import math
+
+import torch
+
+from dpsynth import data, metrics, privacy, store
+from dpsynth.interfaces import Base, Corpus, Extractor, Measurement, Samples, Synthesiser
+from dpsynth.models import diffusion
+from dpsynth.stages import finetune, planning, pretrain, selection
+
+
+def run(p) -> dict[str, Measurement]:
+    """Metrics of `p`'s row and of its reference rows, by name; empty for a folder set."""
+    if not p.constants.builtin:
+        return {}
+    held_out, extractor = planning.private(p, "test"), store.build("extractor", train_extractor, {})
+    return {
+        name: store.build("measurement", measure, p, samples=drawn, extractor=extractor, held_out=held_out)
+        for name, drawn in rows(p).items()
+    }
+
+
+def rows(p) -> dict[str, Samples]:
+    """Samples of each row: the method's own, then its reference rows.
+
+    `floor_public` and `pretrained` where the corpus has the private labels, of private runs; `real`, of benchmarks.
+    """
+    found = {row_name(p): samples(p)}
+    if not p.constants.builtin:
+        return found
+    corpus = selection.run(p)
+    if corpus is not None and corpus.private_labels and planning.run(p).is_private:
+        found["floor_public"] = store.build("floor", floor, p, corpus=corpus)
+        found["pretrained"] = store.build("pretrained", draw, p, model=pretrain.run(p))
+    found["real"] = store.build("real", real, p, private=planning.private(p))
+    return found
+
+
+def row_name(p) -> str:
+    """The method's name in the tables; `nonprivate` for the twin at epsilon infinity."""
+    return "nonprivate" if math.isinf(p.epsilon) else p.method
+
+
+def samples(p) -> Samples:
+    """Synthetic images of `p`, with labels from a uniform public prior."""
+    return store.build("samples", draw, p, model=finetune.run(p))
+
+
+def denoiser(model: Base | Synthesiser) -> diffusion.Denoiser:
+    """The stored model with the weights that samples are drawn from."""
+    network = diffusion.Denoiser(**model.architecture).to(memory_format=torch.channels_last)
+    network.load_state_dict(model.averaged if isinstance(model, Base) else model.weights)
+    return network.eval()
+
+
+def preview(
+    model: Base | Synthesiser, p, per_label: int, limit: int = 10
+) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
+    """A few samples of each of the model's first labels, for a grid; nothing is stored."""
+    network = denoiser(model)
+    labels = torch.arange(min(limit, network.null)).repeat_interleave(per_label)
+    names = p.constants.classes if network.null == p.n_classes else [f"class {n}" for n in range(limit)]
+    return diffusion.sample(network, labels, store.seed_of(p.seed, "preview")), labels, list(names[:limit])
+
+
+def by_label(drawn: Samples, p, per_label: int, limit: int = 10) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
+    """The first `per_label` samples of each label, for a grid."""
+    labels = range(min(limit, p.n_classes))
+    rows = torch.cat([(drawn.labels == label).nonzero().flatten()[:per_label] for label in labels])
+    return drawn.images[rows], drawn.labels[rows], list(p.constants.classes[:limit])
+
+
+def neighbours(p, n: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """`n` synthetic images, the training record nearest to each in pixel space, and the distances. Benchmarks only."""
+    images, _ = privacy.evaluation(planning.private(p), "nearest neighbours of synthetic images")
+    synthetic = samples(p).images[:n]
+    nearest, distance = metrics.nearest(synthetic, images)
+    return synthetic, images[nearest[:, 0]], distance[:, 0]
+
+
+def embedding(p, n: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Joint t-SNE of extractor features of `n` synthetic and `n` held-out images: points, labels, is_synthetic."""
+    held_out, labels = privacy.evaluation(planning.private(p, "test"), "t-SNE of held-out records")
+    drawn, n = samples(p), min(n, len(labels))
+    images = torch.cat([drawn.images[:n], held_out[:n]])
+    extractor = metrics.convnet(store.build("extractor", train_extractor, {}).weights)
+    features = metrics.features(images, extractor)
+    return metrics.tsne(features, p.seed), torch.cat([drawn.labels[:n], labels[:n]]), torch.arange(len(images)) < n
+
+
+def strip(p) -> dict[str, torch.Tensor]:
+    """One image a label from each stage, for the headline figure; the real row for benchmarks only."""
+    found = {}
+    corpus = selection.run(p)
+    if p.constants.builtin:
+        found["real"] = by_label(Samples(*privacy.evaluation(planning.private(p), "headline figure")), p, 1)[0]
+    if corpus is not None and corpus.private_labels:
+        found["selected public"] = by_label(Samples(corpus.images, corpus.labels), p, 1)[0]
+        found["pre-trained"] = preview(pretrain.run(p), p, 1)[0]
+    found["synthetic"] = preview(finetune.run(p), p, 1)[0]
+    return found
+
+
+def draw(work: store.Work, model: Base | Synthesiser, *, n_classes: int, n_synthetic: int, seed: int) -> Samples:
+    """Draw `n_synthetic` images, the labels in turn."""
+    labels = torch.arange(n_synthetic) % n_classes
+    return Samples(diffusion.sample(denoiser(model), labels, store.seed_of(seed, "sample")), labels)
+
+
+def floor(work: store.Work, corpus: Corpus, *, n_synthetic: int, seed: int) -> Samples:
+    """The selected public images with their mapped labels, used as if they were synthetic: at most `n_synthetic`."""
+    draws = torch.Generator().manual_seed(store.seed_of(seed, "floor"))
+    chosen = torch.randperm(len(corpus.images), generator=draws)[:n_synthetic]
+    return Samples(corpus.images[chosen], corpus.labels[chosen])
+
+
+def real(work: store.Work, private: privacy.Private) -> Samples:
+    """The private training records themselves: the upper reference row, an evaluation and not a release."""
+    return Samples(*privacy.evaluation(private, "reference row `real`"))
+
+
+def train_extractor(work: store.Work) -> Extractor:
+    """The convnet whose features the Frechet distance is taken on: public glyphs, no method sees it."""
+    glyphs = data.public("glyphs", 1, 28)
+    return Extractor(metrics.train_convnet(glyphs.images, glyphs.labels, len(glyphs.classes)))
+
+
+def measure(
+    work: store.Work, samples: Samples, extractor: Extractor, held_out: privacy.Private, *, n_classes: int, seed: int
+) -> Measurement:
+    """Distances to the held-out real images, and accuracy of classifiers trained on `samples` and tested on them."""
+    images, labels = privacy.evaluation(held_out, "metrics on the held-out records")
+    values = metrics.classifiers(
+        samples.images, samples.labels, images, labels, n_classes, store.seed_of(seed, "metrics")
+    )
+    values |= metrics.distances(samples.images, images, metrics.convnet(extractor.weights))
+    return Measurement(values, len(samples.images), len(images), "convnet")

@@ -1,0 +1,97 @@
+"""Stage 03: train the denoiser on the corpus, without touching private data, with or without adversarial perturbation.
+
+RPGen Sec. "Stage 2", Eq. 2 to 4; PrivImage Sec. 4.3. What differs: EDM loss by default, sizes for a laptop.
+"""
+
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from dpsynth import store
+from dpsynth.interfaces import Base, Corpus
+from dpsynth.models import amp, diffusion, training
+from dpsynth.privacy import scaled
+from dpsynth.stages import selection
+
+BATCH = 64
+AVERAGE = 0.998
+
+
+def run(p) -> Base:
+    """The base model of `p`, trained now if it was not before."""
+    return store.build("base", p.row.base, p, corpus=selection.run(p))
+
+
+def twins(p) -> dict[str, Base]:
+    """The base with and without perturbation, for methods that can perturb; else the base alone."""
+    if "amp_gamma" not in p:
+        return {"pre-training": run(p)}
+    without = p.replace(options={**p.options, "amp_gamma": 0.0})
+    return {"with AMP": run(p), "without AMP": run(without)} if p["amp_gamma"] else {"without AMP": run(p)}
+
+
+def fresh(
+    work: store.Work, corpus: None, *, shape: tuple, n_classes: int, seed: int, width: int, prediction: str = "edm"
+) -> Base:
+    """A denoiser with random weights (DPDM)."""
+    architecture = _architecture(shape, n_classes, width, prediction)
+    weights = initial(architecture, seed).state_dict()
+    return Base(weights, {k: w.clone() for k, w in weights.items()}, architecture, private_labels=True)
+
+
+def train_diffusion(
+    work: store.Work, corpus: Corpus, *, shape: tuple, seed: int, width: int, pretrain_steps: int,
+    prediction: str = "edm", amp_gamma: float = 0.0, amp_eta: float = 0.4, amp_projection: str = "global",
+    amp_normalise: bool = False,
+) -> Base:  # fmt: skip
+    """Adam on batches of 64 of the corpus; `amp_gamma` > 0 perturbs the weights at each step.
+
+    Returns:
+        `history` has `clean`, the loss at the weights; with perturbation also `perturbed`, the loss beside them, and
+        `binds`, 1.0 where the projection moved the perturbation.
+    """
+    architecture = _architecture(shape, corpus.n_labels, width, prediction)
+    model = initial(architecture, seed)
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+    average = diffusion.Average(model, AVERAGE)
+    history: dict[str, list[float]] = {"clean": [], "perturbed": [], "binds": []}
+    parts = {"model": model, "optimizer": optimizer, "average": average}
+    bar = tqdm(total=pretrain_steps, desc="pre-training" + (" with AMP" if amp_gamma else ""), mininterval=5)
+    for step in training.steps(work, pretrain_steps, parts, history):
+        bar.update(step + 1 - bar.n)
+        optimizer.param_groups[0]["lr"] = 2e-3 * training.cosine(step, pretrain_steps)
+
+        def batch_loss(step=step) -> torch.Tensor:
+            return _loss(model, corpus, training.generator(store.seed_of(seed, "pretrain"), step))
+
+        if amp_gamma:
+            perturbed = amp.gradient(model, batch_loss, amp_gamma, amp_eta, amp_projection, amp_normalise)
+            for name, value in zip(perturbed._fields, perturbed, strict=True):
+                history[name].append(float(value))
+        else:
+            optimizer.zero_grad()
+            loss = batch_loss()
+            loss.backward()
+            history["clean"].append(loss.item())
+        optimizer.step()
+        average.update(model)
+    return Base(model.state_dict(), average.weights, architecture, corpus.private_labels, history)
+
+
+def initial(architecture: dict[str, Any], seed: int) -> diffusion.Denoiser:
+    """A denoiser with random weights that depend on the seed and the architecture alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(store.seed_of(seed, "denoiser"))
+        return diffusion.Denoiser(**architecture).to(memory_format=torch.channels_last)
+
+
+def _architecture(shape: tuple, n_labels: int, width: int, prediction: str) -> dict[str, Any]:
+    channels, size = shape
+    return {"channels": channels, "size": size, "n_labels": n_labels, "width": width, "prediction": prediction}
+
+
+def _loss(model: diffusion.Denoiser, corpus: Corpus, draws: torch.Generator) -> torch.Tensor:
+    rows = training.public_batch(len(corpus.images), BATCH, draws)
+    x, label = scaled(corpus.images[rows]), corpus.labels[rows]
+    return diffusion.loss(model, model.prediction, model.null, x, label, diffusion.PublicDraws(draws, len(x))).mean()

@@ -1,0 +1,123 @@
+"""Stage 01: train the semantic query function on public images, and ask the private images through it, once.
+
+RPGen Sec. "Stage 1", PrivImage Sec. 4.2. What differs: the query runs at rate 1 on every record, is not divided by
+any private size, and has discrete Gaussian noise.
+"""
+
+import torch
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from dpsynth import data, privacy, store
+from dpsynth.interfaces import Encoder, Release
+from dpsynth.models import training
+from dpsynth.models.classifier import Classifier
+from dpsynth.privacy import Counts, Private, scaled
+from dpsynth.stages import planning
+
+BATCH = 128
+
+
+def encoder(p) -> Encoder | None:
+    """The semantic query function of `p`; None for a method that asks nothing."""
+    return store.build("encoder", p.row.encoder, p) if p.row.encoder else None
+
+
+def run(p) -> Release | None:
+    """The noisy semantic histogram of `p`, asked now if it was not before; None for a method that asks nothing."""
+    if p.row.release is None:
+        return None
+    if not planning.run(p).is_private:
+        return exact(p)
+    allowance = planning.allow(p, "semantic_histogram")
+    release = store.build(
+        "release", p.row.release.ask, p, timed=p.constants.builtin,
+        private=planning.private(p), encoder=encoder(p), allowance=allowance,
+    )  # fmt: skip
+    allowance.ledger.settle(release.artifact.digest)
+    return release
+
+
+def exact(p) -> Release:
+    """The histogram without noise, of a built-in benchmark: for the non-private twin, and to measure recall."""
+    return store.build("votes", exact_histogram, p, private=planning.private(p), encoder=encoder(p))
+
+
+def train_classifier(work: store.Work, *, public: str, shape: tuple, seed: int, encoder_steps: int) -> Encoder:
+    """Train the classifier on the public set by AdamW; every 20th image is held out to measure it.
+
+    Args:
+        encoder_steps: batches of 128.
+    """
+    images = data.public(public, *shape)
+    held_out = torch.arange(len(images.images)) % 20 == 0
+    x, y = images.images[~held_out], images.labels[~held_out]
+    torch.manual_seed(store.seed_of(seed, "encoder", "weights"))
+    model = Classifier(shape[0], len(images.classes)).to(memory_format=torch.channels_last).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.05)
+    history: dict[str, list[float]] = {"loss": []}
+    parts = {"model": model, "optimizer": optimizer}
+    bar = tqdm(total=encoder_steps, desc="query function", mininterval=5)
+    for step in training.steps(work, encoder_steps, parts, history):
+        bar.update(step + 1 - bar.n)
+        draws = training.generator(store.seed_of(seed, "encoder"), step)
+        rows = training.public_batch(len(x), BATCH, draws)
+        optimizer.param_groups[0]["lr"] = 2e-3 * training.cosine(step, encoder_steps)
+        loss = F.cross_entropy(model(scaled(x[rows])), y[rows], label_smoothing=0.05)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        history["loss"].append(loss.item())
+    accuracy = (predict(model, images.images[held_out], 1)[:, 0] == images.labels[held_out]).float().mean().item()
+    return Encoder(model.state_dict(), list(images.classes), accuracy, history)
+
+
+def semantic_histogram(
+    work: store.Work, private: Private, encoder: Encoder, allowance: planning.Allowance, *, votes: int, mode: str
+) -> Release:
+    """Each private image votes for the `votes` public classes it resembles most; the histogram gets noise, once.
+
+    Args:
+        mode: "per_class", one row a private label (PrivImage's code), or "global", one row in all (RPGen's text).
+    """
+    charge = allowance.charge(work)
+    model = classifier(encoder, private.shape[0])
+    by_label = mode == "per_class"
+    bins = len(encoder.classes)
+    histogram = private.count(lambda x: _top(model, x, votes), bins, charge, by_label=by_label)
+    return Release(histogram, by_label)
+
+
+def exact_histogram(work: store.Work, private: Private, encoder: Encoder, *, votes: int, mode: str) -> Release:
+    """The same votes without noise, through `privacy.evaluation`: an evaluation, not a release."""
+    images, labels = privacy.evaluation(private, "votes without noise")
+    cast = predict(classifier(encoder, private.shape[0]), images, votes)
+    by_label = mode == "per_class"
+    rows = labels if by_label else torch.zeros_like(labels)
+    histogram = torch.zeros(len(private.classes) if by_label else 1, len(encoder.classes), dtype=torch.int64)
+    histogram.index_put_((rows[:, None].expand_as(cast), cast), torch.ones_like(cast), accumulate=True)
+    return Release(histogram, by_label)
+
+
+def histogram_price(p, learn: list[privacy.Gradients]) -> list[Counts]:
+    """One histogram; its noise by rule, unless the method's options name it."""
+    noise = p["query_noise"] or planning.query_noise(p, p["votes"], learn)
+    return [Counts("semantic_histogram", p["votes"], noise)]
+
+
+def classifier(encoder: Encoder, channels: int) -> Classifier:
+    """The trained network, in eval mode: each image is seen alone."""
+    model = Classifier(channels, len(encoder.classes))
+    model.load_state_dict(encoder.weights)
+    return model.to(memory_format=torch.channels_last).eval()
+
+
+def predict(model: Classifier, images: torch.Tensor, k: int) -> torch.Tensor:
+    """The k likeliest classes of each image: (N, C, H, W) uint8 -> (N, k) int64."""
+    model.eval()
+    return torch.cat([_top(model, scaled(part), k) for part in images.split(500)])
+
+
+@torch.no_grad()
+def _top(model: Classifier, x: torch.Tensor, k: int) -> torch.Tensor:
+    return model(x).topk(k, dim=1).indices

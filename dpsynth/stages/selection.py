@@ -1,0 +1,90 @@
+"""Stage 02: which public images the base model sees, and under which labels.
+
+RPGen Sec. "Stage 1" (last paragraph), PrivImage Sec. 4.2 and its code's disjoint picks.
+"""
+
+import torch
+from torch import Tensor
+
+from dpsynth import data, store
+from dpsynth.interfaces import Corpus, Release
+from dpsynth.stages import query
+
+
+def run(p) -> Corpus | None:
+    """The corpus of `p`; None for a method without public images."""
+    return store.build("corpus", p.row.corpus, p, release=query.run(p)) if p.row.corpus else None
+
+
+def top_classes(
+    work: store.Work, release: Release, *, public: str, shape: tuple, kept: int, match: str, seed: int
+) -> Corpus:
+    """The images of the public classes with the most noisy votes.
+
+    Args:
+        kept: classes kept a private label (mode "per_class"), or in all (mode "global").
+        match: "top_k": every image of a kept class; "proportional": as many in all, shared out by the noisy counts.
+    """
+    source = data.public(public, *shape)
+    chosen = pick(release.histogram, kept)
+    rows, labels = [], []
+    for label, classes in enumerate(chosen):
+        available = [(source.labels == c).nonzero().flatten() for c in classes]
+        if match == "proportional":
+            draws = torch.Generator().manual_seed(store.seed_of(seed, "selection", str(label)))
+            available = _share_out(available, release.histogram[label, classes], draws)
+        for position, indices in enumerate(available):
+            rows.append(indices)
+            labels.append(torch.full_like(indices, label if release.by_label else position))
+    n_labels = len(chosen) if release.by_label else kept
+    rows = torch.cat(rows)
+    return Corpus(source.images[rows], torch.cat(labels), n_labels, release.by_label, chosen, f"{match} of {public}")
+
+
+def all_public(work: store.Work, release: None, *, public: str, shape: tuple) -> Corpus:
+    """Every public image, under its public label (PDP-Diffusion)."""
+    source = data.public(public, *shape)
+    n = len(source.classes)
+    return Corpus(source.images, source.labels, n, False, [list(range(n))], f"all of {public}")
+
+
+def pick(histogram: Tensor, kept: int) -> list[list[int]]:
+    """For each row in turn the `kept` largest columns not taken by an earlier row: (R, C) -> R lists of distinct
+    indices.
+
+    Raises:
+        ValueError: fewer columns than picks.
+    """
+    rows, columns = histogram.shape
+    if rows * kept > columns:
+        raise ValueError(f"cannot keep {kept} classes for each of {rows} rows: there are {columns} public classes")
+    free = torch.ones(columns, dtype=torch.bool)
+    chosen = []
+    for row in histogram:
+        order = row.argsort(descending=True, stable=True)
+        chosen.append(order[free[order]][:kept].tolist())
+        free[chosen[-1]] = False
+    return chosen
+
+
+def favourites(release: Release, p, n: int = 8) -> tuple[list[list[Tensor]], list[str]]:
+    """For each row of the noisy histogram the `n` classes with most votes, as an example image (C, H, W) each."""
+    source = data.public(p.public, *p.shape)
+    first = [int((source.labels == c).nonzero()[0]) for c in range(len(source.classes))]
+    rows = [[source.images[first[c]] for c in row.topk(n).indices.tolist()] for row in release.histogram]
+    return rows, list(p.constants.classes) if release.by_label else ["all records"]
+
+
+def examples(corpus: Corpus, names: tuple[str, ...], n: int, limit: int = 10) -> tuple[Tensor, Tensor, list[str]]:
+    """`n` images of each of the first `limit` labels, for a grid: images, labels, and the labels' names."""
+    labels = corpus.labels.unique().tolist()[:limit]
+    rows = torch.cat([(corpus.labels == label).nonzero().flatten()[:n] for label in labels])
+    said = [names[label] if corpus.private_labels else f"class {label}" for label in labels]
+    return corpus.images[rows], corpus.labels[rows], said
+
+
+def _share_out(available: list[Tensor], counts: Tensor, draws: torch.Generator) -> list[Tensor]:
+    weights = counts.clamp(min=0).double() + 1e-9
+    total = sum(map(len, available))
+    shares = (weights / weights.sum() * total).round().long().tolist()
+    return [rows[torch.randint(len(rows), (n,), generator=draws)] for rows, n in zip(available, shares, strict=True)]

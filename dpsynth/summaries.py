@@ -1,0 +1,101 @@
+"""What the notebooks print: small tables of a plan, a corpus, a base, a certificate, a measurement."""
+
+import math
+
+import pandas as pd
+
+from dpsynth import tables
+from dpsynth.interfaces import Base, Corpus, Measurement
+from dpsynth.privacy import Plan
+from dpsynth.privacy.accounting import ADJACENCY
+
+
+def badge(p) -> str:
+    """The line under every figure: at which scale it was made, of what."""
+    scale = "smoke scale: too small to mean anything" if p.profile == "smoke" else f"{p.profile} scale, not the papers'"
+    return f"{scale} | {p.method}, {p.private}, public {p.public}, epsilon {p.epsilon:g}, seed {p.seed}"
+
+
+def plan(plan: Plan) -> pd.DataFrame:
+    """Every mechanism of a plan, a row each, with its noise and both sensitivities."""
+    if not plan.is_private:
+        return pd.DataFrame({"plan": ["none: the non-private twin, no clip, no noise"]})
+    rows = [
+        {
+            "mechanism": m.name, "kind": m.kind, "noise multiplier": round(m.noise_multiplier, 4), "rate":
+            m.sample_rate, "count": m.count, "sensitivity (add/remove)": round(m.sensitivity, 4),
+            "sensitivity (replace)": round(m.sensitivity_replace, 4),
+        }
+        for m in plan.mechanisms
+    ]  # fmt: skip
+    said = f"{plan.private}: epsilon {plan.spent():.4f} of {plan.epsilon:g} at delta {plan.delta:g}, {ADJACENCY}"
+    return pd.DataFrame(rows).set_index("mechanism").rename_axis(columns=said)
+
+
+def selection(corpus: Corpus | None, p) -> str:
+    """Size and share of the corpus."""
+    if corpus is None:
+        return "no public images: the base starts from random weights"
+    n_classes = sum(map(len, corpus.chosen))
+    return (
+        f"{len(corpus.images):,} images of {n_classes} public classes ({corpus.provenance}), {corpus.n_labels} labels"
+    )
+
+
+def label_map(corpus: Corpus | None, classes: list[str] | None, p) -> pd.DataFrame:
+    """Private label -> public classes, where the corpus has such a map."""
+    if corpus is None or classes is None or not corpus.private_labels:
+        return pd.DataFrame({"map": ["none: the corpus does not speak the private labels"]})
+    picks = [" ".join(classes[c] for c in row) for row in corpus.chosen]
+    return pd.DataFrame({"private label": p.constants.classes, "public classes": picks}).set_index("private label")
+
+
+def base(base: Base) -> str:
+    """Size of the base model and what its training said."""
+    weights = sum(w.numel() for w in base.weights.values())
+    clean = base.history.get("clean", [])
+    trained = f"trained for {len(clean):,} steps" if clean else "random weights, not trained"
+    binds = base.history.get("binds", [])
+    said = f"; the projection bound in {100 * sum(binds) / len(binds):.0f} percent of them" if binds else ""
+    return f"{weights:,} weights, {trained}{said}"
+
+
+def certificate(certificate: dict) -> pd.DataFrame:
+    """Epsilon of a run by every accountant."""
+    if not certificate["releases"]:
+        return pd.DataFrame({"certificate": [certificate["status"]]})
+    figures = {f"{certificate['accountant']} (of record)": certificate["epsilon"], **certificate["also"]}
+    table = pd.DataFrame({"epsilon": figures}).round(4)
+    return table.rename_axis(f"accountant, delta {certificate['delta']:g}", axis=0).rename_axis(
+        certificate["status"], axis=1
+    )
+
+
+def measured(measurements: dict[str, Measurement]) -> pd.DataFrame:
+    """Metrics of a run and its reference rows."""
+    if not measurements:
+        return pd.DataFrame({"metrics": ["none: a folder set is not measured; see samples and certificate"]})
+    table = pd.DataFrame({row: m.values for row, m in measurements.items()}).T.round(3)
+    table.insert(0, "n_synthetic", [m.n_synthetic for m in measurements.values()])
+    return table.rename_axis("method")
+
+
+def beside_papers(p, measurements: dict[str, Measurement]) -> pd.DataFrame:
+    """Accuracy of the CNN here, and what the papers print for the same method and epsilon, on other data."""
+    papers = tables.paper_numbers()
+    at = papers if math.isinf(p.epsilon) else papers[papers["epsilon"] == p.epsilon]
+    rows = at[(at["method"] == p.method) & at["metric"].isin(["CA-CNN", "accuracy", "FID"])]
+    ours = [
+        {
+            "source": f"here ({p.profile})",
+            "dataset": p.private,
+            "method": row,
+            "epsilon": p.epsilon,
+            "metric": name,
+            "value": v,
+        }
+        for row, m in measurements.items()
+        for name, v in m.values.items()
+        if row == p.method and name in ("CA-CNN", "FD-convnet")
+    ]
+    return pd.concat([pd.DataFrame(ours), rows], ignore_index=True)

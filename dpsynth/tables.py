@@ -1,0 +1,227 @@
+"""Numbers of a run as files, joined to one results.csv, and the tables made of them."""
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from dpsynth import privacy, store
+from dpsynth.interfaces import Measurement
+from dpsynth.methods import METHODS
+from dpsynth.params import Params
+from dpsynth.stages import evaluate, finetune, planning
+
+COLUMNS = [
+    "experiment", "variant", "profile", "dataset", "public", "method", "epsilon_target", "epsilon_spent",
+    "delta", "adjacency", "accountant", "noise", "seed", "metric", "value", "n_synthetic", "n_reference",
+    "extractor", "device", "commit", "params_digest",
+]  # fmt: skip
+# What pandas would guess wrong: 0123 and 12e5 are no numbers, and a count stays whole beside missing ones.
+TYPES = dict.fromkeys(("experiment", "variant", "commit", "params_digest"), "str")
+TYPES |= dict.fromkeys(("n_synthetic", "n_reference"), "Int64")
+COMMITTED = Path(__file__).parents[1] / "results"
+DECIMALS = {
+    "CA-LR": 1, "CA-MLP": 1, "CA-CNN": 1, "FD-convnet": 2, "KID-convnet": 4, "precision": 3, "recall": 3,
+}  # fmt: skip
+ABOVE, BELOW = ["real", "nonprivate"], ["pretrained", "floor_public"]  # reference rows, as the table has them
+NOT_RUN = "not run"
+STAGES = {
+    "query": ("encoder", "release", "votes"),
+    "selection": ("corpus",),
+    "pretrain": ("base",),
+    "finetune": ("synthesiser", "twin"),
+    "evaluate": ("samples", "floor", "pretrained", "real", "extractor", "measurement"),
+}
+STAGE_OF = {kind: stage for stage, kinds in STAGES.items() for kind in kinds}
+
+
+class Cost(NamedTuple):
+    """Of one stage: seconds of work, and the largest resident memory of its process in MiB."""
+
+    seconds: float
+    peak_MiB: float
+
+
+def run_folder(p: Params) -> Path:
+    """Where a run's executed notebooks, certificate and metrics lie."""
+    return store.root() / "build" / p.profile / p.run_name
+
+
+def stage_costs(p: Params) -> dict[str, Cost]:
+    """What each stage of `p` took when its artifacts were made; shared work counts in full.
+
+    A stage without artifacts is left out, and so is one whose times would tell of a user's own records.
+    """
+    finished = [measured.artifact for measured in evaluate.run(p).values()] or [evaluate.samples(p).artifact]
+    costs: dict[str, Cost] = {}
+    for digest in dict.fromkeys(d for artifact in finished for d in artifact.lineage):
+        (folder,) = finished[0].path.parent.glob(f"*-{digest[:16]}")
+        meta = json.loads((folder / "meta.json").read_text())
+        if "seconds" in meta:
+            stage = STAGE_OF[meta["kind"]]
+            before = costs.get(stage, Cost(0.0, 0.0))
+            costs[stage] = Cost(before.seconds + meta["seconds"], max(before.peak_MiB, meta["peak_MiB"]))
+    return {stage: costs[stage] for stage in STAGES if stage in costs}
+
+
+def write_metrics(
+    p: Params,
+    measurements: dict[str, Measurement],
+    certificate: dict[str, Any] | None = None,
+    costs: dict[str, Cost] | None = None,
+) -> Path:
+    """Write the run's metrics.csv, one row a metric; `experiment` is for `join` to fill.
+
+    Args:
+        measurements: by name of the row, as `evaluate.run` gives them.
+        certificate, costs: of the run; computed from the ledger and the artifacts where they are not given.
+    """
+    if certificate is None:
+        certificate = privacy.certificate(
+            planning.run(p), planning.ledger(p), finetune.run(p).artifact.lineage
+        )
+    own = _identity(p, evaluate.row_name(p), certificate)
+    rows = []
+    for name, measured in measurements.items():
+        meta = measured.artifact.meta
+        said = _identity(p, name, certificate) | {"device": meta["device"], "commit": meta["commit"]}
+        said |= {k: getattr(measured, k) for k in ("n_synthetic", "n_reference", "extractor")}
+        rows += [said | {"metric": metric, "value": value} for metric, value in measured.values.items()]
+    for stage, cost in (stage_costs(p) if costs is None else costs).items():
+        said = own | {"device": "cpu", "commit": store.commit()}
+        rows.append(said | {"metric": f"seconds-{stage}", "value": round(cost.seconds, 2)})
+        rows.append(said | {"metric": f"peak-MiB-{stage}", "value": cost.peak_MiB})
+    frame = pd.DataFrame(rows, columns=COLUMNS).astype(TYPES)
+    return _write(run_folder(p) / "metrics.csv", frame.to_csv(index=False))
+
+
+def write_certificate(p: Params, certificate: dict[str, Any]) -> Path:
+    """Write the run's certificate.json."""
+    said = json.dumps(certificate, indent=1, allow_nan=False)
+    return _write(run_folder(p) / "certificate.json", said + "\n")
+
+
+def join(profile: str, experiment: str, points: Sequence[Params]) -> Path:
+    """Put the metrics of `points` into build/<profile>/results.csv as rows of `experiment`, for those it had.
+
+    Rows of other experiments stay.
+    """
+    path = store.root() / "build" / profile / "results.csv"
+    parts = [_read(run_folder(p) / "metrics.csv").assign(experiment=experiment) for p in points]
+    if path.exists():
+        before = _read(path)
+        parts.append(before[before["experiment"] != experiment])
+    parts = [part for part in parts if len(part)]
+    joined = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
+    return _write(path, joined.to_csv(index=False))
+
+
+def read_results(profile: str) -> pd.DataFrame:
+    """build/<profile>/results.csv as a frame with `COLUMNS`.
+
+    Raises:
+        FileNotFoundError: nothing was run yet.
+    """
+    path = store.root() / "build" / profile / "results.csv"
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no results yet; `make reproduce PROFILE={profile}` makes them")
+    return _read(path)
+
+
+def read_committed(experiment: str) -> pd.DataFrame:
+    """results/<experiment>.csv, the reference runs that the README prints."""
+    return _read(COMMITTED / f"{experiment}.csv")
+
+
+def comparison(results: pd.DataFrame) -> pd.DataFrame:
+    """The table of a reproduction: means over seeds ± standard deviation, reference rows around the methods.
+
+    Args:
+        results: rows with `COLUMNS`, of one data set.
+    Returns:
+        Strings, indexed by row, with `epsilon` (the target), `seeds` (their number) and one column a metric.
+        A reference row names its methods where they differ; what was not measured says so.
+    Raises:
+        ValueError: two values of one metric of the same row and seed: runs that must not be averaged.
+    """
+    results = results[results["metric"].isin(DECIMALS)]
+    others = sorted(set(results["method"]) - {*ABOVE, *METHODS, *BELOW})
+    lines = {}
+    for method in (*ABOVE, *METHODS, *others, *BELOW):
+        own = results[results["method"] == method]
+        if own.empty and method in (*ABOVE, *BELOW):
+            lines[method, ""] = _line(own)
+        for target, cells in own.groupby("epsilon_target", dropna=False):
+            epsilon = f"{target:g}" if math.isfinite(target) else "none"
+            for variants, part in _variants(cells):
+                lines[f"{method} ({variants})" if variants else method, epsilon] = _line(part)
+    table = pd.DataFrame(
+        [{"epsilon": e, **line} for (_, e), line in lines.items()], columns=["epsilon", "seeds", *DECIMALS]
+    )
+    return table.set_index(pd.Index([name for name, _ in lines], name="row"))
+
+
+def paper_numbers() -> pd.DataFrame:
+    """What the papers print, from other data at another scale.
+
+    Returns:
+        source, table, dataset, method (as in the table of methods), epsilon (inf for a non-private twin,
+        missing for real images), metric, value, note.
+    """
+    return pd.read_csv(COMMITTED / "papers.csv", keep_default_na=False, na_values={"epsilon": [""]})
+
+
+def _identity(p: Params, name: str, certificate: dict[str, Any]) -> dict[str, Any]:
+    """What a row of `p` is, and what it cost: a method all, its reference rows the query alone or nothing."""
+    said = {"profile": p.profile, "dataset": p.private, "public": p.public, "method": name, "seed": p.seed}
+    said |= {"params_digest": p.digest, "variant": "" if name in METHODS else p.method}
+    said |= {"accountant": "none", "noise": "none"}
+    if name == "real":
+        return said
+    said["epsilon_target"] = p.epsilon
+    if math.isinf(p.epsilon):
+        return said
+    spent = certificate["epsilon"] if name == p.method else planning.run(p).spent(steps=0)
+    cost = {k: certificate[k] for k in ("delta", "adjacency", "accountant")}
+    return said | cost | {"epsilon_spent": spent, "noise": p.noise}
+
+
+def _variants(cells: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """`cells` by variant; variants with the same values are one, and unnamed if no other is left."""
+    groups: dict[frozenset, list[tuple[str, pd.DataFrame]]] = {}
+    for variant, part in cells.groupby(cells["variant"].fillna("")):
+        values = frozenset(part[["seed", "metric", "value"]].itertuples(index=False, name=None))
+        groups.setdefault(values, []).append((variant, part))
+    merged = [(", ".join(variant for variant, _ in found), found[0][1]) for found in groups.values()]
+    return [("", part) for _, part in merged] if len(merged) == 1 else merged
+
+
+def _line(cells: pd.DataFrame) -> dict[str, Any]:
+    line: dict[str, Any] = {"seeds": cells["seed"].nunique()}
+    for metric, decimals in DECIMALS.items():
+        found = cells[cells["metric"] == metric].drop_duplicates(["seed", "value"])
+        if found["seed"].duplicated().any():
+            row = found.iloc[0]
+            raise ValueError(
+                f"two values of {metric} for {row['method']}, seed {row['seed']}: choose one setting"
+            )
+        spread = f" ± {found['value'].std():.{decimals}f}" if len(found) > 1 else ""
+        line[metric] = f"{found['value'].mean():.{decimals}f}{spread}" if len(found) else NOT_RUN
+    return line
+
+
+def _read(path: Path) -> pd.DataFrame:
+    frame = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=TYPES)
+    return frame.fillna(dict.fromkeys(("experiment", "variant"), ""))
+
+
+def _write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}")
+    aside.write_text(text)
+    os.replace(aside, path)
+    return path

@@ -1,0 +1,92 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 03 · Pre-training with adversarial model perturbation
+#
+# *Make the weights robust before noise is added to them.* RPGen's claim (Stage 2, Eq. 3): a denoiser pre-trained at the worst
+# weights within a ball tolerates the noise of DP-SGD better. In its ablation (Sec. "Ablation Studies", CIFAR-10 at
+# $\varepsilon = 10$) leaving it out costs 4.3 percent FID and 3.6 percent accuracy.
+
+# %% tags=["parameters"]
+method: str = "rpgen"  # a row of the table of methods
+private: str = "mnist5k"  # the private set: a built-in name, or folder:PATH
+public: str = "glyphs"  # the public set
+profile: str = "smoke"  # the scale: smoke | laptop | overnight | paper
+epsilon: float = 10.0  # total privacy budget; .inf is the non-private twin
+delta: float = 1e-5  # probability with which the bound may fail; below 1/n_records
+allow_large_delta: bool = False  # permit a delta of 1/n_records or more
+noise: str = "seeded"  # seeded: a reproduction, not a release | secret
+seed: int = 0  # public randomness, and the coins under noise: seeded
+sample_rate: float = 0.1  # Poisson sampling rate q of a DP-SGD step
+steps: int = 5  # DP-SGD steps T
+noise_multiplicity: int = 1  # draws of the diffusion noise a record, averaged, K
+learning_rate: float = 1e-3  # Adam, DP-SGD fine-tuning
+pretrain_steps: int = 20  # Adam steps on public images
+encoder_steps: int = 30  # steps of the semantic query function
+width: int = 16  # channels of the denoiser's first level
+n_synthetic: int = 200  # synthetic images drawn for evaluation
+n_records: int = None  # folder sets: declared number of records
+labels: list = None  # folder sets: declared class names
+size: int = None  # folder sets: declared side in pixels
+options: dict = {}  # the method's own options
+
+# %%
+from dpsynth import figures, summaries
+from dpsynth.params import Params
+from dpsynth.stages import evaluate, planning, pretrain
+
+p = Params.read(globals())
+badge = summaries.badge(p)
+summaries.plan(planning.run(p))
+
+# %% [markdown]
+# ## The objective
+#
+# The denoiser $D_\theta(x; \sigma, y)$ of EDM (Karras et al. 2022) minimises a weighted squared error; perturbed training
+# minimises its maximum over a ball around the weights:
+#
+# $$\mathcal J(\theta) = \max_{\lVert\Delta\rVert \le \gamma} \mathbb E\, \lambda(\sigma) \lVert D_{\theta+\Delta}(x + \sigma n; \sigma, y) - x \rVert^2,
+# \qquad \Delta \leftarrow \Pi_\gamma\big(\eta_1 \nabla_\theta \mathcal L(\theta)\big), \qquad
+# \theta \leftarrow \theta - \eta_2\, \mathrm{Adam}\big(\nabla \mathcal L(\theta + \Delta)\big).$$
+#
+# RPGen's text prints a plus sign in the update, which would climb; we descend. Inner and outer gradient use the same
+# images and the same noise, so a step costs two backward passes.
+
+# %%
+base = pretrain.run(p)
+print(summaries.base(base))
+
+# %% [markdown]
+# ## With and without
+#
+# The same corpus, the same seed, the same batches; only the perturbation differs. *Clean* is the loss at the weights,
+# *perturbed* the loss beside them. The lower panel shows how often the projection onto the ball binds: where it does not,
+# $\gamma$ plays no role, and the method is plain extrapolation by $\eta_1$ times the gradient.
+
+# %%
+twins = pretrain.twins(p)
+if any(twin.history for twin in twins.values()):
+    figures.losses({name: twin.history for name, twin in twins.items()}, badge=badge)
+
+# %% [markdown]
+# ## Before any private image
+#
+# What the base draws for each private label (for public labels, where it was trained on those). One row a label.
+
+# %%
+figures.grid(*evaluate.preview(base, p, per_label=12), title="Drawn before any private image", badge=badge);
+
+# %% [markdown]
+# **Try this.** Set `options = {"amp_normalise": True}`: the ball then always binds, as in SAM, and $\gamma$ means what the paper
+# says it means.

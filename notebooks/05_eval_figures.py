@@ -1,0 +1,109 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 05 · Evaluation
+#
+# *Are the synthetic images any good, and better than what was free?* As in the papers: distances between synthetic and
+# held-out real images, and the accuracy of classifiers trained on synthetic and tested on real ones. Two rows keep a method
+# honest: `floor_public`, the selected public images used as if they were synthetic, and `pretrained`, the base before any
+# private learning. Two more show the ceiling: `nonprivate`, the same training without clip and noise, and `real`.
+#
+# Nothing was chosen on the held-out records; classifiers are taken at their last epoch. Of a user's own folder only samples
+# and certificate are shown.
+
+# %% tags=["parameters"]
+method: str = "rpgen"  # a row of the table of methods
+private: str = "mnist5k"  # the private set: a built-in name, or folder:PATH
+public: str = "glyphs"  # the public set
+profile: str = "smoke"  # the scale: smoke | laptop | overnight | paper
+epsilon: float = 10.0  # total privacy budget; .inf is the non-private twin
+delta: float = 1e-5  # probability with which the bound may fail; below 1/n_records
+allow_large_delta: bool = False  # permit a delta of 1/n_records or more
+noise: str = "seeded"  # seeded: a reproduction, not a release | secret
+seed: int = 0  # public randomness, and the coins under noise: seeded
+sample_rate: float = 0.1  # Poisson sampling rate q of a DP-SGD step
+steps: int = 5  # DP-SGD steps T
+noise_multiplicity: int = 1  # draws of the diffusion noise a record, averaged, K
+learning_rate: float = 1e-3  # Adam, DP-SGD fine-tuning
+pretrain_steps: int = 20  # Adam steps on public images
+encoder_steps: int = 30  # steps of the semantic query function
+width: int = 16  # channels of the denoiser's first level
+n_synthetic: int = 200  # synthetic images drawn for evaluation
+n_records: int = None  # folder sets: declared number of records
+labels: list = None  # folder sets: declared class names
+size: int = None  # folder sets: declared side in pixels
+options: dict = {}  # the method's own options
+
+# %%
+from dpsynth import figures, summaries, tables
+from dpsynth.params import Params
+from dpsynth.stages import evaluate, planning
+
+p = Params.read(globals())
+badge = summaries.badge(p)
+plan = planning.run(p)
+summaries.plan(plan)
+
+# %% [markdown]
+# ## Synthetic images
+#
+# Labels are drawn from a uniform public prior; Heun's sampler, 10 steps (Karras et al. 2022, Algorithm 1).
+
+# %%
+samples = evaluate.samples(p)
+figures.grid(*evaluate.by_label(samples, p, 12), title="Synthetic images", badge=badge);
+
+# %% [markdown]
+# ## Metrics
+#
+# Frechet and kernel distance, precision and recall are torch-fidelity's, on the features of a convnet that was trained on
+# public glyphs for this purpose and that no method sees: `FD-convnet` is **not** an FID, and compares only within this
+# project. `CA` is the accuracy, in percent, on the held-out records, of logistic regression, an MLP and a CNN.
+
+# %%
+measured = evaluate.run(p)
+path = tables.write_metrics(p, measured)
+summaries.measured(measured)
+
+# %% [markdown]
+# ## Beside the papers
+#
+# The papers' numbers are from other data at another scale (CIFAR-10 with ImageNet, 1.75M weights, days of GPUs; MNIST with
+# 60,000 records). They stand here for the order of the methods, not for their size.
+
+# %%
+summaries.beside_papers(p, measured)
+
+# %% [markdown]
+# ## Does it memorise, does it cover?
+#
+# **Evaluation on a public benchmark, not a release**: each synthetic image beside the training record nearest to it, and a
+# joint t-SNE of features of synthetic and held-out images.
+
+# %%
+if p.constants.builtin:
+    figures.neighbours(*evaluate.neighbours(p, 12), badge=badge)
+
+# %%
+if p.constants.builtin:
+    figures.tsne(*evaluate.embedding(p, 400), badge=badge)
+
+# %% [markdown]
+# ## Real, selected, pre-trained, fine-tuned
+
+# %%
+figures.hero(evaluate.strip(p), badge=badge);
+
+# %% [markdown]
+# **Try this.** Train the CNN on `floor_public` and `{method}` together. Does public data still help once there is a synthesiser?

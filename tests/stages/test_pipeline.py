@@ -1,0 +1,198 @@
+"""Every method through every stage at tiny sizes, on digits and on a folder of colour images."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dpsynth import glyphs, privacy, store
+from dpsynth.methods import METHODS
+from dpsynth.params import Params
+from dpsynth.stages import evaluate, finetune, planning, pretrain, query, recall, selection
+
+TINY = dict(
+    steps=2, sample_rate=0.01, noise_multiplicity=2, pretrain_steps=2, encoder_steps=2, width=8, n_synthetic=20
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tiny_root(tmp_path_factory):
+    """One root for the module, with four glyphs a class."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(glyphs, "PER_CLASS", 4)
+    patch.setenv("DPSYNTH_ROOT", str(folder := tmp_path_factory.mktemp("root")))
+    yield folder
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """40 colour images in two classes: red discs and blue bars, 20x24 pixels."""
+    path, draws = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
+    for name, colour in (("red", (200, 30, 30)), ("blue", (30, 30, 200))):
+        (path / name).mkdir()
+        for number in range(20):
+            picture = np.clip(draws.normal(colour, 20, (24, 20, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(picture).save(path / name / f"{number}.png")
+    return path
+
+
+def folder_params(folder, **changes):
+    declared = dict(private=f"folder:{folder}", n_records=40, labels=("red", "blue"), size=16, noise="secret")
+    return Params(**{**TINY, **declared, "sample_rate": 0.1, "options": {"kept": 2}, **changes})
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_each_method_spends_what_its_plan_says_and_yields_labelled_images(tiny_root, method):
+    p = Params(method=method, **TINY)
+    synthesiser, plan = finetune.run(p), planning.run(p)
+    said = privacy.certificate(plan, planning.ledger(p), synthesiser.artifact.lineage)
+    names = [entry["mechanism"]["name"] for entry in said["releases"]]
+    assert names == (["semantic_histogram"] if METHODS[method].release else []) + ["dp_sgd"]
+    assert 9.99 <= said["epsilon"] <= 10
+    assert said["status"].startswith("a reproduction")
+    samples = evaluate.samples(p)
+    assert samples.images.shape == (20, 1, 28, 28) and samples.labels.bincount().tolist() == [2] * 10
+
+
+def test_equal_work_is_shared_between_methods_and_private_work_is_counted_once(tiny_root):
+    rpgen, privimage = (Params(method=m, **TINY) for m in ("rpgen", "privimage_d"))
+    assert query.run(rpgen).artifact.digest == query.run(privimage).artifact.digest
+    assert selection.run(rpgen).artifact.digest == selection.run(privimage).artifact.digest
+    assert pretrain.run(rpgen).artifact.digest != pretrain.run(privimage).artifact.digest
+    assert pretrain.twins(rpgen)["without AMP"].artifact.digest == pretrain.run(privimage).artifact.digest
+    finetune.run(rpgen), finetune.run(privimage)
+    entries = planning.ledger(rpgen).entries()
+    asked = [e for e in entries if "open" in e and e["mechanism"]["name"] == "semantic_histogram"]
+    assert len(asked) == len({e["open"] for e in asked})
+
+
+def test_the_non_private_twin_says_so_and_writes_nothing_to_the_ledger(tiny_root):
+    p = Params(method="dpdm", epsilon=float("inf"), **TINY)
+    before = planning.ledger(p).entries()
+    twin = finetune.run(p)
+    said = privacy.certificate(planning.run(p), planning.ledger(p), twin.artifact.lineage)
+    assert said["status"].startswith("none") and planning.ledger(p).entries() == before
+    assert evaluate.row_name(p) == "nonprivate"
+
+
+def test_labels_of_a_public_corpus_do_not_survive_into_the_private_ones(tiny_root):
+    base = pretrain.run(Params(method="pdp_diffusion", **TINY))
+    model = finetune.ready(base, 10, seed=0)
+    assert base.architecture["n_labels"] == 1000 and model.null == 10
+    assert not model.net.label.weight.any()
+    mapped = pretrain.run(Params(method="privimage_d", **TINY))
+    assert torch.equal(finetune.ready(mapped, 10, 0).net.label.weight, mapped.averaged["net.label.weight"])
+
+
+@pytest.mark.parametrize("method", ["rpgen", "dpdm"])
+def test_a_folder_of_colour_images_gets_a_release_with_destroyed_coins(tiny_root, folder, method, capfd):
+    p = folder_params(folder, method=method, options={"kept": 2} if method == "rpgen" else {}, delta=1e-3)
+    synthesiser = finetune.run(p)
+    said = privacy.certificate(planning.run(p), planning.ledger(p), synthesiser.artifact.lineage)
+    assert said["status"].startswith("a release") and said["noise"] == "secret" and said["epsilon"] <= 10
+    assert not list((tiny_root / "ledger" / "keys").iterdir())
+    assert evaluate.samples(p).images.shape == (20, 3, 16, 16)
+    assert evaluate.run(p) == {} and list(evaluate.rows(p)) == [method]
+    assert "seconds" not in synthesiser.artifact.meta
+    with pytest.raises(PermissionError, match="its records stay closed"):
+        finetune.without_privacy(None, planning.private(p), None, seed=0, learning_rate=1, average=0, sample_rate=1,
+                                 steps=1, noise_multiplicity=1)  # fmt: skip
+
+
+def test_what_is_printed_and_logged_does_not_depend_on_the_records(tiny_root, tmp_path_factory, capfd):
+    said = []
+    for value in (0, 255):
+        path = tmp_path_factory.mktemp("same") / "set"
+        path.mkdir()
+        for number in range(40):
+            Image.fromarray(np.full((16, 16, 3), value if number else 255 - value, np.uint8)).save(
+                path / f"{number}.png"
+            )
+        capfd.readouterr()
+        p = folder_params(path, method="dpdm", labels=(), options={}, delta=1e-3)
+        finetune.run(p)
+        output = capfd.readouterr()
+        meta = json.loads((finetune.run(p).artifact.path / "meta.json").read_text())
+        for volatile in ("digest", "lineage", "upstream"):
+            meta.pop(volatile)
+        said.append((output.out + output.err, json.dumps(meta)))
+    assert "step 2/2" in said[0][0] and "epsilon so far" in said[0][0]
+    assert said[0] == said[1]
+
+
+def test_recall_falls_with_noise(tiny_root):
+    found = recall.curve(Params(method="rpgen", **TINY), n_draws=4)
+    means = found["recall"].mean(1)
+    assert found["recall"].shape == (len(found["noise"]), 4)
+    assert means[0] > 0.8 and means[-1] < 0.3
+    assert (found["epsilon"].diff() < 0).all()
+
+
+def test_a_query_that_eats_the_budget_is_refused_before_the_ledger_is_written(root, folder):
+    p = folder_params(folder, method="rpgen", epsilon=0.5, delta=1e-3, options={"query_noise": 1.0})
+    with pytest.raises(privacy.BudgetError, match="alone costs"):
+        finetune.run(p)
+    assert not (root / "ledger").exists()
+
+
+SCRIPT = """
+import sys
+import torch
+from dpsynth import glyphs
+from dpsynth.models import training
+from dpsynth.params import Params
+from dpsynth.stages import finetune
+torch.set_num_threads(1)
+training.PATIENCE = 0.0
+glyphs.PER_CLASS = 4
+finetune.run(Params(method="dpdm", steps=40, sample_rate=0.02, width=8, seed=3))
+"""
+
+
+def _process(root, **popen):
+    env = {**os.environ, "DPSYNTH_ROOT": str(root), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(SCRIPT)], env=env, stderr=subprocess.DEVNULL, **popen
+    )
+
+
+def test_a_killed_run_ends_with_the_same_ledger_and_the_same_bits(tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert _process(whole).wait() == 0
+    kills = 0
+    for wanted in (3, 15):
+        process = _process(killed)
+        while process.poll() is None and _progress(killed) < wanted:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        kills += process.wait() == -signal.SIGKILL
+    assert kills == 2
+    assert _process(killed).wait() == 0
+    assert (killed / "ledger/mnist5k.jsonl").read_bytes() == (whole / "ledger/mnist5k.jsonl").read_bytes()
+    tensors = [
+        next((r / "build/artifacts").glob("synthesiser-*/tensors.safetensors")).read_bytes() for r in (whole, killed)
+    ]
+    assert tensors[0] == tensors[1]
+
+
+def _progress(root):
+    saved = list((root / "build/artifacts").glob("synthesiser-*.partial/checkpoint.pt"))
+    try:
+        return torch.load(saved[0], weights_only=True)["step"] if saved else 0
+    except FileNotFoundError:
+        return 0
+
+
+def test_the_store_names_the_thread_count_that_the_bits_depend_on(tiny_root):
+    assert store.build("plan", planning._calibrate, {
+        "private": "x", "n_records": 10, "epsilon": 1.0, "delta": 1e-5, "touches": [],
+    }).artifact.meta["threads"] == torch.get_num_threads()  # fmt: skip

@@ -1,0 +1,249 @@
+import json
+import math
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from dpsynth import data, params, privacy, reproduce, run, store, tables
+from dpsynth.interfaces import Corpus, Encoder, Measurement
+from dpsynth.methods import METHODS
+from dpsynth.params import Params
+from dpsynth.privacy import Counts, Gradients
+from dpsynth.stages import finetune, planning
+
+POINTS = [*(Params(method=method) for method in METHODS), Params(epsilon=math.inf)]
+FILE = "reproduces: A test.\nover: {method: [rpgen, privimage_d], seed: [0]}\nalso: [{method: dpdm}]\n"
+
+
+@pytest.fixture
+def sealed():
+    images = torch.zeros(4, 1, 28, 28, dtype=torch.uint8)
+    digits = tuple("0123456789")
+    return privacy.Private(
+        name="mnist5k", images=images, labels=torch.arange(4), classes=digits, n_records=4000, builtin=True
+    )
+
+
+@pytest.fixture
+def quick(root, monkeypatch, sealed):
+    """A project folder where plans are not calibrated and no set is read."""
+    monkeypatch.chdir(root)
+
+    def plan(p):
+        learn = Gradients("dp_sgd", p.sample_rate, p.steps, 2.0, 1.0, 1, p.sample_rate * 4000)
+        query = [Counts("semantic_histogram", 5, 4.0)] if p.row.release else []
+        return privacy.Plan(p.private, 4000, p.epsilon, p.delta, (*query, learn) if math.isfinite(p.epsilon) else ())
+
+    monkeypatch.setattr(planning, "run", plan)
+    monkeypatch.setattr(planning, "private", lambda p, split="train": sealed)
+    monkeypatch.setattr(data, "public", lambda *key: None)
+    monkeypatch.setattr(reproduce, "privacy_of", reproduce.called)
+    for name in reproduce.NOTEBOOKS.values():
+        path = Path("notebooks", f"{name}.py")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"title = {name!r}\n")
+    path = Path("params/smoke/table.yaml")
+    path.parent.mkdir(parents=True)
+    path.write_text(FILE)
+    return root
+
+
+@pytest.fixture
+def performed(quick, monkeypatch):
+    """Execution replaced: `done` lists it, `stop` names a notebook that fails; 05 leaves its metrics."""
+    state = SimpleNamespace(root=quick, done=[], stop=None)
+
+    def execute(p, notebook, out, params_file):
+        state.done.append((p.method, p.epsilon, p.seed, notebook.stem))
+        if notebook.stem == state.stop:
+            raise run.Failed("a cell failed", 1)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps({"metadata": {"dpsynth": {"digest": run.digest_of(p, notebook)}}}))
+        if notebook.stem == "04_dp_finetune":
+            tables.write_certificate(p, {})
+        if notebook.stem == "05_eval_figures":
+            meta = {"lineage": [], "device": "cpu", "commit": "c"}
+            measured = Measurement({"CA-CNN": 90.0 + p.seed}, 9, 9, "x", artifact=store.Artifact(None, "d", meta))
+            certificate = dict.fromkeys(("epsilon", "delta", "adjacency", "accountant"), 1)
+            tables.write_metrics(p, {p.method: measured}, certificate, {})
+
+    monkeypatch.setattr(run, "execute", execute)
+    monkeypatch.setattr(tables, "COMMITTED", Path("results"))
+    return state
+
+
+def test_the_plans_artifacts_are_those_that_the_stages_build(quick, sealed, monkeypatch):
+    for p in POINTS:
+        asked = []
+
+        def build(kind, function, given, asked=asked, **upstream):
+            upstream.pop("timed", None)
+            digest = store.digest_of(kind, function, store.settings_of(function, given), upstream)
+            asked.append((kind, store.folder(kind, digest)))
+            return store.Stored(artifact=store.Artifact(store.folder(kind, digest), digest, {}))
+
+        monkeypatch.setattr(store, "build", build)
+        finetune.run(p)
+        made = [one for stage in reproduce.lineage(p, sealed).values() for one in stage]
+        assert {path for _, path in asked} == {one.path for one in made}, p.method
+        for stage, some in reproduce.lineage(p, sealed).items():
+            kinds = {kind for kind, path in asked if path in {one.path for one in some}}
+            assert kinds <= set(tables.STAGES[stage])
+
+
+def test_shared_work_counts_once_and_absent_work_not_at_all(quick, sealed):
+    jobs = list(reproduce.schedule(POINTS, {p.digest: sealed for p in POINTS}))
+    assert len(jobs) == 25 and not any(job.cached for job in jobs)
+    notes = {p.digest: [job.note for job in jobs if job.p == p] for p in POINTS}
+    shared, absent = "shares the work of rpgen epsilon 10 seed 0", "no work in this method"
+    rpgen, privimage, pdp, dpdm, _ = notes.values()
+    assert rpgen == [""] * 5 and privimage == [shared, shared, "", "", ""]
+    assert pdp == [absent, "", "", "", ""] and dpdm == [absent, absent, "", "", ""]
+
+
+def test_expected_minutes_come_from_committed_results(quick, sealed, monkeypatch):
+    folder = Path("results")
+    folder.mkdir()
+    monkeypatch.setattr(tables, "COMMITTED", folder)
+    (folder / "papers.csv").write_text("source,metric,value\nx,seconds-query,1\n")
+    rows = [("smoke", "rpgen", "seconds-pretrain", 60), ("smoke", "rpgen", "seconds-pretrain", 120),
+            ("laptop", "rpgen", "seconds-finetune", 60), ("smoke", "nonprivate", "seconds-finetune", 30),
+            ("smoke", "rpgen", "CA-CNN", 90)]  # fmt: skip
+    (folder / "smoke.csv").write_text("profile,method,metric,value\n" + "\n".join(",".join(map(str, r)) for r in rows))
+    points = [Params(), Params(epsilon=math.inf)]
+    minutes = {
+        (job.p.epsilon, job.stage): job.minutes
+        for job in reproduce.schedule(points, {p.digest: sealed for p in points})
+    }
+    assert minutes[10, "pretrain"] == 1.5 and minutes[10, "finetune"] is None
+    assert minutes[math.inf, "finetune"] == 0.5
+
+
+def test_an_artifact_of_another_version_is_refused_before_anything_runs(quick, sealed):
+    p = Params()
+    (encoder, _) = reproduce.lineage(p, sealed)["query"]
+    encoder.path.mkdir(parents=True)
+    (encoder.path / "meta.json").write_text('{"format": 0}')
+    with pytest.raises(ValueError, match=r"artifact format 0, this version reads 1; delete that folder"):
+        list(reproduce.schedule([p], {p.digest: sealed}))
+
+
+def test_what_stands_needs_only_its_notebook(quick, sealed, monkeypatch):
+    p = Params()
+    for one in reproduce.lineage(p, sealed)["query"]:
+        one.path.mkdir(parents=True)
+    loaded = []
+    monkeypatch.setattr(store, "load", lambda path, cls: loaded.append(cls))
+    query, selection, *_ = reproduce.schedule([p], {p.digest: sealed})
+    assert (query.note, query.minutes, query.cached) == ("its work is done", 0.0, False)
+    assert selection.note == "" and Encoder in loaded and Corpus not in loaded
+
+
+def test_axes_of_the_command_line_replace_those_of_the_file(quick):
+    path = Path("params/smoke/table.yaml")
+    assert [p.method for p in reproduce.choose(path, {})] == ["rpgen", "privimage_d", "dpdm"]
+    points = reproduce.choose(path, {"method": ["dpdm", "rpgen"], "seed": [1, 2], "epsilon": ["5", "inf", "5"]})
+    assert [(p.method, p.seed, p.epsilon) for p in points[:3]] == [
+        ("dpdm", 1, 5),
+        ("dpdm", 1, math.inf),
+        ("dpdm", 2, 5),
+    ]
+    assert len(points) == 8
+    assert [p.method for p in reproduce.choose(path, {"epsilon": ["1"]})] == ["rpgen", "privimage_d"]
+
+
+def test_reproduce_plans_runs_joins_and_skips_what_is_done(performed, capsys):
+    done = performed.done
+    assert reproduce.main(["--profile", "smoke"]) == 0
+    first = capsys.readouterr().out
+    stages = list(reproduce.NOTEBOOKS.values())
+    assert done == [(m, 10.0, 0, stage) for m in ("rpgen", "privimage_d", "dpdm") for stage in stages]
+    assert "15 notebooks, 0 cached, 15 to do" in first and first.index("to do") < first.index("[1/15] rpgen")
+    frame = tables.read_results("smoke")
+    assert set(frame["experiment"]) == {"table"} and list(frame["method"]) == ["rpgen", "privimage_d", "dpdm"]
+    assert "90.0" in first and "not run" in first and "total time:" in first
+    assert f"build/smoke/{Params().run_name}" in first
+    done.clear()
+    assert reproduce.main(["--profile", "smoke"]) == 0
+    assert done == [] and "15 cached, 0 to do" in capsys.readouterr().out
+    Path("notebooks/02_selection.py").write_text("changed = True")
+    (tables.run_folder(Params()) / "metrics.csv").unlink()
+    assert reproduce.main(["--profile", "smoke", "--method", "rpgen"]) == 0
+    assert done == [("rpgen", 10.0, 0, "02_selection"), ("rpgen", 10.0, 0, "05_eval_figures")]
+    assert list(tables.read_results("smoke")["method"]) == ["rpgen", "privimage_d", "dpdm"]
+    capsys.readouterr()
+
+
+def test_another_seed_joins_the_table_beside_those_of_the_file(performed, capsys):
+    reproduce.main(["--profile", "smoke"])
+    reproduce.main(["--profile", "smoke", "--method", "rpgen", "--seed", "1"])
+    frame = tables.read_results("smoke")
+    assert len(frame) == 4 and "90.5 ± 0.7" in capsys.readouterr().out
+
+
+def test_a_dry_run_executes_nothing(performed, capsys):
+    assert reproduce.main(["--profile", "smoke", "--dry-run"]) == 0
+    assert performed.done == [] and not (performed.root / "build" / "smoke").exists()
+    assert "15 to do" in capsys.readouterr().out
+
+
+def test_one_failure_ends_it_and_the_same_command_resumes(performed, capsys):
+    done, performed.stop = performed.done, "03_pretrain_amp"
+    assert reproduce.main(["--profile", "smoke", "--method", "dpdm"]) == 1
+    assert [stage for *_, stage in done] == ["01_semantic_query", "02_selection", "03_pretrain_amp"]
+    assert "a cell failed" in capsys.readouterr().err and not (performed.root / "build/smoke/results.csv").exists()
+    done.clear()
+    performed.stop = None
+    assert reproduce.main(["--profile", "smoke", "--method", "dpdm"]) == 0
+    assert [stage for *_, stage in done] == ["03_pretrain_amp", "04_dp_finetune", "05_eval_figures"]
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--profile", "desk"], "params/desk/table.yaml: no such parameter file"),
+        (["--experiment", "table9"], "params/smoke/table9.yaml: no such parameter file"),
+        (["--method", "gan"], "no method 'gan'"),
+        (["--epsilon", "-1"], "epsilon=-1"),
+        (["--epsilon", "much"], "epsilon='much'"),
+        (["--seed", "-3"], "seed=-3"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_in_one_line(performed, capsys, arguments, said):
+    assert reproduce.main(["--profile", "smoke", *arguments]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: ") and said in err and err.count("\n") == 1
+    assert performed.done == [] and not (performed.root / "ledger").exists()
+
+
+def test_without_notebooks_it_says_where_to_start(performed, capsys):
+    Path("notebooks/01_semantic_query.py").unlink()
+    assert reproduce.main(["--profile", "smoke"]) == 2
+    assert "01_semantic_query.py: no such notebook; start in the project's own folder" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_missing_is_refused_before_any_plan(root, monkeypatch, capsys):
+    monkeypatch.chdir(root)
+    monkeypatch.setattr(planning, "run", lambda p: pytest.fail("a plan was made"))
+    path = Path("params/smoke/mine.yaml")
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        "reproduces: Mine.\nover: {method: [dpdm]}\nprivate: folder:photos\nnoise: secret\n"
+        "n_records: 100\nlabels: [cat, dog]\nsize: 32\n"
+    )
+    assert params.load(path).points()
+    assert reproduce.main(["--profile", "smoke", "--experiment", "mine"]) == 2
+    err = capsys.readouterr().err
+    assert "photos" in err and err.count("\n") == 1 and not (root / "ledger").exists()
+
+
+def test_the_privacy_of_a_run_is_said_with_its_adjacency(monkeypatch):
+    mechanisms = (Counts("semantic_histogram", 5, 4.0),)
+    monkeypatch.setattr(planning, "run", lambda p: privacy.Plan("mnist5k", 4000, p.epsilon, 1e-5, mechanisms))
+    said = reproduce.privacy_of(Params())
+    assert said.startswith("rpgen epsilon 10 seed 0: semantic_histogram x1 at noise multiplier 4; epsilon ")
+    assert said.endswith(" of 10 at delta 1e-05 (add or remove one record)")
+    assert "not private" in reproduce.privacy_of(Params(epsilon=math.inf))
