@@ -63,6 +63,7 @@ class Params(Strict):
     pretrain_steps: int = Field(20, ge=1, description="Adam steps on public images")
     encoder_steps: int = Field(30, ge=1, description="steps of the semantic query function")
     width: int = Field(16, ge=8, multiple_of=8, description="channels of the denoiser's first level")
+    extractor_steps: int = Field(30, ge=1, description="steps of the feature extractor behind FD-convnet")
     n_synthetic: int = Field(200, ge=20, description="synthetic images drawn for evaluation")
     n_records: int | None = Field(None, ge=1, description="folder sets: declared number of records")
     labels: tuple[str, ...] | None = Field(None, description="folder sets: declared class names")

@@ -145,9 +145,7 @@ def _read(notebook: Path) -> nbformat.NotebookNode:
 
 def _values(p: Params) -> dict[str, Any]:
     """`p` as papermill can inject it: its translator knows lists, and turns a tuple into a string."""
-    return {
-        name: list(value) if isinstance(value, tuple) else value for name, value in p.model_dump().items()
-    }
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in p.model_dump().items()}
 
 
 def _plain(value: Any) -> Any:
@@ -219,9 +217,7 @@ def main(argv: list[str] | None = None) -> int:
     """The command line; see the module."""
     parser = argparse.ArgumentParser(prog="python -m dpsynth.run", description=__doc__.partition("\n")[0])
     parser.add_argument("notebook", type=Path)
-    parser.add_argument(
-        "params", type=Path, help="parameter file; of several runs, choose one by the options"
-    )
+    parser.add_argument("params", type=Path, help="parameter file; of several runs, choose one by the options")
     parser.add_argument("-o", "--out", type=Path, required=True, help="the executed notebook")
     parser.add_argument("--method")
     parser.add_argument("--epsilon")
@@ -231,13 +227,9 @@ def main(argv: list[str] | None = None) -> int:
     def action() -> None:
         with mistakes():
             chosen = {name: getattr(arguments, name) for name in ("method", "epsilon", "seed")}
-            points = params.load(
-                arguments.params, **{k: v for k, v in chosen.items() if v is not None}
-            ).points()
+            points = params.load(arguments.params, **{k: v for k, v in chosen.items() if v is not None}).points()
             if len(points) != 1:
-                named = "; ".join(
-                    f"--method {p.method} --epsilon {p.epsilon:g} --seed {p.seed}" for p in points
-                )
+                named = "; ".join(f"--method {p.method} --epsilon {p.epsilon:g} --seed {p.seed}" for p in points)
                 raise ValueError(f"{arguments.params} names {len(points)} runs, choose one: {named}")
             planning.run(points[0])
         execute(points[0], arguments.notebook, arguments.out, arguments.params)

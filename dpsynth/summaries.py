@@ -98,4 +98,4 @@ def beside_papers(p, measurements: dict[str, Measurement]) -> pd.DataFrame:
         for name, v in m.values.items()
         if row == p.method and name in ("CA-CNN", "FD-convnet")
     ]
-    return pd.concat([pd.DataFrame(ours), rows], ignore_index=True)
+    return pd.concat([pd.DataFrame(ours), rows], ignore_index=True).fillna("")

@@ -81,9 +81,7 @@ def write_metrics(
         certificate, costs: of the run; computed from the ledger and the artifacts where they are not given.
     """
     if certificate is None:
-        certificate = privacy.certificate(
-            planning.run(p), planning.ledger(p), finetune.run(p).artifact.lineage
-        )
+        certificate = privacy.certificate(planning.run(p), planning.ledger(p), finetune.run(p).artifact.lineage)
     own = _identity(p, evaluate.row_name(p), certificate)
     rows = []
     for name, measured in measurements.items():
@@ -206,9 +204,7 @@ def _line(cells: pd.DataFrame) -> dict[str, Any]:
         found = cells[cells["metric"] == metric].drop_duplicates(["seed", "value"])
         if found["seed"].duplicated().any():
             row = found.iloc[0]
-            raise ValueError(
-                f"two values of {metric} for {row['method']}, seed {row['seed']}: choose one setting"
-            )
+            raise ValueError(f"two values of {metric} for {row['method']}, seed {row['seed']}: choose one setting")
         spread = f" ± {found['value'].std():.{decimals}f}" if len(found) > 1 else ""
         line[metric] = f"{found['value'].mean():.{decimals}f}{spread}" if len(found) else NOT_RUN
     return line

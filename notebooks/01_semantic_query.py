@@ -38,6 +38,7 @@ learning_rate: float = 1e-3  # Adam, DP-SGD fine-tuning
 pretrain_steps: int = 20  # Adam steps on public images
 encoder_steps: int = 30  # steps of the semantic query function
 width: int = 16  # channels of the denoiser's first level
+extractor_steps: int = 30  # steps of the feature extractor behind FD-convnet
 n_synthetic: int = 200  # synthetic images drawn for evaluation
 n_records: int = None  # folder sets: declared number of records
 labels: list = None  # folder sets: declared class names
@@ -60,8 +61,7 @@ badge = summaries.badge(p)
 # the sensitivity is 1. Gaussian noise of standard deviation $\sigma$ hides that change, and zebra still wins.
 
 # %%
-figures.toy({"zebra": 3, "bee": 0}, noise_multiplier=1.0, seed=p.seed, badge=badge);
-
+figures.toy({"zebra": 3, "bee": 0}, noise_multiplier=1.0, seed=p.seed, badge=badge)
 # %% [markdown]
 # ## The plan
 #

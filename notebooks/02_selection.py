@@ -35,6 +35,7 @@ learning_rate: float = 1e-3  # Adam, DP-SGD fine-tuning
 pretrain_steps: int = 20  # Adam steps on public images
 encoder_steps: int = 30  # steps of the semantic query function
 width: int = 16  # channels of the denoiser's first level
+extractor_steps: int = 30  # steps of the feature extractor behind FD-convnet
 n_synthetic: int = 200  # synthetic images drawn for evaluation
 n_records: int = None  # folder sets: declared number of records
 labels: list = None  # folder sets: declared class names

@@ -35,6 +35,7 @@ learning_rate: float = 1e-3  # Adam, DP-SGD fine-tuning
 pretrain_steps: int = 20  # Adam steps on public images
 encoder_steps: int = 30  # steps of the semantic query function
 width: int = 16  # channels of the denoiser's first level
+extractor_steps: int = 30  # steps of the feature extractor behind FD-convnet
 n_synthetic: int = 200  # synthetic images drawn for evaluation
 n_records: int = None  # folder sets: declared number of records
 labels: list = None  # folder sets: declared class names
@@ -85,7 +86,7 @@ if any(twin.history for twin in twins.values()):
 # What the base draws for each private label (for public labels, where it was trained on those). One row a label.
 
 # %%
-figures.grid(*evaluate.preview(base, p, per_label=12), title="Drawn before any private image", badge=badge);
+figures.grid(*evaluate.preview(base, p, per_label=12), title="Drawn before any private image", badge=badge)
 
 # %% [markdown]
 # **Try this.** Set `options = {"amp_normalise": True}`: the ball then always binds, as in SAM, and $\gamma$ means what the paper

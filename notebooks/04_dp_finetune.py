@@ -34,6 +34,7 @@ learning_rate: float = 1e-3  # Adam, DP-SGD fine-tuning
 pretrain_steps: int = 20  # Adam steps on public images
 encoder_steps: int = 30  # steps of the semantic query function
 width: int = 16  # channels of the denoiser's first level
+extractor_steps: int = 30  # steps of the feature extractor behind FD-convnet
 n_synthetic: int = 200  # synthetic images drawn for evaluation
 n_records: int = None  # folder sets: declared number of records
 labels: list = None  # folder sets: declared class names
@@ -97,7 +98,7 @@ if plan.is_private:
 # Samples are post-processing: they may be drawn and shown without end.
 
 # %%
-figures.grid(*evaluate.preview(synthesiser, p, per_label=12), title="Synthetic images", badge=badge);
+figures.grid(*evaluate.preview(synthesiser, p, per_label=12), title="Synthetic images", badge=badge)
 
 # %% [markdown]
 # **Try this.** Halve `epsilon` and run again. The query keeps its noise, so DP-SGD pays for the whole difference: by how much does

@@ -39,6 +39,7 @@ learning_rate: float = 1e-3  # Adam, DP-SGD fine-tuning
 pretrain_steps: int = 20  # Adam steps on public images
 encoder_steps: int = 30  # steps of the semantic query function
 width: int = 16  # channels of the denoiser's first level
+extractor_steps: int = 30  # steps of the feature extractor behind FD-convnet
 n_synthetic: int = 200  # synthetic images drawn for evaluation
 n_records: int = None  # folder sets: declared number of records
 labels: list = None  # folder sets: declared class names
@@ -62,8 +63,7 @@ summaries.plan(plan)
 
 # %%
 samples = evaluate.samples(p)
-figures.grid(*evaluate.by_label(samples, p, 12), title="Synthetic images", badge=badge);
-
+figures.grid(*evaluate.by_label(samples, p, 12), title="Synthetic images", badge=badge)
 # %% [markdown]
 # ## Metrics
 #
@@ -93,7 +93,7 @@ summaries.beside_papers(p, measured)
 
 # %%
 if p.constants.builtin:
-    figures.neighbours(*evaluate.neighbours(p, 12), badge=badge)
+    figures.neighbours(*evaluate.neighbours(p, 10), badge=badge)
 
 # %%
 if p.constants.builtin:
@@ -103,7 +103,7 @@ if p.constants.builtin:
 # ## Real, selected, pre-trained, fine-tuned
 
 # %%
-figures.hero(evaluate.strip(p), badge=badge);
+figures.hero(evaluate.strip(p), badge=badge)
 
 # %% [markdown]
 # **Try this.** Train the CNN on `floor_public` and `{method}` together. Does public data still help once there is a synthesiser?

@@ -312,7 +312,7 @@ def test_missing_fashion_says_where_it_was_looked_for(tiny_fashion):
 
 def test_fashion_of_another_size_than_published_is_refused(tiny_fashion):
     write_fashion(tiny_fashion / "debian", "train", n=19)
-    with pytest.raises(ValueError, match="train files of fashion_mnist hold images of shape .19, 1, 28, 28."):
+    with pytest.raises(ValueError, match=r"train files of fashion_mnist hold images of shape .19, 1, 28, 28."):
         data.private("fashion_mnist")
 
 
@@ -331,7 +331,7 @@ def test_broken_fashion_files_are_named(tiny_fashion, damage):
     write_fashion(tiny_fashion / "debian", "train")
     file = tiny_fashion / "debian" / "train-images-idx3-ubyte.gz"
     file.write_bytes(damage(file.read_bytes()))
-    with pytest.raises(ValueError, match="train-images-idx3-ubyte.gz is not a whole idx file"):
+    with pytest.raises(ValueError, match=r"train-images-idx3-ubyte.gz is not a whole idx file"):
         data.private("fashion_mnist")
 
 
@@ -432,7 +432,7 @@ def test_an_empty_folder(tmp_path, made):
 
 def test_a_file_beside_class_folders(pets):
     save(pets / "stray.png", 0)
-    with pytest.raises(ValueError, match="stray.png lies beside class folders"):
+    with pytest.raises(ValueError, match=r"stray.png lies beside class folders"):
         declared(pets)
 
 
@@ -458,7 +458,7 @@ def read_one(file, size=8):
 
 def test_more_than_8_bits_are_refused_not_clipped(tmp_path):
     file = save(tmp_path / "scan.png", 40_000, mode="I;16")
-    with pytest.raises(ValueError, match="scan.png has more than 8 bits a channel"):
+    with pytest.raises(ValueError, match=r"scan.png has more than 8 bits a channel"):
         read_one(file)
 
 

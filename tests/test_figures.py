@@ -218,9 +218,7 @@ def test_grid_with_labels_has_a_row_for_each_label_in_order():
 
 def test_histogram_ranks_the_bins_and_draws_the_noise_on_each():
     votes = np.array([[5, 90, 40, -3], [70, 2, 1, 0]])
-    picture = figures.histogram(
-        votes, list("abcd"), ["x", "y"], scale=7.0, badge=BADGE, top=2, chosen=[[2], [0]]
-    )
+    picture = figures.histogram(votes, list("abcd"), ["x", "y"], scale=7.0, badge=BADGE, top=2, chosen=[[2], [0]])
     first = picture.axes[0]
     assert [label.get_text() for label in first.get_yticklabels()] == ["b", "c"]
     assert [bar.get_width() for bar in first.patches] == [90, 40]
@@ -233,9 +231,7 @@ def test_every_glyph_class_can_be_written():
     names = glyphs.characters()
     assert [style.readable(name) for name in names] == list(names)
     some = names[::25]
-    picture = figures.histogram(
-        [range(len(some), 0, -1)], some, ["all"], scale=1.0, badge=BADGE, top=len(some)
-    )
+    picture = figures.histogram([range(len(some), 0, -1)], some, ["all"], scale=1.0, badge=BADGE, top=len(some))
     assert tuple(label.get_text() for label in picture.axes[0].get_yticklabels()) == some
 
 
@@ -298,9 +294,7 @@ REFUSED = {
     "rows is empty": lambda: figures.hero({}, badge=BADGE),
     "b has 2 entries where 3": lambda: figures.hero({"a": images(3), "b": images(2)}, badge=BADGE),
     "counts is empty": lambda: figures.histogram(np.empty((0, 5)), list("abcde"), [], scale=1.0, badge=BADGE),
-    "classes has 3 entries": lambda: figures.histogram(
-        np.ones((1, 2)), list("abc"), ["x"], scale=1.0, badge=BADGE
-    ),
+    "classes has 3 entries": lambda: figures.histogram(np.ones((1, 2)), list("abc"), ["x"], scale=1.0, badge=BADGE),
     "top=0": lambda: figures.histogram(np.ones((1, 2)), list("ab"), ["x"], scale=1.0, badge=BADGE, top=0),
     "votes is empty": lambda: figures.toy({}, noise_multiplier=1.0, seed=0, badge=BADGE),
     "noise_multiplier=-1": lambda: figures.toy({"a": 1}, noise_multiplier=-1, seed=0, badge=BADGE),
@@ -312,9 +306,7 @@ REFUSED = {
     "steps is empty": lambda: figures.budget([], [], epsilon_target=1, query_epsilon=0, badge=BADGE),
     "hold no KID": lambda: figures.comparison(TABLE, "KID", badge=BADGE),
     "hold no CA-CNN; their metrics are: none": lambda: figures.comparison(TABLE[:0], "CA-CNN", badge=BADGE),
-    "lack the columns adjacency": lambda: figures.comparison(
-        TABLE.drop(columns="adjacency"), "CA-CNN", badge=BADGE
-    ),
+    "lack the columns adjacency": lambda: figures.comparison(TABLE.drop(columns="adjacency"), "CA-CNN", badge=BADGE),
     "several values of dataset \\(fashion_mnist, mnist5k\\)": lambda: figures.comparison(
         results(result("a", 1.0), result("b", 2.0, dataset="fashion_mnist")), "CA-CNN", badge=BADGE
     ),

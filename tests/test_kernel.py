@@ -11,9 +11,7 @@ def test_the_kernel_is_this_interpreter_on_the_profiles_threads(root, monkeypatc
     monkeypatch.setenv("JUPYTER_PATH", str(root))  # where a kernelspec of that name would be found first
     spec = root / "kernels" / "python3"
     spec.mkdir(parents=True)
-    (spec / "kernel.json").write_text(
-        '{"argv": ["other-python"], "display_name": "Other", "language": "python"}'
-    )
+    (spec / "kernel.json").write_text('{"argv": ["other-python"], "display_name": "Other", "language": "python"}')
     made = kernel.manager("laptop", Path("sockets"), [])(kernel_name="python3")
     assert made.kernel_spec.argv[0] == sys.executable and made.transport == "ipc"
     assert made.kernel_spec.env["OMP_NUM_THREADS"] == str(kernel.THREADS["laptop"])

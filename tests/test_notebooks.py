@@ -54,9 +54,7 @@ def test_the_first_code_cell_lists_every_parameter_with_its_default(path):
         name, comment = line.split(":")[0], line.partition("  # ")[2]
         assert comment, f"{name} has no comment"
         meaning = Params.model_fields[name].description.split(";")[0].split(",")[0]
-        assert comment.startswith(meaning.split(":")[0]), (
-            f"{name} is described otherwise in params.py: {meaning}"
-        )
+        assert comment.startswith(meaning.split(":")[0]), f"{name} is described otherwise in params.py: {meaning}"
 
 
 @each
@@ -70,9 +68,7 @@ def test_cells_are_short_and_define_nothing(path):
     for cell in code_cells(path)[1:]:
         assert len(code_lines(cell.source)) <= 8, cell.source
         nodes = list(ast.walk(ast.parse(cell.source)))
-        assert not any(isinstance(n, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) for n in nodes), (
-            cell.source
-        )
+        assert not any(isinstance(n, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) for n in nodes), cell.source
 
 
 @each

@@ -17,9 +17,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCK = [
-    Requirement(line)
-    for line in (ROOT / "requirements.lock").read_text().splitlines()
-    if line[:1] not in ("", "#")
+    Requirement(line) for line in (ROOT / "requirements.lock").read_text().splitlines() if line[:1] not in ("", "#")
 ]
 LOCKED = {canonicalize_name(one.name): str(one.specifier) for one in LOCK}
 DECLARED = [Requirement(one) for one in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]]
@@ -45,9 +43,7 @@ def test_the_lock_pins_every_package_once_and_nothing_else():
 def test_the_lock_satisfies_pyproject(one):
     pinned = LOCKED[canonicalize_name(one.name)].removeprefix("==")
     assert one.specifier.contains(pinned)
-    assert not any(spec.operator == "==" for spec in one.specifier), (
-        "ranges in pyproject, versions in the lock"
-    )
+    assert not any(spec.operator == "==" for spec in one.specifier), "ranges in pyproject, versions in the lock"
 
 
 def test_the_lock_holds_what_each_package_needs():
@@ -61,9 +57,7 @@ def test_the_lock_holds_what_each_package_needs():
                 pinned = LOCKED.get(canonicalize_name(need.name))
                 assert pinned or canonicalize_name(need.name) in ("setuptools", "pip"), f"{name} needs {need}"
                 if pinned:
-                    assert need.specifier.contains(pinned.removeprefix("=="), prereleases=True), (
-                        f"{name} needs {need}"
-                    )
+                    assert need.specifier.contains(pinned.removeprefix("=="), prereleases=True), f"{name} needs {need}"
 
 
 def test_the_conda_environment_is_the_same():
@@ -84,9 +78,7 @@ def test_what_is_imported_is_declared():
         for node in ast.walk(ast.parse(path.read_text())):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             names += [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
-            for top in (
-                {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names) - {"dpsynth"}
-            ):
+            for top in {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names) - {"dpsynth"}:
                 if not declared & {canonicalize_name(one) for one in distributions.get(top, [])}:
                     missing.setdefault(top, []).append(path.name)
     assert missing == {}
@@ -94,9 +86,7 @@ def test_what_is_imported_is_declared():
 
 def test_no_notebook_output_key_or_ledger_is_committed(committed):
     bad = [
-        n
-        for n in committed
-        if n.endswith((".ipynb", ".key", ".safetensors")) or n.startswith(("build/", "ledger/"))
+        n for n in committed if n.endswith((".ipynb", ".key", ".safetensors")) or n.startswith(("build/", "ledger/"))
     ]
     assert bad == []
 
@@ -113,9 +103,7 @@ def test_help_lists_every_target():
     text = (ROOT / "Makefile").read_text()
     targets = re.search(r"^\.PHONY: (.*)$", text, re.M)[1].split()
     assert {"reproduce", "dry-run", "test", "lint", "lab", "readme", "clean", "help"} <= set(targets)
-    helped = subprocess.run(
-        ["make", "-C", str(ROOT), "help"], capture_output=True, text=True, check=True
-    ).stdout
+    helped = subprocess.run(["make", "-C", str(ROOT), "help"], capture_output=True, text=True, check=True).stdout
     assert [line.split()[1] for line in helped.splitlines() if line.startswith("  make ")] == targets
 
 
@@ -123,9 +111,7 @@ def test_make_passes_its_variables_on():
     command = ["make", "--no-print-directory", "-C", str(ROOT), "-n", "-o", ".venv/.installed", "reproduce"]
 
     def called(*variables):
-        return subprocess.run(
-            [*command, *variables], capture_output=True, text=True, check=True
-        ).stdout.split()
+        return subprocess.run([*command, *variables], capture_output=True, text=True, check=True).stdout.split()
 
     start = [".venv/bin/python", "-m", "dpsynth.reproduce"]
     assert called() == [*start, "--profile", "'laptop'", "--experiment", "'table'"]

@@ -64,9 +64,7 @@ def test_refuses_in_one_sentence_that_names_file_and_key(tmp_path, text, named):
 
 
 def test_an_unknown_method_is_told_the_known_ones(tmp_path):
-    with pytest.raises(
-        ValueError, match=r"table\.yaml: method='gan': .*rpgen, privimage_d, pdp_diffusion, dpdm"
-    ):
+    with pytest.raises(ValueError, match=r"table\.yaml: method='gan': .*rpgen, privimage_d, pdp_diffusion, dpdm"):
         load(write(tmp_path, ""), method="gan")
 
 

@@ -46,11 +46,7 @@ def params_file(text="", name="toy.yaml"):
 def outputs(path):
     book = nbformat.read(path, as_version=4)
     nbformat.validate(book)
-    return [
-        "".join(out.get("text", "") for out in cell.outputs)
-        for cell in book.cells
-        if cell.cell_type == "code"
-    ]
+    return ["".join(out.get("text", "") for out in cell.outputs) for cell in book.cells if cell.cell_type == "code"]
 
 
 def metadata(path):
@@ -96,26 +92,18 @@ def test_a_failing_cell_is_shown_and_leaves_no_output(project, capsys):
     out = Path("build/out/toy.ipynb")
     out.parent.mkdir(parents=True)
     out.write_text("of an earlier run")
-    path = notebook(
-        "print('before')", "def inner():\n    raise ValueError('no such luck')\ninner()", "print('after')"
-    )
+    path = notebook("print('before')", "def inner():\n    raise ValueError('no such luck')\ninner()", "print('after')")
     assert run.ended(lambda: run.execute(Params(), path, out, Path("toy.yaml"))) == 1
     said = capsys.readouterr().err
     failed = f"build/failed/{Params().run_name}/toy.ipynb"
-    assert (
-        "toy.py failed in cell [" in said
-        and "    inner()\n" in said
-        and said.count("ValueError: no such luck") == 1
-    )
+    assert "toy.py failed in cell [" in said and "    inner()\n" in said and said.count("ValueError: no such luck") == 1
     assert failed in said and outputs(failed)[2:4] == ["before\n", ""]
     assert out.read_text() == "of an earlier run" and everything() == {"toy.py", out.as_posix(), failed}
 
 
 def test_a_killed_kernel_says_how_to_resume(project, capsys):
     path = notebook("print('before')", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
-    assert (
-        run.ended(lambda: run.execute(Params(), path, Path("build/out/toy.ipynb"), Path("toy.yaml"))) == 138
-    )
+    assert run.ended(lambda: run.execute(Params(), path, Path("build/out/toy.ipynb"), Path("toy.yaml"))) == 138
     said = capsys.readouterr().err
     assert "the kernel was killed" in said and "run the same command again to resume" in said
     assert "Traceback" not in said and not Path("build/out").exists()
@@ -125,9 +113,7 @@ def test_with_private_records_no_time_is_kept(project):
     p = Params(**FOLDER)
     run.execute(p, notebook("print(labels)"), Path("toy.ipynb"), Path("toy.yaml"))
     book = nbformat.read("toy.ipynb", as_version=4)
-    assert outputs("toy.ipynb")[-1] == "['cat', 'dog']\n" and run.is_current(
-        p, Path("toy.py"), Path("toy.ipynb")
-    )
+    assert outputs("toy.ipynb")[-1] == "['cat', 'dog']\n" and run.is_current(p, Path("toy.py"), Path("toy.ipynb"))
     assert not {"seconds", "peak_MiB"} & set(book.metadata["dpsynth"])
     text = json.dumps(book)
     assert time.strftime("%Y-%m-%d") not in text and "duration" not in text and "_time" not in text

@@ -33,9 +33,7 @@ def planned(monkeypatch):
     def plan(p):
         learn = Gradients("dp_sgd", p.sample_rate, p.steps, 2.0, 1.0, 1, p.sample_rate * 4000)
         mechanisms = (Counts("semantic_histogram", 5, 4.0), learn)
-        return privacy.Plan(
-            p.private, 4000, p.epsilon, p.delta, mechanisms if math.isfinite(p.epsilon) else ()
-        )
+        return privacy.Plan(p.private, 4000, p.epsilon, p.delta, mechanisms if math.isfinite(p.epsilon) else ())
 
     monkeypatch.setattr(planning, "run", plan)
 
@@ -49,9 +47,7 @@ def results(*rows, **common):
 
 def test_metrics_have_a_row_each_with_what_it_cost(root, planned):
     p = Params(seed=3)
-    rows = {
-        name: measurement(80 + i) for i, name in enumerate(("rpgen", "floor_public", "pretrained", "real"))
-    }
+    rows = {name: measurement(80 + i) for i, name in enumerate(("rpgen", "floor_public", "pretrained", "real"))}
     path = tables.write_metrics(p, rows, CERTIFICATE, COSTS)
     assert path == root / "build" / "smoke" / p.run_name / "metrics.csv"
     assert [file.name for file in path.parent.iterdir()] == ["metrics.csv"]
@@ -123,10 +119,7 @@ def test_costs_are_read_from_the_lineage_of_the_measurements(root, monkeypatch):
         (folder / "meta.json").write_text(json.dumps({"kind": kind, **cost}))
         folder.with_name(folder.name + ".lock").touch()
     path = store.folder("measurement", digests[-1])
-    rows = {
-        name: measurement(1, digests[:5], digest, path)
-        for name, digest in zip("ab", digests[5:], strict=True)
-    }
+    rows = {name: measurement(1, digests[:5], digest, path) for name, digest in zip("ab", digests[5:], strict=True)}
     monkeypatch.setattr(evaluate, "run", lambda p: rows)
     assert tables.stage_costs(Params()) == {"query": (12, 700), "pretrain": (30, 600), "evaluate": (15, 650)}
     samples = Samples(None, None, artifact=store.Artifact(path, digests[4], {"lineage": digests[:4]}))

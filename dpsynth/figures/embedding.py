@@ -13,9 +13,7 @@ from dpsynth.figures.style import PALE, chart, label_name, numbers, readable, sa
 
 
 @styled
-def tsne(
-    points: Any, labels: Any, is_synthetic: Any, *, badge: str, names: Sequence[str] | None = None
-) -> Figure:
+def tsne(points: Any, labels: Any, is_synthetic: Any, *, badge: str, names: Sequence[str] | None = None) -> Figure:
     """Real and synthetic images in one shared embedding, a panel each; the other set stays in grey behind.
 
     Args:

@@ -112,9 +112,7 @@ def hero(rows: Mapping[str, Any], *, badge: str, classes: Sequence[str] = ()) ->
     return _mosaic(made, title, badge, headings=classes)
 
 
-def _mosaic(
-    rows: Sequence[Row], title: str, badge: str, *, note: str = "", headings: Sequence[str] = ()
-) -> Picture:
+def _mosaic(rows: Sequence[Row], title: str, badge: str, *, note: str = "", headings: Sequence[str] = ()) -> Picture:
     """The rows below one another; all in inches, on one invisible pair of axes that fills the page."""
     names = [_wrapped(row.name) for row in rows]
     tall, wide = rows[0].images[0].shape[:2]
@@ -153,8 +151,7 @@ def _pictures(name: str, images: Any) -> np.ndarray:
     array = np.stack([np.asarray(image) for image in images])
     if array.ndim != 4 or array.shape[1] not in (1, 3) or array.dtype != np.uint8:
         raise ValueError(
-            f"{name} must be uint8 images of shape (N, 1, H, W) or (N, 3, H, W), "
-            f"not {array.dtype} {array.shape}"
+            f"{name} must be uint8 images of shape (N, 1, H, W) or (N, 3, H, W), not {array.dtype} {array.shape}"
         )
     return np.broadcast_to(array.transpose(0, 2, 3, 1), (*array.shape[:1], *array.shape[2:], 3))
 

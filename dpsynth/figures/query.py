@@ -61,9 +61,7 @@ def _panels(order: np.ndarray, names: Sequence[str], badge: str, key: Sequence[A
     columns = min(5, count)
     rows = -(-count // columns)
     longest = max(len(names[b]) for b in order.flat)
-    title = f"The {top} public classes with the most noisy votes" + (
-        ", by private label" if count > 1 else ""
-    )
+    title = f"The {top} public classes with the most noisy votes" + (", by private label" if count > 1 else "")
     width, height = max((1.7 + 0.07 * longest) * columns, 4.0), (0.17 * top + 0.7) * rows
     figure = chart(width, height, title, badge, key=key)
     panels = list(figure.subplots(rows, columns, squeeze=False, sharex=True).flat)

@@ -64,9 +64,7 @@ def _table(results: pd.DataFrame, metric: str) -> pd.DataFrame:
     table = results[results["metric"] == metric]
     if table.empty:
         known = ", ".join(sorted(set(results["metric"]))) or "none"
-        raise ValueError(
-            f"there is nothing to draw: the results hold no {metric}; their metrics are: {known}"
-        )
+        raise ValueError(f"there is nothing to draw: the results hold no {metric}; their metrics are: {known}")
     for column in ("profile", "dataset"):
         if table[column].nunique() > 1:
             several = ", ".join(sorted(set(table[column])))

@@ -31,16 +31,11 @@ def losses(histories: Mapping[str, Mapping[str, Sequence[float]]], *, badge: str
     binds = {name: said["binds"] for name, said in histories.items() if len(said.get("binds", ()))}
     window = max(1, max(map(len, clean.values())) // 50)
     shades = colours(histories)
-    key = [
-        Line2D([], [], color=shades[n], label=called(n) + (", clean weights" if n in beside else ""))
-        for n in clean
-    ]
+    key = [Line2D([], [], color=shades[n], label=called(n) + (", clean weights" if n in beside else "")) for n in clean]
     key += [Line2D([], [], color=shades[n], linestyle=":", label=f"{called(n)}, perturbed") for n in beside]
     title = "Pre-training loss" + (f", running mean over {window} steps" if window > 1 else "")
     figure = chart(6.4, 4.0 if binds else 2.9, title, badge, key=key)
-    panels = figure.subplots(
-        2 if binds else 1, 1, squeeze=False, sharex=True, height_ratios=[3, 1] if binds else [1]
-    )
+    panels = figure.subplots(2 if binds else 1, 1, squeeze=False, sharex=True, height_ratios=[3, 1] if binds else [1])
     upper, lower = panels[0, 0], panels[-1, 0]
     for name, values in clean.items():
         upper.plot(_running(values, window), color=shades[name], linewidth=1.4)

@@ -9,9 +9,7 @@ import math
 import warnings
 from collections.abc import Sequence
 
-from dp_accounting import dp_event
 from dp_accounting.pld import privacy_loss_distribution as pld
-from dp_accounting.pld.pld_privacy_accountant import PLDAccountant
 from dp_accounting.privacy_accountant import NeighboringRelation
 from opacus.accountants import PRVAccountant
 from opacus.accountants.analysis import rdp as opacus_rdp
@@ -43,11 +41,13 @@ def _loss(mechanism: Mechanism, replace: bool) -> pld.PrivacyLossDistribution:
         one = pld.from_discrete_gaussian_mechanism(mechanism.scale, 1, value_discretization_interval=INTERVAL)
         return one.self_compose(mechanism.votes * (2 if replace else 1))
     relation = NeighboringRelation.REPLACE_ONE if replace else NeighboringRelation.ADD_OR_REMOVE_ONE
-    accountant = PLDAccountant(relation, value_discretization_interval=INTERVAL)
-    # dp-accounting reads GaussianDpEvent(s) as sensitivity 1 under add/remove and 2 under replace-one: our clip's own.
-    event = dp_event.PoissonSampledDpEvent(mechanism.sample_rate, dp_event.GaussianDpEvent(mechanism.noise_multiplier))
-    accountant.compose(event, mechanism.steps)
-    return accountant._pld
+    # In units of the clipping norm. dp-accounting means by sensitivity one record's part, under replace-one as well,
+    # where the sum moves by twice that.
+    one = pld.from_gaussian_mechanism(
+        mechanism.noise_multiplier, sensitivity=1, value_discretization_interval=INTERVAL,
+        sampling_prob=mechanism.sample_rate, neighboring_relation=relation,
+    )  # fmt: skip
+    return one.self_compose(mechanism.steps)
 
 
 def cross_checks(mechanisms: Sequence[Mechanism], delta: float) -> dict[str, float]:

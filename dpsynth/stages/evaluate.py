@@ -17,7 +17,7 @@ def run(p) -> dict[str, Measurement]:
     """Metrics of `p`'s row and of its reference rows, by name; empty for a folder set."""
     if not p.constants.builtin:
         return {}
-    held_out, extractor = planning.private(p, "test"), store.build("extractor", train_extractor, {})
+    held_out, extractor = planning.private(p, "test"), store.build("extractor", train_extractor, p)
     return {
         name: store.build("measurement", measure, p, samples=drawn, extractor=extractor, held_out=held_out)
         for name, drawn in rows(p).items()
@@ -85,11 +85,13 @@ def neighbours(p, n: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 def embedding(p, n: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Joint t-SNE of extractor features of `n` synthetic and `n` held-out images: points, labels, is_synthetic."""
     held_out, labels = privacy.evaluation(planning.private(p, "test"), "t-SNE of held-out records")
-    drawn, n = samples(p), min(n, len(labels))
-    images = torch.cat([drawn.images[:n], held_out[:n]])
-    extractor = metrics.convnet(store.build("extractor", train_extractor, {}).weights)
+    drawn = samples(p)
+    n = min(n, len(drawn.images), len(labels))
+    chosen = torch.randperm(len(labels), generator=torch.Generator().manual_seed(p.seed))[:n]
+    images = torch.cat([drawn.images[:n], held_out[chosen]])
+    extractor = metrics.convnet(store.build("extractor", train_extractor, p).weights)
     features = metrics.features(images, extractor)
-    return metrics.tsne(features, p.seed), torch.cat([drawn.labels[:n], labels[:n]]), torch.arange(len(images)) < n
+    return metrics.tsne(features, p.seed), torch.cat([drawn.labels[:n], labels[chosen]]), torch.arange(len(images)) < n
 
 
 def strip(p) -> dict[str, torch.Tensor]:
@@ -123,10 +125,10 @@ def real(work: store.Work, private: privacy.Private) -> Samples:
     return Samples(*privacy.evaluation(private, "reference row `real`"))
 
 
-def train_extractor(work: store.Work) -> Extractor:
+def train_extractor(work: store.Work, *, extractor_steps: int) -> Extractor:
     """The convnet whose features the Frechet distance is taken on: public glyphs, no method sees it."""
     glyphs = data.public("glyphs", 1, 28)
-    return Extractor(metrics.train_convnet(glyphs.images, glyphs.labels, len(glyphs.classes)))
+    return Extractor(metrics.train_convnet(glyphs.images, glyphs.labels, len(glyphs.classes), extractor_steps))
 
 
 def measure(

@@ -3,6 +3,7 @@
 RPGen Sec. "Stage 2", Eq. 2 to 4; PrivImage Sec. 4.3. What differs: EDM loss by default, sizes for a laptop.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -24,11 +25,11 @@ def run(p) -> Base:
 
 
 def twins(p) -> dict[str, Base]:
-    """The base with and without perturbation, for methods that can perturb; else the base alone."""
-    if "amp_gamma" not in p:
+    """The base with and without perturbation, for private runs of methods that can perturb; else the base alone."""
+    if "amp_gamma" not in p or not p["amp_gamma"] or math.isinf(p.epsilon):
         return {"pre-training": run(p)}
     without = p.replace(options={**p.options, "amp_gamma": 0.0})
-    return {"with AMP": run(p), "without AMP": run(without)} if p["amp_gamma"] else {"without AMP": run(p)}
+    return {"with AMP": run(p), "without AMP": run(without)}
 
 
 def fresh(

@@ -19,7 +19,8 @@ from dpsynth.params import Params
 from dpsynth.stages import evaluate, finetune, planning, pretrain, query, recall, selection
 
 TINY = dict(
-    steps=2, sample_rate=0.01, noise_multiplicity=2, pretrain_steps=2, encoder_steps=2, width=8, n_synthetic=20
+    steps=2, sample_rate=0.01, noise_multiplicity=2, pretrain_steps=2, encoder_steps=2, extractor_steps=2, width=8,
+    n_synthetic=20,
 )  # fmt: skip
 
 
