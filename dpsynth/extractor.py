@@ -154,8 +154,7 @@ class _ConvnetExtractor(FeatureExtractorBase):
         return False
 
     def forward(self, images: Tensor) -> tuple[Tensor]:
-        # float64: in float32 torch's cdist leaves twins apart, which precision and recall would count
-        return (self.network.features(scaled(images)).double(),)
+        return (self.network.features(scaled(images)),)
 
 
 register_feature_extractor("convnet", _ConvnetExtractor)
@@ -207,11 +206,11 @@ def inception(weights: str | Path) -> FeatureExtractor:
 
 @torch.no_grad()
 def features(images: Tensor, extractor: FeatureExtractor) -> Tensor:
-    """What `extractor` sees in uint8 (N, C, H, W): (N, D) float64."""
+    """What `extractor` sees in uint8 (N, C, H, W): (N, D) float32."""
     layer = FEATURE_EXTRACTORS_REGISTRY[extractor.registered].get_default_feature_layer_for_metric("fid")
     with torch.random.fork_rng(devices=[]):  # Inception draws initial weights before it loads its own
         network = create_feature_extractor(
             extractor.registered, [layer], cuda=False, verbose=False, **extractor.options
         )
     parts = extractor.prepared(images).split(extractor.batch)
-    return torch.cat([network(part)[0].double() for part in parts])
+    return torch.cat([network(part)[0] for part in parts])

@@ -208,7 +208,7 @@ def conclude(experiment: str, profile: str, points: list[Params]) -> None:
 
 def remember(profile: str, jobs: list[Job], minutes: float) -> None:
     """Note what a reproduction from scratch took, for the README: minutes, memory, and the machine's processor."""
-    peaks = [json.loads(paths(job.p, job.stage)[1].read_text())["metadata"]["dpsynth"]["peak_MiB"] for job in jobs]
+    peaks = [json.loads(paths(job.p, job.stage)[1].read_text())["metadata"]["dpsynth"].get("peak_MiB") for job in jobs]
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
     said = {"machine": f"{os.cpu_count()} cores ({model}), no GPU", "reproduce_minutes": round(minutes, 1)}

@@ -108,7 +108,7 @@ def test_distances_take_colour_and_other_sizes(weights, convnet):
 def test_features_are_the_networks(weights, convnet):
     images = patterns(520, seed=11)[0]
     found = metrics.features(images, convnet)
-    assert found.shape == (520, extractor.DIM) and found.dtype == torch.float64 and not found.requires_grad
+    assert found.shape == (520, extractor.DIM) and found.dtype == torch.float32 and not found.requires_grad
     assert np.allclose(found, seen(weights, images), atol=1e-5)
 
 
@@ -119,7 +119,9 @@ def test_the_convnet_learns_and_is_the_same_each_time(weights):
     with torch.no_grad():
         answers = network.eval()(images.float() / 127.5 - 1).argmax(1)
     assert (answers == labels).float().mean() > 0.7
-    once, twice = (extractor.train_convnet(images, labels, 10, steps=2) for _ in range(2))
+    once = extractor.train_convnet(images, labels, 10, steps=2)
+    torch.rand(1)  # moves torch's global generator, on which nothing may depend
+    twice = extractor.train_convnet(images, labels, 10, steps=2)
     other = extractor.train_convnet(images, labels, 10, steps=3)
     assert all(torch.equal(once[name], twice[name]) for name in once)
     assert not torch.equal(once["head.weight"], other["head.weight"])
@@ -245,8 +247,9 @@ def test_classifiers_know_digits():
 
 def test_classifiers_are_the_same_each_time():
     (train, y), (test, truth) = corners(60), corners(200, seed=1)
-    blurred = (train // 8 + 100, y, test // 8 + 100, truth, 4)  # hard enough to err
-    once, twice, other = (metrics.classifiers(*blurred, seed=seed) for seed in (0, 0, 1))
+    shuffled = y[torch.randperm(len(y), generator=torch.Generator().manual_seed(3))]  # to make them err
+    guesses = (train, shuffled, test, truth, 4)
+    once, twice, other = (metrics.classifiers(*guesses, seed=seed) for seed in (0, 0, 1))
     assert once == twice
     assert once["CA-MLP"] != other["CA-MLP"] and once["CA-CNN"] != other["CA-CNN"]
 

@@ -17,6 +17,10 @@ from dpsynth.models.unet import UNet
 
 SIGMA_DATA = 1 / 3**0.5  # images in [-1, 1], as DPDM's code has it
 SIGMA_MIN, SIGMA_MAX, RHO = 0.002, 80.0, 7.0
+# Mean and deviation of ln sigma in training. EDM has -1.2 and 1.2, tuned for long training on photographs. In short
+# training the shapes of digits, which are settled at large sigma, are what is missing: on the choosing split, 1,000
+# steps of pre-training gave a CNN accuracy of 62 percent with EDM's values and 78 with these.
+LN_SIGMA_MEAN, LN_SIGMA_STD = 0.0, 1.4
 NULL_RATE = 0.1  # labels dropped to the null label in training
 
 Prediction = Literal["edm", "ddpm"]
@@ -84,7 +88,7 @@ def loss(model: nn.Module, prediction: Prediction, null: int, x: Tensor, label: 
         sigma = _ddpm_sigmas()[(draws.uniform() * 1000).long()]
         weight = 1 / sigma**2
     else:
-        sigma = (1.2 * draws.normal() - 1.2).exp()
+        sigma = (LN_SIGMA_MEAN + LN_SIGMA_STD * draws.normal()).exp()
         weight = (sigma**2 + SIGMA_DATA**2) / (sigma * SIGMA_DATA) ** 2
     noisy = x + sigma[:, None, None, None] * noise
     denoised = model(noisy, sigma, torch.where(drop, null, label))

@@ -16,6 +16,7 @@ from dpsynth.privacy import scaled
 from dpsynth.stages import selection
 
 BATCH = 64
+RATE = 5e-3  # of Adam, at its peak
 AVERAGE = 0.998
 
 
@@ -54,14 +55,14 @@ def train_diffusion(
     """
     architecture = _architecture(shape, corpus.n_labels, width, prediction)
     model = initial(architecture, seed)
-    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
     average = diffusion.Average(model, AVERAGE)
     history: dict[str, list[float]] = {"clean": [], "perturbed": [], "binds": []}
     parts = {"model": model, "optimizer": optimizer, "average": average}
     bar = tqdm(total=pretrain_steps, desc="pre-training" + (" with AMP" if amp_gamma else ""), mininterval=5)
     for step in training.steps(work, pretrain_steps, parts, history):
         bar.update(step + 1 - bar.n)
-        optimizer.param_groups[0]["lr"] = 2e-3 * training.cosine(step, pretrain_steps)
+        optimizer.param_groups[0]["lr"] = RATE * training.cosine(step, pretrain_steps)
 
         def batch_loss(step=step) -> torch.Tensor:
             return _loss(model, corpus, training.generator(store.seed_of(seed, "pretrain"), step))
