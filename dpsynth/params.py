@@ -223,4 +223,5 @@ def _said(error: dict[str, Any]) -> str:
     key = ".".join(map(str, error["loc"])) or "parameters"
     if error["type"] == "extra_forbidden":
         return f"unknown key {key!r} (value {error['input']!r})"
-    return f"{key}={error['input']!r}: {error['msg']}" if error["loc"] else error["msg"]
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{key}={error['input']!r}: {message}" if error["loc"] else message

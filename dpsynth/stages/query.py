@@ -100,7 +100,17 @@ def exact_histogram(work: store.Work, private: Private, encoder: Encoder, *, vot
 
 
 def histogram_price(p, learn: list[privacy.Gradients]) -> list[Counts]:
-    """One histogram; its noise by rule, unless the method's options name it."""
+    """One histogram; its noise by rule, unless the method's options name it.
+
+    Raises:
+        ValueError: more votes, or more classes to keep, than there are public classes; nothing was asked yet.
+    """
+    available, rows = len(data.public(p.public, *p.shape).classes), p.n_classes if p["mode"] == "per_class" else 1
+    if p["votes"] > available or rows * p["kept"] > available:
+        raise ValueError(
+            f"votes={p['votes']} and kept={p['kept']} for each of {rows} rows ask for more classes than the "
+            f"{available} of {p.public}; lower them"
+        )
     noise = p["query_noise"] or planning.query_noise(p, p["votes"], learn)
     return [Counts("semantic_histogram", p["votes"], noise)]
 

@@ -145,6 +145,15 @@ def test_a_query_that_eats_the_budget_is_refused_before_the_ledger_is_written(ro
     assert not (root / "ledger").exists()
 
 
+@pytest.mark.parametrize("options", [{"kept": 600}, {"votes": 1001}])
+def test_asking_for_more_classes_than_there_are_is_refused_before_anything_is_asked(tiny_root, folder, options):
+    p = folder_params(folder, method="rpgen", delta=1e-3, options=options)
+    before = planning.ledger(p).entries()
+    with pytest.raises(ValueError, match="more classes than the 1000 of glyphs"):
+        finetune.run(p)
+    assert planning.ledger(p).entries() == before
+
+
 SCRIPT = """
 import sys
 import torch
