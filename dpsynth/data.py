@@ -1,4 +1,4 @@
-"""Named image sets, public and private (DESIGN.md section 4).
+"""Named image sets, public and private.
 
 Public sets come in any shape. Private sets come as `privacy.Private`; what a plan may know of them before,
 their `constants`, never depends on their records.

@@ -3,25 +3,27 @@
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from dpsynth.fields import Real, Strict
 from dpsynth.stages import finetune, pretrain, query, selection
 
 
 class Touch(NamedTuple):
-    """A private column: what it asks, and what that costs (mechanisms, as a function of the parameters)."""
+    """A private column: what it asks, and what that costs.
+
+    `price(p)` of a learner, `price(p, learner's price)` of a release: the mechanisms, not yet calibrated.
+    """
 
     ask: Callable
     price: Callable
 
 
-class Options(BaseModel):
+class Options(Strict):
     """What every method here lets one choose; each has its own model, and refuses unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    max_grad_norm: float = Field(0.3, gt=0, lt=1e6, description="clipping norm C")
-    average: float = Field(0.95, ge=0, lt=1, description="rate of the weights' moving average in fine-tuning")
+    max_grad_norm: Real = Field(0.3, gt=0, lt=1e6, description="clipping norm C")
+    average: Real = Field(0.95, ge=0, lt=1, description="rate of the weights' moving average in fine-tuning")
     prediction: Literal["edm", "ddpm"] = Field("edm", description="EDM, or DDPM's epsilon (RPGen's text)")
 
 
@@ -29,17 +31,17 @@ class Semantic(Options):
     """Options of the methods that ask a semantic histogram."""
 
     votes: int = Field(5, ge=1, description="votes a record casts, k")
-    kept: int = Field(5, ge=1, description="public classes kept a private label")
+    kept: int = Field(5, ge=1, description="public classes kept, for each row of the histogram")
     mode: Literal["per_class", "global"] = Field("per_class", description="one histogram a private label, or one")
     match: Literal["top_k", "proportional"] = Field("top_k", description="all images of a kept class, or by votes")
-    query_noise: float | None = Field(None, gt=0, description="noise multiplier of the query; by rule if null")
+    query_noise: Real | None = Field(None, gt=0, description="noise multiplier of the query; by rule if null")
 
 
 class Adversarial(Semantic):
     """RPGen's options: the query's, and those of adversarial model perturbation."""
 
-    amp_gamma: float = Field(0.2, ge=0, description="radius of the ball, gamma; 0 turns perturbation off")
-    amp_eta: float = Field(0.4, gt=0, description="inner step size, eta1")
+    amp_gamma: Real = Field(0.2, ge=0, description="radius of the ball, gamma; 0 turns perturbation off")
+    amp_eta: Real = Field(0.4, gt=0, description="inner step size, eta1")
     amp_projection: Literal["global", "per_tensor"] = Field("global", description="one ball, or one a tensor")
     amp_normalise: bool = Field(False, description="perturb by gamma times the unit gradient, as SAM")
 

@@ -12,39 +12,23 @@ import math
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from dpsynth import data
+from dpsynth.fields import Real, Strict
 from dpsynth.methods import METHODS
-
-
-def _number(value: Any) -> Any:
-    """YAML 1.1 and papermill deliver `1e-5` and `inf` as strings; those, and only those, become floats."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
-
+from dpsynth.privacy.ledger import canonical
 
 DERIVED = ("shape", "n_classes")
-Real = Annotated[float, BeforeValidator(_number)]
-
-
-class Strict(BaseModel):
-    """Frozen, no unknown keys, no silent conversion (`true` is not a number, 3.0 is not a count)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=True)
 
 
 class Params(Strict):
     """Everything one run depends on. The defaults are the smoke scale: about a minute a notebook.
 
-    Sizes and rates are public constants (privacy contract, rule 2): none is read from the private records.
+    Sizes and rates are public constants: none is read from the private records.
     """
 
     method: str = Field("rpgen", description="a row of the table of methods")
@@ -64,10 +48,11 @@ class Params(Strict):
     encoder_steps: int = Field(30, ge=1, description="steps of the semantic query function")
     width: int = Field(16, ge=8, multiple_of=8, description="channels of the denoiser's first level")
     extractor_steps: int = Field(30, ge=1, description="steps of the feature extractor behind FD-convnet")
+    inception: str | None = Field(None, description="file of Inception's weights: FID in place of FD-convnet")
     n_synthetic: int = Field(200, ge=20, description="synthetic images drawn for evaluation")
     n_records: int | None = Field(None, ge=1, description="folder sets: declared number of records")
     labels: tuple[str, ...] | None = Field(None, description="folder sets: declared class names")
-    size: int | None = Field(None, ge=8, description="folder sets: declared side in pixels")
+    size: int | None = Field(None, ge=8, multiple_of=4, description="folder sets: declared side in pixels")
     options: dict[str, Any] = Field(default_factory=dict, description="the method's own options")
 
     @field_validator("labels", mode="before")
@@ -108,6 +93,8 @@ class Params(Strict):
             raise ValueError("noise: seeded would publish the coins of the proof; a folder set needs noise: secret")
         if not builtin and math.isinf(self.epsilon):
             raise ValueError("epsilon: .inf is a benchmark's non-private twin; a folder set needs a finite epsilon")
+        if self.private.startswith("folder:") and canonical(self.private) == canonical(self.public):
+            raise ValueError(f"public and private are the same folder, {self.private}")
         self.choices  # noqa: B018 - validates the options now, not at first use
         return self
 

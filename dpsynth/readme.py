@@ -16,7 +16,7 @@ from dpsynth import figures, params, store, summaries, tables
 from dpsynth.stages import evaluate
 
 README = Path(__file__).parents[1] / "README.md"
-SHOWN = ["epsilon", "seeds", "CA-LR", "CA-MLP", "CA-CNN", "FD-convnet", "precision", "recall"]
+SHOWN = ["epsilon", "seeds", "images", "CA-LR", "CA-MLP", "CA-CNN", "FD-convnet", "precision", "recall"]
 
 
 def filled(text: str, blocks: dict[str, str]) -> str:

@@ -251,9 +251,10 @@ def main(argv: list[str] | None = None) -> int:
             own = {p.digest: p for p in (*experiment.points(), *points)}
             conclude(given.experiment, given.profile, list(own.values()))
             minutes = (time.perf_counter() - start) / 60
-            print(f"total time: {minutes:.1f} minutes")
-            if not any(job.cached or job.note for job in jobs[: len(NOTEBOOKS)]) and not axes:
-                remember(given.profile, jobs, minutes)
+            if all(p.constants.builtin for p in points):  # of a user's own records, time would tell
+                print(f"total time: {minutes:.1f} minutes")
+                if not axes and not any(job.cached or "is done" in job.note for job in jobs):
+                    remember(given.profile, jobs, minutes)
 
     return run.ended(action)
 

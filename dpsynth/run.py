@@ -16,7 +16,6 @@ import json
 import logging
 import math
 import os
-import shutil
 import sys
 import tempfile
 import textwrap
@@ -172,8 +171,10 @@ def _explained(notebook: Path, p: Params, aside: Path) -> Iterator[None]:
 
 
 def _keep(aside: Path, copy: Path) -> Path:
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(aside, copy)
+    """What was executed until a failure, without times: of a user's own records they would tell."""
+    book = nbformat.read(aside, as_version=4)
+    _forget_times(book)
+    _write(book, copy)
     return copy
 
 
@@ -186,9 +187,9 @@ def _write(book: nbformat.NotebookNode, out: Path) -> None:
 
 def _forget_times(book: nbformat.NotebookNode) -> None:
     for name in ("seconds", "peak_MiB"):
-        del book.metadata["dpsynth"][name]
+        book.metadata.get("dpsynth", {}).pop(name, None)
     for name in TIMES:
-        del book.metadata["papermill"][name]
+        book.metadata.get("papermill", {}).pop(name, None)
     for cell in book.cells:
         for name in ("papermill", "execution"):
             cell.metadata.pop(name, None)

@@ -19,7 +19,6 @@ import inspect
 import json
 import os
 import resource
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -264,8 +263,3 @@ def _imports(tree: ast.AST, package: str) -> Iterator[str]:
                 with contextlib.suppress(ModuleNotFoundError):
                     if importlib.util.find_spec(f"{node.module}.{alias.name}"):
                         yield f"{node.module}.{alias.name}"
-
-
-def clean() -> None:
-    """Remove build/; the ledger and the keys of unfinished releases stay."""
-    shutil.rmtree(root() / "build", ignore_errors=True)

@@ -4,7 +4,7 @@ import math
 
 import pandas as pd
 
-from dpsynth import tables
+from dpsynth import data, tables
 from dpsynth.interfaces import Base, Corpus, Measurement
 from dpsynth.privacy import Plan
 from dpsynth.privacy.accounting import ADJACENCY
@@ -36,9 +36,11 @@ def selection(corpus: Corpus | None, p) -> str:
     """Size and share of the corpus."""
     if corpus is None:
         return "no public images: the base starts from random weights"
-    n_classes = sum(map(len, corpus.chosen))
+    source, n_classes = data.public(p.public, *p.shape), sum(map(len, corpus.chosen))
+    ratio = 100 * n_classes / len(source.classes)
     return (
-        f"{len(corpus.images):,} images of {n_classes} public classes ({corpus.provenance}), {corpus.n_labels} labels"
+        f"{len(corpus.images):,} of {len(source.images):,} public images, {n_classes} of {len(source.classes)} classes "
+        f"(selection ratio {ratio:.1f} percent; {corpus.provenance}), {corpus.n_labels} labels"
     )
 
 

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from dpsynth import privacy, store
-from dpsynth.interfaces import Measurement
+from dpsynth.interfaces import Measurement, Samples
 from dpsynth.methods import METHODS
 from dpsynth.params import Params
 from dpsynth.stages import evaluate, finetune, planning
@@ -25,7 +26,8 @@ TYPES = dict.fromkeys(("experiment", "variant", "commit", "params_digest"), "str
 TYPES |= dict.fromkeys(("n_synthetic", "n_reference"), "Int64")
 COMMITTED = Path(__file__).parents[1] / "results"
 DECIMALS = {
-    "CA-LR": 1, "CA-MLP": 1, "CA-CNN": 1, "FD-convnet": 2, "KID-convnet": 4, "precision": 3, "recall": 3,
+    "CA-LR": 1, "CA-MLP": 1, "CA-CNN": 1, "FD-convnet": 2, "KID-convnet": 4, "FID": 2, "KID": 4,
+    "precision": 3, "recall": 3,
 }  # fmt: skip
 ABOVE, BELOW = ["real", "nonprivate"], ["pretrained", "floor_public"]  # reference rows, as the table has them
 NOT_RUN = "not run"
@@ -97,6 +99,16 @@ def write_metrics(
     return _write(run_folder(p) / "metrics.csv", frame.to_csv(index=False))
 
 
+def write_synthetic(p: Params, samples: Samples) -> Path:
+    """Write the synthetic set, what a run is for: synthetic.npz with `images` (N, C, H, W) uint8 and `labels` (N,)."""
+    path = run_folder(p) / "synthetic.npz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(".synthetic.npz")
+    np.savez_compressed(aside, images=samples.images.numpy(), labels=samples.labels.numpy())
+    os.replace(aside, path)
+    return path
+
+
 def write_certificate(p: Params, certificate: dict[str, Any]) -> Path:
     """Write the run's certificate.json."""
     said = json.dumps(certificate, indent=1, allow_nan=False)
@@ -158,7 +170,8 @@ def comparison(results: pd.DataFrame) -> pd.DataFrame:
             for variants, part in _variants(cells):
                 lines[f"{method} ({variants})" if variants else method, epsilon] = _line(part)
     table = pd.DataFrame(
-        [{"epsilon": e, **line} for (_, e), line in lines.items()], columns=["epsilon", "seeds", *DECIMALS]
+        [{"epsilon": e, **line} for (_, e), line in lines.items()],
+        columns=["epsilon", "seeds", "images", *(m for m in DECIMALS if m in set(results["metric"]))],
     )
     return table.set_index(pd.Index([name for name, _ in lines], name="row"))
 
@@ -200,6 +213,7 @@ def _variants(cells: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 def _line(cells: pd.DataFrame) -> dict[str, Any]:
     line: dict[str, Any] = {"seeds": cells["seed"].nunique()}
+    line["images"] = f"{cells['n_synthetic'].max():.0f}" if len(cells) else NOT_RUN
     for metric, decimals in DECIMALS.items():
         found = cells[cells["metric"] == metric].drop_duplicates(["seed", "value"])
         if found["seed"].duplicated().any():

@@ -39,6 +39,7 @@ pretrain_steps: int = 20  # Adam steps on public images
 encoder_steps: int = 30  # steps of the semantic query function
 width: int = 16  # channels of the denoiser's first level
 extractor_steps: int = 30  # steps of the feature extractor behind FD-convnet
+inception: str = None  # file of Inception's weights: FID in place of FD-convnet
 n_synthetic: int = 200  # synthetic images drawn for evaluation
 n_records: int = None  # folder sets: declared number of records
 labels: list = None  # folder sets: declared class names
@@ -122,8 +123,7 @@ if release is not None and p.constants.builtin:
     figures.recall_curve(**recall.curve(p), chosen=chosen, badge=badge)
 
 # %% [markdown]
-# At the papers' 484 a selection among 4,000 records is a lottery. CIFAR-10 has eleven times as many, and still
-# recovers only a fraction (research note in the README). The published figures of PrivImage came from code that added
+# At the papers' 484 a selection among 4,000 records is a lottery. The published figures of PrivImage came from code that added
 # *uniform* noise, which bounds nothing, until after publication.
 #
 # **Try this.** Set `options = {"mode": "global"}` in the parameters cell and run again: one histogram for all digits. Which

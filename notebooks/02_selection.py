@@ -36,6 +36,7 @@ pretrain_steps: int = 20  # Adam steps on public images
 encoder_steps: int = 30  # steps of the semantic query function
 width: int = 16  # channels of the denoiser's first level
 extractor_steps: int = 30  # steps of the feature extractor behind FD-convnet
+inception: str = None  # file of Inception's weights: FID in place of FD-convnet
 n_synthetic: int = 200  # synthetic images drawn for evaluation
 n_records: int = None  # folder sets: declared number of records
 labels: list = None  # folder sets: declared class names
@@ -57,7 +58,8 @@ summaries.plan(planning.run(p))
 # $$\mathcal C_y = \arg\max_{|\mathcal C| = m} \sum_{c \in \mathcal C} \tilde h_{y,c}, \qquad
 # D_\text{sel} = \bigcup_y \{(x, y) : x \in D_\text{pub},\ \text{class}(x) \in \mathcal C_y\}$$
 #
-# Private labels pick in turn, and a class that one has taken is not offered to the next, as in PrivImage's code. A picked
+# Private labels pick one after the other, each all its $m$, and a class that one has taken is not offered to the next
+# (PrivImage's code). A picked
 # image carries the private label that picked it: this map is what lets the base model learn the private labels before it
 # has seen one private image. `match: proportional` shares the images out by the noisy counts instead.
 

@@ -36,6 +36,7 @@ pretrain_steps: int = 20  # Adam steps on public images
 encoder_steps: int = 30  # steps of the semantic query function
 width: int = 16  # channels of the denoiser's first level
 extractor_steps: int = 30  # steps of the feature extractor behind FD-convnet
+inception: str = None  # file of Inception's weights: FID in place of FD-convnet
 n_synthetic: int = 200  # synthetic images drawn for evaluation
 n_records: int = None  # folder sets: declared number of records
 labels: list = None  # folder sets: declared class names
@@ -71,7 +72,7 @@ print(summaries.base(base))
 # %% [markdown]
 # ## With and without
 #
-# The same corpus, the same seed, the same batches; only the perturbation differs. *Clean* is the loss at the weights,
+# (For RPGen; other methods show their one loss.) The same corpus, seed and batches; only the perturbation differs. *Clean* is the loss at the weights,
 # *perturbed* the loss beside them. The lower panel shows how often the projection onto the ball binds: where it does not,
 # $\gamma$ plays no role, and the method is plain extrapolation by $\eta_1$ times the gradient.
 
@@ -81,12 +82,12 @@ if any(twin.history for twin in twins.values()):
     figures.losses({name: twin.history for name, twin in twins.items()}, badge=badge)
 
 # %% [markdown]
-# ## Before any private image
+# ## Before any private training
 #
 # What the base draws for each private label (for public labels, where it was trained on those). One row a label.
 
 # %%
-figures.grid(*evaluate.preview(base, p, per_label=12), title="Drawn before any private image", badge=badge)
+figures.grid(*evaluate.preview(base, p, per_label=12), title="Drawn before any private training", badge=badge)
 
 # %% [markdown]
 # **Try this.** Set `options = {"amp_normalise": True}`: the ball then always binds, as in SAM, and $\gamma$ means what the paper

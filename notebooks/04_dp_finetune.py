@@ -35,6 +35,7 @@ pretrain_steps: int = 20  # Adam steps on public images
 encoder_steps: int = 30  # steps of the semantic query function
 width: int = 16  # channels of the denoiser's first level
 extractor_steps: int = 30  # steps of the feature extractor behind FD-convnet
+inception: str = None  # file of Inception's weights: FID in place of FD-convnet
 n_synthetic: int = 200  # synthetic images drawn for evaluation
 n_records: int = None  # folder sets: declared number of records
 labels: list = None  # folder sets: declared class names
@@ -64,7 +65,7 @@ summaries.plan(plan)
 #
 # ## What may be watched
 #
-# Step, epsilon so far, and a time that was estimated on random images. No loss, no gradient norm, no share of clipped
+# Step, epsilon so far, and a time that was estimated on blank images. No loss, no gradient norm, no share of clipped
 # records, no batch size, no step time: each is computed from private records and none has noise.
 
 # %%

@@ -17,7 +17,8 @@
 # *Are the synthetic images any good, and better than what was free?* As in the papers: distances between synthetic and
 # held-out real images, and the accuracy of classifiers trained on synthetic and tested on real ones. Two rows keep a method
 # honest: `floor_public`, the selected public images used as if they were synthetic, and `pretrained`, the base before any
-# private learning. Two more show the ceiling: `nonprivate`, the same training without clip and noise, and `real`.
+# private learning; both where the corpus carries the private labels. `real` images show the ceiling, and so does
+# `nonprivate`, a run of its own without clip and noise that stands in the joint table.
 #
 # Nothing was chosen on the held-out records; classifiers are taken at their last epoch. Of a user's own folder only samples
 # and certificate are shown.
@@ -40,6 +41,7 @@ pretrain_steps: int = 20  # Adam steps on public images
 encoder_steps: int = 30  # steps of the semantic query function
 width: int = 16  # channels of the denoiser's first level
 extractor_steps: int = 30  # steps of the feature extractor behind FD-convnet
+inception: str = None  # file of Inception's weights: FID in place of FD-convnet
 n_synthetic: int = 200  # synthetic images drawn for evaluation
 n_records: int = None  # folder sets: declared number of records
 labels: list = None  # folder sets: declared class names
@@ -59,10 +61,11 @@ summaries.plan(plan)
 # %% [markdown]
 # ## Synthetic images
 #
-# Labels are drawn from a uniform public prior; Heun's sampler, 10 steps (Karras et al. 2022, Algorithm 1).
+# Equally many of each label, as the public prior is uniform; Heun's sampler, 10 steps (Karras et al. 2022, Algorithm 1).
 
 # %%
 samples = evaluate.samples(p)
+tables.write_synthetic(p, samples)
 figures.grid(*evaluate.by_label(samples, p, 12), title="Synthetic images", badge=badge)
 # %% [markdown]
 # ## Metrics
@@ -103,7 +106,7 @@ if p.constants.builtin:
 # ## Real, selected, pre-trained, fine-tuned
 
 # %%
-figures.hero(evaluate.strip(p), badge=badge)
+figures.hero(evaluate.strip(p), badge=badge, classes=p.constants.classes)
 
 # %% [markdown]
-# **Try this.** Train the CNN on `floor_public` and `{method}` together. Does public data still help once there is a synthesiser?
+# **Try this.** Set `n_synthetic = 2000`. Which classifier gains most from more synthetic images?

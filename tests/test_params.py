@@ -149,7 +149,7 @@ def test_every_parameter_enters_digest_and_run_name():
         "method": "dpdm", "profile": "laptop", "epsilon": 1.0, "delta": 2e-5, "allow_large_delta": True,
         "noise": "secret", "seed": 1, "sample_rate": 0.2, "steps": 6, "noise_multiplicity": 2,
         "learning_rate": 2e-3, "pretrain_steps": 21, "encoder_steps": 31, "extractor_steps": 31,
-        "width": 24, "n_synthetic": 201,
+        "inception": "weights.pth", "width": 24, "n_synthetic": 201,
         "options": {"kept": 4}, "private": "fashion_mnist", "public": "folder:public", "n_records": 4000,
         "labels": list("0123456789"), "size": 28,
     }  # fmt: skip

@@ -166,7 +166,7 @@ def test_the_comparison_has_means_spreads_and_its_order():
     assert list(table["CA-CNN"]) == ["98.0", "97.0", "88.0", "93.0 ± 3.0", "50.0", "not run", "84.0"]
     assert table["KID-convnet"].iloc[3] == "0.0123" and table["KID-convnet"].iloc[0] == "not run"
     measured = ["CA-LR", "CA-MLP", "CA-CNN", "FD-convnet", "KID-convnet", "precision", "recall"]
-    assert list(table.columns) == ["epsilon", "seeds", *measured]
+    assert list(table.columns) == ["epsilon", "seeds", "images", *measured]
 
 
 def test_reference_rows_name_their_methods_where_they_differ():

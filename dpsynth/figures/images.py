@@ -71,7 +71,7 @@ def voted(
         Row(_pictures(f"the row of {label}", examples), label, captions[i] if captions else ())
         for i, (examples, label) in enumerate(zip(images, labels, strict=True))
     ]
-    return _mosaic(rows, "Public classes chosen for each private label, one example each", badge)
+    return _mosaic(rows, "Public classes voted for by each private label, one example each", badge)
 
 
 @styled

@@ -79,9 +79,10 @@ class Denoiser(nn.Module):
 def loss(model: nn.Module, prediction: Prediction, null: int, x: Tensor, label: Tensor, draws: Draws) -> Tensor:
     """Denoising loss of each row: (B, C, S, S), (B,) -> (B,), mean over pixels.
 
-    EDM: ln sigma ~ N(-1.2, 1.2^2), weight (sigma^2 + sd^2) / (sigma sd)^2 (Karras et al. 2022, Eq. 8 and Table 1).
-    DDPM: t uniform on 1,000 steps of the linear schedule, unit weight on epsilon (Ho et al. 2020, Eq. 14). `model`
-    computes D(x; sigma, label) and may be a wrapper, which is why `prediction` and `null` are told apart from it.
+    EDM: ln sigma ~ N(LN_SIGMA_MEAN, LN_SIGMA_STD^2), weight (sigma^2 + sd^2) / (sigma sd)^2 (Karras et al. 2022, Eq.
+    8 and Table 1). DDPM: t uniform on 1,000 steps of the linear schedule, unit weight on epsilon (Ho et al. 2020,
+    Eq. 14). `model` computes D(x; sigma, label) and may be a wrapper, which is why `prediction` and `null` are told
+    apart from it.
     """
     noise, drop = draws.normal(*x.shape[1:]), draws.uniform() < NULL_RATE
     if prediction == "ddpm":

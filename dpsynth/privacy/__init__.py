@@ -1,6 +1,6 @@
 """The trusted core: the only code that turns private records into numbers that leave.
 
-It imports nothing else of dpsynth. DESIGN.md section 6 is its contract; the README's section on privacy restates it.
+It imports nothing else of dpsynth. Its contract is the README's section "The guarantee".
 """
 
 from dpsynth.privacy.certificate import certificate

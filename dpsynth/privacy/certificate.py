@@ -5,7 +5,7 @@ from typing import Any
 
 from dpsynth.privacy import accounting
 from dpsynth.privacy.ledger import Ledger, opened
-from dpsynth.privacy.mechanisms import from_statement
+from dpsynth.privacy.mechanisms import from_statement, statement
 from dpsynth.privacy.plan import Plan
 
 REPRODUCTION = "a reproduction, not a release: the coins follow from a published seed"
@@ -18,10 +18,19 @@ def certificate(plan: Plan, ledger: Ledger, lineage: tuple[str, ...]) -> dict[st
 
     `epsilon` is the accountant of record's; `also` holds the other accountants' figures; `set_total` composes all
     that was ever released from the private set, under this ledger.
+
+    Raises:
+        ValueError: the ledger lacks an entry for a mechanism of the plan: it is not the ledger of these artifacts.
     """
     if not plan.is_private:
         return plan.statement() | {"epsilon": "none", "status": NONE, "accountant": "none", "releases": []}
     entries = opened(ledger.entries(), lineage)
+    stated = [entry["mechanism"] for entry in entries]
+    if missing := [m.name for m in plan.mechanisms if statement(m) not in stated]:
+        raise ValueError(
+            f"{ledger.path} has no entry for {' and '.join(missing)}, which this run's artifacts were made with; "
+            "restore the ledger, or delete build/ and run again"
+        )
     mechanisms = [from_statement(entry["mechanism"]) for entry in entries]
     spent = accounting.epsilon(mechanisms, plan.delta)
     also = {"PLD, replace one record": accounting.epsilon(mechanisms, plan.delta, replace=True)}

@@ -155,7 +155,7 @@ class PerExample:
 
 
 def check(model: nn.Module) -> None:
-    """Refuse, by name, any layer with trainable weights whose per-record gradient is not proved exact.
+    """Refuse, by name, any layer whose per-record gradient is not proved exact, or that couples records.
 
     Raises:
         ValueError: names the layers.
@@ -174,6 +174,8 @@ def _trainable(layer: nn.Module):
 
 
 def _exact(layer: nn.Module) -> bool:
+    if isinstance(layer, nn.modules.batchnorm._BatchNorm | nn.modules.dropout._DropoutNd):
+        return False  # the one couples records, the other tosses coins that have no address
     if not any(_trainable(layer)):
         return True
     if isinstance(layer, nn.Conv2d):

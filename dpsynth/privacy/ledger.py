@@ -30,6 +30,23 @@ class Charge:
     plan: Plan
     release: str
     coins: Coins
+    _used: set = dataclasses.field(default_factory=set, repr=False)
+
+    def use(self, address: tuple) -> None:
+        """Mark the noise at `address` as drawn: two answers under one noise would tell their exact difference.
+
+        Raises:
+            ValueError: it was drawn already.
+        """
+        if address in self._used:
+            raise ValueError(f"the noise at {address} was drawn already under this charge; nothing was released")
+        self._used.add(address)
+
+
+def canonical(name: str) -> str:
+    """A private set's name, however its path is spelt: one folder has one ledger, and one identity."""
+    scheme, colon, path = name.partition(":")
+    return f"folder:{Path(path).expanduser().resolve()}" if scheme == "folder" and colon else name
 
 
 class Ledger:
@@ -45,9 +62,8 @@ class Ledger:
         if noise not in ("secret", "seeded"):
             raise ValueError(f"Expected noise={noise!r} to be 'secret' or 'seeded'")
         self.private, self.noise, self.seed = private, noise, seed
-        # However a folder's path is spelt, it has one ledger.
-        where = str(Path(private.removeprefix("folder:")).resolve())
-        name = private if private.isidentifier() else "folder-" + hashlib.sha256(where.encode()).hexdigest()[:12]
+        digest = hashlib.sha256(canonical(private).encode()).hexdigest()[:12]
+        name = private if private.isidentifier() else f"folder-{digest}"
         self.path, self._keys = folder / f"{name}.jsonl", folder / "keys"
 
     @property
@@ -78,19 +94,22 @@ class Ledger:
             release: digest of the artifact that will hold the release.
             lineage: digests of the artifacts it is made from, whose releases count towards the same budget.
         Raises:
-            BudgetError: the lineage and this mechanism together would cost more than the plan's epsilon.
+            BudgetError: the lineage, earlier draws of this release and this mechanism together would cost more than
+                the plan's epsilon.
         """
         mechanism = plan.mechanism(name)
         with self._locked():
-            entries = self.entries()
-            before = [from_statement(e["mechanism"]) for e in opened(entries, lineage)]
+            entries, coins = self.entries(), Coins(self._key(release))
+            redrawn = [e for e in opened(entries, [release]) if e["coins"] != coins.fingerprint]
+            before = [from_statement(e["mechanism"]) for e in (*opened(entries, lineage), *redrawn)]
             total = accounting.epsilon([*before, mechanism], plan.delta)
             if total > plan.epsilon:
+                self._destroy_key(release)
+                again = "; it was drawn before, and its coins are gone" if redrawn else ""
                 raise BudgetError(
                     f"{name} would bring this run to epsilon={total:.6g} at delta={plan.delta:g}, "
-                    f"its budget is epsilon={plan.epsilon:g}; nothing was touched"
+                    f"its budget is epsilon={plan.epsilon:g}{again}; nothing was touched"
                 )
-            coins = Coins(self._key(release))
             entry = {
                 "open": release,
                 "coins": coins.fingerprint,
@@ -109,15 +128,20 @@ class Ledger:
                 closing = {"close": release, "coins": entry["coins"]}
                 if closing not in entries:
                     self._append(closing)
-            key = self._keys / f"{release}.key"
-            if key.exists():
-                key.write_bytes(bytes(32))
-                key.unlink()
+            self._destroy_key(release)
 
     def epsilon(self, delta: float, lineage: Sequence[str] | None = None, *, replace: bool = False) -> float:
         """Composition of the releases in `lineage`, or of all that was ever released from the set."""
         entries = opened(self.entries(), lineage)
         return accounting.epsilon([from_statement(e["mechanism"]) for e in entries], delta, replace=replace)
+
+    def _destroy_key(self, release: str) -> None:
+        key, dead = self._keys / f"{release}.key", self._keys / f"{release}.dead"
+        if key.exists():
+            os.replace(key, dead)  # first, so that a crash never leaves an overwritten key in place
+        if dead.exists():
+            dead.write_bytes(bytes(32))
+            dead.unlink()
 
     def _key(self, release: str) -> bytes:
         if self.noise == "seeded":
@@ -137,6 +161,7 @@ class Ledger:
             file.flush()
             os.fsync(file.fileno())
         os.replace(aside, path)
+        _sync(self._keys)
         return path.read_bytes()
 
     def _append(self, entry: dict[str, Any]) -> None:
@@ -146,6 +171,7 @@ class Ledger:
             file.write(json.dumps(entry, sort_keys=True).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
+        _sync(self.path.parent)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -153,6 +179,15 @@ class Ledger:
         with open(self.path.with_suffix(".lock"), "w") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
+
+
+def _sync(folder: Path) -> None:
+    """Force a folder's entries to disk: a new file may else vanish with the power."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def opened(entries: list[dict[str, Any]], lineage: Sequence[str] | None) -> list[dict[str, Any]]:

@@ -1,8 +1,6 @@
 """The plan: everything private that a run will do, frozen before the first touch."""
 
 import dataclasses
-import hashlib
-import json
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -56,11 +54,6 @@ class Plan:
         said["epsilon_target"] = self.epsilon if self.is_private else "none: not private"
         return said | {"adjacency": accounting.ADJACENCY, "mechanisms": [statement(m) for m in self.mechanisms]}
 
-    @property
-    def identity(self) -> str:
-        """Digest of the plan."""
-        return hashlib.sha256(json.dumps(self.statement(), sort_keys=True).encode()).hexdigest()
-
 
 def make_plan(private: str, n_records: int, epsilon: float, delta: float, touches: Sequence[Mechanism]) -> Plan:
     """Calibrate the noise of DP-SGD so that all of `touches` together cost at most (epsilon, delta).
@@ -87,7 +80,7 @@ def make_plan(private: str, n_records: int, epsilon: float, delta: float, touche
 def query_noise(votes: int, gradients: Gradients, epsilon: float, delta: float) -> float:
     """The noise multiplier of a histogram that costs DP-SGD at most 5 percent more noise, and no less than 4.
 
-    DESIGN.md section 9: with sigma0 calibrated without a query, the smallest s for which (s, 1.05 sigma0) stays within
+    With sigma0 calibrated without a query, the smallest s for which (s, 1.05 sigma0) stays within
     epsilon. A rule on public constants; the papers fix 484 (CIFAR-10) and 5,300 (CelebA) instead.
     """
     if math.isinf(epsilon):

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from dpsynth.privacy import engine
-from dpsynth.privacy.ledger import Charge
+from dpsynth.privacy.ledger import Charge, canonical
 from dpsynth.privacy.mechanisms import Counts, Gradients
+
+VOTERS = 256  # records that vote at once
 
 
 class Private:
@@ -35,7 +37,7 @@ class Private:
     @property
     def identity(self) -> str:
         """For lineage: what is public of the set. Its records are not hashed: a hash would confirm a guess."""
-        return f"{self.name} n_records={self.n_records} shape={self.shape} classes={self.classes}"
+        return f"{canonical(self.name)} n_records={self.n_records} shape={self.shape} classes={self.classes}"
 
     def count(self, votes: Callable[[Tensor], Tensor], bins: int, charge: Charge, *, by_label: bool = True) -> Tensor:
         """Noisy histogram of the records' votes, one row a private label (or one row in all).
@@ -49,17 +51,15 @@ class Private:
         Raises:
             ValueError: a vote that is not what the proof assumes.
         """
-        mechanism = _expect(charge, Counts)
+        mechanism = self._expect(charge, Counts)
         n_rows = len(self.classes) if by_label else 1
         histogram = np.zeros((n_rows, bins), dtype=np.int64)
-        for images, labels in self._batches(256):
-            cast = votes(images).numpy()
-            if cast.shape != (len(images), mechanism.votes) or cast.min() < 0 or cast.max() >= bins:
-                raise ValueError(f"each record must cast {mechanism.votes} votes for bins below {bins}")
-            if (np.diff(np.sort(cast, axis=1), axis=1) == 0).any():
-                raise ValueError("a record voted twice for one bin: the sensitivity would exceed sqrt(votes)")
-            rows = labels.numpy()[:, None] if by_label else np.zeros((len(images), 1), dtype=np.int64)
+        for start in range(0, len(self._images), VOTERS):
+            part = slice(start, start + VOTERS)
+            cast = _cast(votes, self._images[part], mechanism.votes, bins)
+            rows = self._labels[part].numpy()[:, None] if by_label else np.zeros((len(cast), 1), dtype=np.int64)
             np.add.at(histogram, (rows, cast), 1)
+        charge.use(("counts",))
         noise = charge.coins.discrete_gaussians(("counts",), histogram.size, mechanism.scale)
         return torch.from_numpy(histogram + noise.reshape(histogram.shape))
 
@@ -72,9 +72,10 @@ class Private:
         Args:
             model: from `PerExample`; loss: `loss(images, labels, draws) -> (rows,)`; images float32 in [-1, 1].
         """
-        mechanism = _expect(charge, Gradients)
+        mechanism = self._expect(charge, Gradients)
         if not 0 <= step < mechanism.steps:
             raise ValueError(f"Expected 0 <= step={step} < steps={mechanism.steps}: the plan pays for no more")
+        charge.use(("step", step))
         drawn = charge.coins.uniforms(("poisson", step), len(self._images)) < mechanism.sample_rate
         records = np.flatnonzero(drawn).tolist()
 
@@ -89,9 +90,26 @@ class Private:
             noisy = total + mechanism.scale * torch.from_numpy(noise).view_as(total)
             parameter.grad = (noisy / (mechanism.divisor * mechanism.max_grad_norm)).float()
 
-    def _batches(self, size: int):
-        for start in range(0, len(self._images), size):
-            yield scaled(self._images[start : start + size]), self._labels[start : start + size]
+    def _expect(self, charge: Charge, kind: type) -> Any:
+        if not isinstance(charge.mechanism, kind):
+            raise ValueError(f"{charge.mechanism.name} is not planned as {kind.__name__}; nothing was touched")
+        if canonical(charge.plan.private) != canonical(self.name):
+            raise ValueError(f"the charge is for {charge.plan.private}, not for {self.name}; nothing was touched")
+        return charge.mechanism
+
+
+def _cast(votes: Callable[[Tensor], Tensor], images: Tensor, k: int, bins: int) -> np.ndarray:
+    """Votes of each image, (B, k), checked against what the proof assumes.
+
+    The last batch is filled up, so that a record's votes do not depend on how many others there are.
+    """
+    filled = torch.cat([images, images[-1:].expand(VOTERS - len(images), -1, -1, -1)])
+    cast = votes(scaled(filled)).numpy()[: len(images)]
+    if cast.shape != (len(images), k) or cast.min() < 0 or cast.max() >= bins:
+        raise ValueError(f"each record must cast {k} votes for bins below {bins}")
+    if (np.diff(np.sort(cast, axis=1), axis=1) == 0).any():
+        raise ValueError("a record voted twice for one bin: the sensitivity would exceed sqrt(votes)")
+    return cast
 
 
 def evaluation(private: Private, reason: str) -> tuple[Tensor, Tensor]:
@@ -110,9 +128,3 @@ def evaluation(private: Private, reason: str) -> tuple[Tensor, Tensor]:
 def scaled(images: Tensor) -> Tensor:
     """uint8 in 0..255 to float32 in [-1, 1]."""
     return images.float() / 127.5 - 1
-
-
-def _expect(charge: Charge, kind: type) -> Any:
-    if not isinstance(charge.mechanism, kind):
-        raise ValueError(f"{charge.mechanism.name} is not planned as {kind.__name__}; nothing was touched")
-    return charge.mechanism

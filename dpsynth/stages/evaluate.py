@@ -1,6 +1,6 @@
 """Stage 05: draw synthetic images, and measure them and the reference rows against held-out real ones.
 
-Only built-in benchmarks are measured; of a folder set the samples alone are shown (privacy contract, rule 10).
+Only built-in benchmarks are measured; of a folder set the samples alone are shown.
 """
 
 import math
@@ -63,7 +63,8 @@ def preview(
     """A few samples of each of the model's first labels, for a grid; nothing is stored."""
     network = denoiser(model)
     labels = torch.arange(min(limit, network.null)).repeat_interleave(per_label)
-    names = p.constants.classes if network.null == p.n_classes else [f"class {n}" for n in range(limit)]
+    speaks = isinstance(model, Synthesiser) or model.private_labels
+    names = p.constants.classes if speaks else [f"class {n}" for n in range(limit)]
     return diffusion.sample(network, labels, store.seed_of(p.seed, "preview")), labels, list(names[:limit])
 
 
@@ -132,12 +133,20 @@ def train_extractor(work: store.Work, *, extractor_steps: int) -> Extractor:
 
 
 def measure(
-    work: store.Work, samples: Samples, extractor: Extractor, held_out: privacy.Private, *, n_classes: int, seed: int
-) -> Measurement:
-    """Distances to the held-out real images, and accuracy of classifiers trained on `samples` and tested on them."""
+    work: store.Work, samples: Samples, extractor: Extractor, held_out: privacy.Private,
+    *, n_classes: int, seed: int, inception: str | None,
+) -> Measurement:  # fmt: skip
+    """Distances to the held-out real images, and accuracy of classifiers trained on `samples` and tested on them.
+
+    Args:
+        inception: file of Inception's weights, for FID and KID; else the distances are on our own convnet's features.
+    Raises:
+        FileNotFoundError, ValueError: the file is missing, or not those weights.
+    """
     images, labels = privacy.evaluation(held_out, "metrics on the held-out records")
     values = metrics.classifiers(
         samples.images, samples.labels, images, labels, n_classes, store.seed_of(seed, "metrics")
     )
-    values |= metrics.distances(samples.images, images, metrics.convnet(extractor.weights))
-    return Measurement(values, len(samples.images), len(images), "convnet")
+    seen_by = metrics.inception(inception) if inception else metrics.convnet(extractor.weights)
+    values |= metrics.distances(samples.images, images, seen_by)
+    return Measurement(values, len(samples.images), len(images), seen_by.name)

@@ -83,7 +83,7 @@ def private(p, split: str = "train") -> privacy.Private:
 
 
 def query_noise(p, votes: int, learn: list[privacy.Gradients]) -> float:
-    """The noise multiplier of a histogram of `votes` votes, by DESIGN.md's rule on public constants; cached."""
+    """The noise multiplier of a histogram of `votes` votes, by `privacy.query_noise`; cached."""
     settings = {**_settings(p), "votes": votes, "learn": [statement(m) for m in learn]}
     return store.build("noise", _rule, settings).mechanisms[0]["noise_multiplier"]
 

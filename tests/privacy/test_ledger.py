@@ -90,6 +90,32 @@ def test_a_line_that_is_no_entry_is_an_error_that_names_it(tmp_path, plan):
         ledger.entries()
 
 
+def test_a_release_that_is_drawn_again_counts_again_and_may_pass_the_budget(tmp_path, plan):
+    ledger = secret(tmp_path)
+    ledger.charge(plan, "query", "r1", [])
+    ledger.charge(plan, "dp_sgd", "r2", ["r1"])
+    ledger.settle("r2")
+    before = ledger.path.read_text()
+    with pytest.raises(BudgetError, match="it was drawn before, and its coins are gone; nothing was touched"):
+        ledger.charge(plan, "dp_sgd", "r2", ["r1"])
+    assert ledger.path.read_text() == before
+    assert [key.name for key in (tmp_path / "keys").iterdir()] == ["r1.key"]
+
+
+def test_one_folder_has_one_ledger_however_it_is_spelt(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    spelt = ["folder:~/set", "folder:set", f"folder:{tmp_path}/set", "folder:./other/../set"]
+    assert len({Ledger(tmp_path, name, "secret", 0).path for name in spelt}) == 1
+
+
+def test_a_certificate_without_the_ledgers_entries_is_refused(tmp_path, plan):
+    ledger = secret(tmp_path)
+    ledger.charge(plan, "query", "r1", [])
+    with pytest.raises(ValueError, match="has no entry for dp_sgd, which this run's artifacts were made with"):
+        certificate(plan, ledger, ("r1", "r2"))
+
+
 def test_the_certificate_composes_the_lineage_and_states_the_rest(tmp_path, plan):
     ledger = secret(tmp_path)
     ledger.charge(plan, "query", "r1", [])

@@ -7,7 +7,7 @@ from torch import nn
 
 from dpsynth import privacy
 from dpsynth.models import diffusion
-from dpsynth.privacy import Charge, Coins, Counts, Gradients, Private, engine
+from dpsynth.privacy import Charge, Coins, Counts, Gradients, Plan, Private, engine
 
 COINS = Coins(bytes(range(32)))
 
@@ -25,7 +25,7 @@ def records(n, seed=0):
 
 
 def charge(mechanism):
-    return Charge(mechanism, None, "release", COINS)
+    return Charge(mechanism, Plan("toy", 9, 10.0, 1e-5, (mechanism,)), "release", COINS)
 
 
 def gradients(rate=0.5, noise=1e-9, clip=1.0, views=1, divisor=1.0):
@@ -201,6 +201,22 @@ def test_a_step_beyond_the_plan_is_refused(denoiser):
         private(images, labels).gradient(wrapped, loss_of(wrapped), charge(gradients()), 3, 8)
     with pytest.raises(ValueError, match="is not planned as Gradients; nothing was touched"):
         private(images, labels).gradient(wrapped, loss_of(wrapped), charge(Counts("q", 1, 1.0)), 0, 8)
+
+
+def test_no_noise_is_drawn_twice_and_no_charge_opens_another_set(denoiser):
+    images, labels = records(4)
+    toy, once = private(images, labels), charge(Counts("query", 2, 4.0))
+    toy.count(votes(2), 20, once)
+    with pytest.raises(ValueError, match="was drawn already under this charge"):
+        toy.count(votes(2), 20, once)
+    wrapped, steps = privacy.PerExample(denoiser), charge(gradients())
+    toy.gradient(wrapped, loss_of(wrapped), steps, 0, 8)
+    toy.gradient(wrapped, loss_of(wrapped), steps, 1, 8)
+    with pytest.raises(ValueError, match="was drawn already under this charge"):
+        toy.gradient(wrapped, loss_of(wrapped), steps, 1, 8)
+    other = Plan("other", 9, 10.0, 1e-5, ())
+    with pytest.raises(ValueError, match="the charge is for other, not for toy; nothing was touched"):
+        toy.count(votes(2), 20, Charge(Counts("query", 2, 4.0), other, "release", COINS))
 
 
 def votes(k):
