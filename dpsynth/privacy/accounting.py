@@ -7,7 +7,7 @@ Beside it: the replace-one figure, Opacus's PRV and RDP, and the classic RDP con
 import functools
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from dp_accounting.pld import privacy_loss_distribution as pld
 from dp_accounting.privacy_accountant import NeighboringRelation
@@ -17,34 +17,37 @@ from opacus.accountants.analysis import rdp as opacus_rdp
 from dpsynth.privacy.mechanisms import Counts, Gradients, Mechanism
 
 ADJACENCY = "add or remove one record"
-INTERVAL = 1e-4  # width of a privacy-loss bucket
+INTERVAL, COARSE = 1e-4, 2e-3  # width of a privacy-loss bucket, of record and for a first guess; both pessimistic
 ORDERS = [1 + x / 10 for x in range(1, 100)] + list(range(12, 64)) + list(range(64, 2048, 64))
 
 
-def epsilon(mechanisms: Sequence[Mechanism], delta: float, *, replace: bool = False) -> float:
+def epsilon(
+    mechanisms: Sequence[Mechanism], delta: float, *, replace: bool = False, interval: float = INTERVAL
+) -> float:
     """Epsilon at `delta` of the composition of `mechanisms` by privacy loss distributions; 0 for none.
 
     Args:
         replace: neighbouring by replacing one record instead of adding or removing one.
+        interval: width of a privacy-loss bucket; a wider one is quicker, and errs on the safe side.
     """
     if not mechanisms:
         return 0.0
-    losses = [_loss(mechanism, replace) for mechanism in mechanisms]
+    losses = [_loss(mechanism, replace, interval) for mechanism in mechanisms]
     return functools.reduce(lambda a, b: a.compose(b), losses).get_epsilon_for_delta(delta)
 
 
 @functools.lru_cache(maxsize=64)
-def _loss(mechanism: Mechanism, replace: bool) -> pld.PrivacyLossDistribution:
+def _loss(mechanism: Mechanism, replace: bool, interval: float) -> pld.PrivacyLossDistribution:
     if isinstance(mechanism, Counts):
         # A count that moves by 1 under noise `scale` is one coordinate; the draws are independent, so coordinates
         # compose.
-        one = pld.from_discrete_gaussian_mechanism(mechanism.scale, 1, value_discretization_interval=INTERVAL)
+        one = pld.from_discrete_gaussian_mechanism(mechanism.scale, 1, value_discretization_interval=interval)
         return one.self_compose(mechanism.votes * (2 if replace else 1))
     relation = NeighboringRelation.REPLACE_ONE if replace else NeighboringRelation.ADD_OR_REMOVE_ONE
     # In units of the clipping norm. dp-accounting means by sensitivity one record's part, under replace-one as well,
     # where the sum moves by twice that.
     one = pld.from_gaussian_mechanism(
-        mechanism.noise_multiplier, sensitivity=1, value_discretization_interval=INTERVAL,
+        mechanism.noise_multiplier, sensitivity=1, value_discretization_interval=interval,
         sampling_prob=mechanism.sample_rate, neighboring_relation=relation,
     )  # fmt: skip
     return one.self_compose(mechanism.steps)
@@ -79,20 +82,21 @@ def _prv(history: list[tuple[float, float, int]], delta: float) -> float:
     return float(value)
 
 
-def smallest_noise(cost, target: float, *, low: float = 0.02, tolerance: float = 1e-3) -> float:
+def smallest_noise(
+    cost: Callable[[float], float], target: float, *, low: float = 0.02, high: float = 1.0, tolerance: float = 1e-3
+) -> float:
     """The smallest noise multiplier s, to within what keeps epsilon in [target (1 - tolerance), target].
 
     Args:
-        cost: epsilon as a decreasing function of s.
+        cost: epsilon as a decreasing function of s; low: too little noise, or the least to consider; high: a guess.
     Raises:
         ValueError: no s up to 10^5 stays within `target`.
     """
-    high = max(1.0, low)
-    while cost(high) > target:
+    high = max(high, low)
+    while (spent := cost(high)) > target:
         low, high = high, 2 * high
         if high > 1e5:
             raise ValueError(f"no noise multiplier up to 1e5 stays within epsilon={target:g}")
-    spent = cost(high)
     while spent < target * (1 - tolerance) and high - low > 1e-6 * high:
         middle = math.sqrt(low * high)
         value = cost(middle)

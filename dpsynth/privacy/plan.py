@@ -85,20 +85,31 @@ def query_noise(votes: int, gradients: Gradients, epsilon: float, delta: float) 
     """
     if math.isinf(epsilon):
         return 4.0
-    sgd = _calibrated(gradients, [], epsilon, delta)
+    sgd = accounting.gradients_at(_first_guess(gradients, [], epsilon, delta), gradients)
     roomier = accounting.gradients_at(1.05 * sgd.noise_multiplier, sgd)
 
     def cost(s: float) -> float:
-        return accounting.epsilon([Counts("query", votes, s), roomier], delta)
+        return accounting.epsilon([Counts("query", votes, s), roomier], delta, interval=accounting.COARSE)
 
-    return 4.0 if cost(4.0) <= epsilon else accounting.smallest_noise(cost, epsilon, low=4.0)
+    return 4.0 if cost(4.0) <= epsilon else accounting.smallest_noise(cost, epsilon, low=4.0, high=8.0)
 
 
 def _calibrated(like: Gradients, queries: list[Mechanism], epsilon: float, delta: float) -> Gradients:
+    guess = _first_guess(like, queries, epsilon, delta)
+
     def cost(s: float) -> float:
         return accounting.epsilon([*queries, accounting.gradients_at(s, like)], delta)
 
-    return accounting.gradients_at(accounting.smallest_noise(cost, epsilon, low=0.3), like)
+    return accounting.gradients_at(accounting.smallest_noise(cost, epsilon, low=0.95 * guess, high=guess), like)
+
+
+def _first_guess(like: Gradients, queries: list[Mechanism], epsilon: float, delta: float) -> float:
+    """Noise that is enough, and little more: quickly, on coarse buckets."""
+
+    def cost(s: float) -> float:
+        return accounting.epsilon([*queries, accounting.gradients_at(s, like)], delta, interval=accounting.COARSE)
+
+    return accounting.smallest_noise(cost, epsilon, low=0.3)
 
 
 def _truncated(mechanism: Mechanism, steps: int | None) -> Mechanism:

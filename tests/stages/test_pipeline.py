@@ -134,7 +134,7 @@ def test_recall_falls_with_noise(tiny_root):
     found = recall.curve(Params(method="rpgen", **TINY), n_draws=4)
     means = found["recall"].mean(1)
     assert found["recall"].shape == (len(found["noise"]), 4)
-    assert means[0] > 0.8 and means[-1] < 0.3
+    assert 0 <= means[-1] < means[0] / 2 <= 0.5
     assert (found["epsilon"].diff() < 0).all()
 
 
