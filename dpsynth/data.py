@@ -68,6 +68,11 @@ def public(name: str, channels: int, size: int, *, scale: float = 1.0) -> ImageS
     return ImageSet(name, _in_shape(images[kept], channels, size), labels[kept], classes)
 
 
+def n_public_classes(name: str) -> int:
+    """How many classes the public set `name` has; opens no image."""
+    return len(folders.listing(_path(name))) if name.startswith(FOLDER) else glyphs.LETTERS + glyphs.SYMBOLS
+
+
 def private(name: str, split: str = "train", *, n_records=None, labels=None, size=None) -> Private:
     """The private set `name`, closed. Arguments as of `constants`.
 

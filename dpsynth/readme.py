@@ -37,7 +37,8 @@ def filled(text: str, blocks: dict[str, str]) -> str:
 def blocks() -> dict[str, str]:
     """What results/ says: {name of the block: markdown}."""
     results = tables.read_committed("table")
-    measured = json.loads((tables.COMMITTED / "measured.json").read_text())
+    path = tables.COMMITTED / "measured.json"
+    measured = json.loads(path.read_text()) if path.exists() else {}
     return {"table": _table(results), "claim": _claim(results), "time": _time(measured), "hero": _hero(results)}
 
 
@@ -67,6 +68,8 @@ def _claim(results: pd.DataFrame) -> str:
 
 
 def _time(measured: dict) -> str:
+    if not measured:
+        return "Their times on an otherwise idle machine: not run."
     reproduce, tests = measured["reproduce_minutes"], measured["test_minutes"]
     return (
         f"Measured on {measured['machine']}, after installation: `make reproduce` took {reproduce:.0f} minutes and at "

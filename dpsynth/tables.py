@@ -159,6 +159,7 @@ def comparison(results: pd.DataFrame) -> pd.DataFrame:
         ValueError: two values of one metric of the same row and seed: runs that must not be averaged.
     """
     results = results[results["metric"].isin(DECIMALS)]
+    measured = {*results["metric"], *(m for m in DECIMALS if m not in ("FID", "KID"))}  # those, with Inception alone
     others = sorted(set(results["method"]) - {*ABOVE, *METHODS, *BELOW})
     lines = {}
     for method in (*ABOVE, *METHODS, *others, *BELOW):
@@ -171,7 +172,7 @@ def comparison(results: pd.DataFrame) -> pd.DataFrame:
                 lines[f"{method} ({variants})" if variants else method, epsilon] = _line(part)
     table = pd.DataFrame(
         [{"epsilon": e, **line} for (_, e), line in lines.items()],
-        columns=["epsilon", "seeds", "images", *(m for m in DECIMALS if m in set(results["metric"]))],
+        columns=["epsilon", "seeds", "images", *(m for m in DECIMALS if m in measured)],
     )
     return table.set_index(pd.Index([name for name, _ in lines], name="row"))
 

@@ -5,7 +5,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from dpsynth import params
+from dpsynth import fields
 from dpsynth.params import Params, load
 
 FILES = sorted(Path(__file__).parents[1].glob("params/*/*.yaml"))
@@ -186,7 +186,7 @@ def test_committed_files_hold_and_no_number_in_them_is_a_string(path):
             return [s for v in value for s in strings(v)]
         return [value] if isinstance(value, str) else []
 
-    numbers = [s for s in strings(yaml.safe_load(path.read_text())) if isinstance(params._number(s), float)]
+    numbers = [s for s in strings(yaml.safe_load(path.read_text())) if isinstance(fields._number(s), float)]
     assert numbers == [], "YAML reads these as strings: write 1.0e-5, not 1e-5"
 
 

@@ -17,7 +17,7 @@ from opacus.accountants.analysis import rdp as opacus_rdp
 from dpsynth.privacy.mechanisms import Counts, Gradients, Mechanism
 
 ADJACENCY = "add or remove one record"
-INTERVAL, COARSE = 1e-4, 2e-3  # width of a privacy-loss bucket, of record and for a first guess; both pessimistic
+INTERVAL, COARSE = 1e-4, 1e-3  # width of a privacy-loss bucket, of record and for a first guess; both pessimistic
 ORDERS = [1 + x / 10 for x in range(1, 100)] + list(range(12, 64)) + list(range(64, 2048, 64))
 
 

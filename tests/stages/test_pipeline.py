@@ -164,7 +164,7 @@ from dpsynth.stages import finetune
 torch.set_num_threads(1)
 training.PATIENCE = 0.0
 glyphs.PER_CLASS = 4
-finetune.run(Params(method="dpdm", steps=40, sample_rate=0.02, width=8, seed=3))
+finetune.run(Params(method="dpdm", steps=16, sample_rate=0.02, width=8, seed=3))
 """
 
 
@@ -179,7 +179,7 @@ def test_a_killed_run_ends_with_the_same_ledger_and_the_same_bits(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert _process(whole).wait() == 0
     kills = 0
-    for wanted in (3, 15):
+    for wanted in (2, 8):
         process = _process(killed)
         while process.poll() is None and _progress(killed) < wanted:
             time.sleep(0.01)
