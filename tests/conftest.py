@@ -1,5 +1,6 @@
 """Shared by all tests: a root of their own, and one thread count, on which results depend bit for bit."""
 
+import dpsynth  # noqa: F401, I001 - before torch, which reads at import how waiting threads should wait
 import pytest
 import torch
 
