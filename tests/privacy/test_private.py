@@ -176,6 +176,17 @@ def test_noise_has_the_declared_standard_deviation_and_an_empty_draw_is_noise_al
     assert abs(noise.mean().item()) < 4 * expected / n**0.5
 
 
+def test_no_coordinate_shares_its_noise_with_another_or_with_another_step(denoiser):
+    images, labels = records(4)
+    wrapped, steps = privacy.PerExample(denoiser), charge(Gradients("dp_sgd", 1e-9, 3, 2.5, 0.1, 1, 50.0))
+    noise = []
+    for step in range(2):
+        private(images, labels).gradient(wrapped, loss_of(wrapped), steps, step, 8)
+        noise += [p.grad.flatten() for p in wrapped.parameters]
+    values = torch.cat(noise)
+    assert len(values.unique()) > 0.99 * len(values)  # float32 rounds a few to the same value
+
+
 def test_the_divisor_is_the_plans_constant_whatever_was_drawn(denoiser):
     images, labels = records(6)
     a, b = (one_step(denoiser, images, labels, gradients(rate=1.0, clip=9.0, divisor=d)) for d in (1.0, 4.0))
