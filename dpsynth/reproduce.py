@@ -202,7 +202,9 @@ def conclude(experiment: str, profile: str, points: list[Params]) -> None:
     finished = [p for p in points if is_done(p, "evaluate")]
     path = tables.join(profile, experiment, finished)
     results = tables.read_results(profile)
-    print(tables.comparison(results[results["experiment"] == experiment]).to_string())
+    own = results[results["experiment"] == experiment]
+    measured = tables.comparison(own).to_string() if len(own) else "nothing was measured: see samples and certificates"
+    print(measured)
     print(f"\nresults: {path}\nexecuted notebooks:", *(f"  {tables.run_folder(p)}" for p in finished), sep="\n")
 
 
