@@ -167,7 +167,7 @@ def privacy_of(p: Params) -> str:
     plan = planning.run(p)
     if not plan.is_private:
         return f"{called(p)}: not private, a reference on a public benchmark"
-    asked = ", ".join(f"{m.name} x{m.count} at noise multiplier {m.noise_multiplier:.4g}" for m in plan.mechanisms)
+    asked = ", ".join(f"{m.name} x{m.steps} at noise multiplier {m.noise_multiplier:.4g}" for m in plan.mechanisms)
     spends = f"epsilon {plan.spent():.4g} of {p.epsilon:g} at delta {p.delta:g}"
     return f"{called(p)}: {asked}; {spends} ({plan.statement()['adjacency']})"
 

@@ -76,13 +76,22 @@ class Work:
     def save(self, **state: Any) -> None:
         """Replace the checkpoint by `state` (tensors, numbers, lists, dicts), atomically."""
         aside = self.path / "checkpoint.tmp"
-        torch.save(state, aside)
+        torch.save({"of": self.digest, **state}, aside)
         os.replace(aside, self.path / "checkpoint.pt")
 
     def resume(self) -> dict[str, Any] | None:
-        """The state last saved, or None."""
+        """The state last saved, or None.
+
+        Raises:
+            ValueError: it was saved by work with other settings, inputs or code.
+        """
         path = self.path / "checkpoint.pt"
-        return torch.load(path, weights_only=True) if path.exists() else None
+        if not path.exists():
+            return None
+        state = torch.load(path, weights_only=True)
+        if state.pop("of", None) != self.digest:
+            raise ValueError(f"{path} was saved by another run than {self.kind}-{self.digest[:16]}; delete that folder")
+        return state
 
 
 def build(kind: str, function: Callable, params, *, timed: bool = True, **upstream: Stored | Any) -> Any:

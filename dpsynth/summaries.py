@@ -5,6 +5,7 @@ import math
 import pandas as pd
 
 from dpsynth import data, tables
+from dpsynth.audit import Audit
 from dpsynth.interfaces import Base, Corpus, Measurement
 from dpsynth.privacy import Plan
 from dpsynth.privacy.accounting import ADJACENCY
@@ -23,13 +24,26 @@ def plan(plan: Plan) -> pd.DataFrame:
     rows = [
         {
             "mechanism": m.name, "kind": m.kind, "noise multiplier": round(m.noise_multiplier, 4), "rate":
-            m.sample_rate, "count": m.count, "sensitivity (add/remove)": round(m.sensitivity, 4),
+            m.sample_rate, "count": m.steps, "sensitivity (add/remove)": round(m.sensitivity, 4),
             "sensitivity (replace)": round(m.sensitivity_replace, 4),
         }
         for m in plan.mechanisms
     ]  # fmt: skip
     said = f"{plan.private}: epsilon {plan.spent():.4f} of {plan.epsilon:g} at delta {plan.delta:g}, {ADJACENCY}"
     return pd.DataFrame(rows).set_index("mechanism").rename_axis(columns=said)
+
+
+def audits(audits: list[Audit]) -> pd.DataFrame:
+    """Audits beside each other: what each claims, and what was proved against it."""
+    rows = [
+        {
+            "noise": f"{a.noise:g} x planned", "claimed epsilon": a.claim,
+            "right guesses": f"{a.correct} of {a.guesses}", "epsilon is at least": round(a.bound, 2),
+            "verdict": "claim refuted" if a.refutes else "claim stands",
+        }
+        for a in audits
+    ]  # fmt: skip
+    return pd.DataFrame(rows).set_index("noise")
 
 
 def selection(corpus: Corpus | None, p) -> str:
@@ -70,6 +84,21 @@ def certificate(certificate: dict) -> pd.DataFrame:
     table = pd.DataFrame({"epsilon": figures}).round(4)
     return table.rename_axis(f"accountant, delta {certificate['delta']:g}", axis=0).rename_axis(
         certificate["status"], axis=1
+    )
+
+
+def certificate_of_set(said: dict) -> str:
+    """What was ever released of a set, and its composition, as text."""
+    told = "  {:.16}  {:<6}  {name}: {kind}, noise multiplier {noise_multiplier:.4g}, rate {sample_rate:g}, x{steps}"
+    releases = [told.format(e["open"], e["noise"], **e["mechanism"]) for e in said["releases"]]
+    others = [f"  {name}: {value:.4f}" for name, value in said["also"].items()]
+    return "\n".join(
+        [
+            f"{said['private']}: {len(releases)} releases, epsilon {said['epsilon']:.4f} at delta {said['delta']:g}",
+            f"  by {said['accountant']}; neighbours: {said['adjacency']}",
+            *others,
+            *releases,
+        ]
     )
 
 

@@ -4,6 +4,7 @@ Of record: privacy loss distributions (`dp-accounting`), pessimistic, neighbouri
 Beside it: the replace-one figure, Opacus's PRV and RDP, and the classic RDP conversion that the papers print.
 """
 
+import dataclasses
 import functools
 import math
 import warnings
@@ -14,7 +15,7 @@ from dp_accounting.privacy_accountant import NeighboringRelation
 from opacus.accountants import PRVAccountant
 from opacus.accountants.analysis import rdp as opacus_rdp
 
-from dpsynth.privacy.mechanisms import Counts, Gradients, Mechanism
+from dpsynth.privacy.mechanisms import Counts, Mechanism
 
 ADJACENCY = "add or remove one record"
 INTERVAL, COARSE = 1e-4, 1e-3  # width of a privacy-loss bucket, of record and for a first guess; both pessimistic
@@ -41,16 +42,26 @@ def _loss(mechanism: Mechanism, replace: bool, interval: float) -> pld.PrivacyLo
     if isinstance(mechanism, Counts):
         # A count that moves by 1 under noise `scale` is one coordinate; the draws are independent, so coordinates
         # compose.
-        one = pld.from_discrete_gaussian_mechanism(mechanism.scale, 1, value_discretization_interval=interval)
-        return one.self_compose(mechanism.votes * (2 if replace else 1))
+        coordinates = mechanism.votes * (2 if replace else 1)
+        return _count_moved(mechanism.scale, interval).self_compose(mechanism.steps * coordinates)
+    step = _gaussian_step(mechanism.noise_multiplier, mechanism.sample_rate, replace, interval)
+    return step.self_compose(mechanism.steps)
+
+
+@functools.lru_cache(maxsize=16)
+def _count_moved(scale: float, interval: float) -> pld.PrivacyLossDistribution:
+    return pld.from_discrete_gaussian_mechanism(scale, 1, value_discretization_interval=interval)
+
+
+@functools.lru_cache(maxsize=16)  # the costly part, the same for any number of steps
+def _gaussian_step(noise: float, rate: float, replace: bool, interval: float) -> pld.PrivacyLossDistribution:
+    # In units of the bound on one record's part. That part is what dp-accounting means by sensitivity, under
+    # replace-one as well, where the sum moves by twice that.
     relation = NeighboringRelation.REPLACE_ONE if replace else NeighboringRelation.ADD_OR_REMOVE_ONE
-    # In units of the clipping norm. dp-accounting means by sensitivity one record's part, under replace-one as well,
-    # where the sum moves by twice that.
-    one = pld.from_gaussian_mechanism(
-        mechanism.noise_multiplier, sensitivity=1, value_discretization_interval=interval,
-        sampling_prob=mechanism.sample_rate, neighboring_relation=relation,
+    return pld.from_gaussian_mechanism(
+        noise, sensitivity=1, value_discretization_interval=interval, sampling_prob=rate,
+        neighboring_relation=relation,
     )  # fmt: skip
-    return one.self_compose(mechanism.steps)
 
 
 def cross_checks(mechanisms: Sequence[Mechanism], delta: float) -> dict[str, float]:
@@ -60,7 +71,7 @@ def cross_checks(mechanisms: Sequence[Mechanism], delta: float) -> dict[str, flo
     classic` is eps = RDP + log(1/delta) / (order - 1) (Mironov 2017, Prop. 3), the formula of PrivImage's Appendix
     E. The discrete Gaussian counts as the continuous one, whose RDP bounds it (Canonne et al. 2020, Prop. 5).
     """
-    history = [(m.noise_multiplier, m.sample_rate, m.count) for m in mechanisms]
+    history = [(m.noise_multiplier, m.sample_rate, m.steps) for m in mechanisms]
     divergence = sum(opacus_rdp.compute_rdp(q=q, noise_multiplier=s, steps=n, orders=ORDERS) for s, q, n in history)
     tight, _ = opacus_rdp.get_privacy_spent(orders=ORDERS, rdp=divergence, delta=delta)
     classic = min(d + math.log(1 / delta) / (a - 1) for d, a in zip(divergence, ORDERS, strict=True))
@@ -104,6 +115,6 @@ def smallest_noise(
     return high
 
 
-def gradients_at(noise_multiplier: float, like: Gradients) -> Gradients:
-    """`like` with another noise multiplier."""
-    return Gradients(**{**like.__dict__, "noise_multiplier": noise_multiplier})
+def with_noise(mechanism: Mechanism, noise_multiplier: float) -> Mechanism:
+    """`mechanism` with another noise multiplier."""
+    return dataclasses.replace(mechanism, noise_multiplier=noise_multiplier)

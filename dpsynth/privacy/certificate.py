@@ -1,4 +1,4 @@
-"""The certificate: what a run released of a private set, and what that costs, by every accountant."""
+"""The certificate: what a run, or all runs, released of a private set, and what that costs, by every accountant."""
 
 import math
 from typing import Any
@@ -31,14 +31,7 @@ def certificate(plan: Plan, ledger: Ledger, lineage: tuple[str, ...]) -> dict[st
             f"{ledger.path} has no entry for {' and '.join(missing)}, which this run's artifacts were made with; "
             "restore the ledger, or delete build/ and run again"
         )
-    mechanisms = [from_statement(entry["mechanism"]) for entry in entries]
-    spent = accounting.epsilon(mechanisms, plan.delta)
-    also = {"PLD, replace one record": accounting.epsilon(mechanisms, plan.delta, replace=True)}
-    also |= accounting.cross_checks(mechanisms, plan.delta)
-    return plan.statement() | {
-        "epsilon": spent,
-        "accountant": "PLD (dp-accounting), pessimistic",
-        "also": {name: value for name, value in also.items() if math.isfinite(value)},
+    return plan.statement() | _cost(entries, plan.delta) | {
         "status": REPRODUCTION if ledger.noise == "seeded" else RELEASE,
         "noise": ledger.noise,
         "releases": entries,
@@ -47,4 +40,32 @@ def certificate(plan: Plan, ledger: Ledger, lineage: tuple[str, ...]) -> dict[st
             "delta": plan.delta,
             "releases": len(opened(ledger.entries(), None)),
         },
+    }  # fmt: skip
+
+
+def certificate_of_set(ledger: Ledger, delta: float) -> dict[str, Any]:
+    """The composition of all that was ever released from a private set under this ledger, as plain data.
+
+    Draws whose coins follow from a seed are no releases, and are counted all the same: that errs on the safe side.
+
+    Raises:
+        ValueError: delta outside (0, 1), or a ledger that was edited; FileNotFoundError: there is no such ledger.
+    """
+    if not 0 < delta < 1:
+        raise ValueError(f"Expected 0 < delta={delta} < 1")
+    if not ledger.path.exists():
+        raise FileNotFoundError(f"{ledger.path}: no ledger; nothing was released here of {ledger.private}")
+    entries = opened(ledger.entries(), None)
+    said = {"private": ledger.private, "adjacency": accounting.ADJACENCY, "delta": delta}
+    return said | _cost(entries, delta) | {"releases": entries}
+
+
+def _cost(entries: list[dict[str, Any]], delta: float) -> dict[str, Any]:
+    mechanisms = [from_statement(entry["mechanism"]) for entry in entries]
+    also = {"PLD, replace one record": accounting.epsilon(mechanisms, delta, replace=True)}
+    also |= accounting.cross_checks(mechanisms, delta)
+    return {
+        "epsilon": accounting.epsilon(mechanisms, delta),
+        "accountant": "PLD (dp-accounting), pessimistic",
+        "also": {name: value for name, value in also.items() if math.isfinite(value)},
     }

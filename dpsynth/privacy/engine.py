@@ -231,6 +231,21 @@ def clip(gradients: list[Tensor], max_grad_norm: float) -> list[Tensor]:
     finite = norms.isfinite()
     if not finite.all():
         gradients, norms = [g[finite] for g in gradients], norms[finite]
-    bound = max_grad_norm * MARGIN
-    factors = (bound / norms.clamp(min=bound)).float()  # at most 1
+    factors = _factors(norms, max_grad_norm).float()
     return [torch.tensordot(factors, g, dims=1).double() for g in gradients]
+
+
+def bounded(vectors: Tensor, bound: float) -> tuple[Tensor, Tensor]:
+    """Rows of `vectors` (B, D), each scaled down to an l2 norm of at most `bound`; rows not finite are left out.
+
+    Returns:
+        The finite rows in float64, (F, D), and which they are, (B,) bool.
+    """
+    norms = torch.linalg.vector_norm(vectors.double(), dim=1)
+    finite = norms.isfinite()
+    return vectors.double()[finite] * _factors(norms[finite], bound)[:, None], finite
+
+
+def _factors(norms: Tensor, bound: float) -> Tensor:
+    """What to multiply vectors of these norms by: at most 1, and to a norm a little below `bound`."""
+    return bound * MARGIN / norms.clamp(min=bound * MARGIN)

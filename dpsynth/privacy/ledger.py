@@ -2,7 +2,8 @@
 
 One append-only file a private set, outside build/. An entry opens before the touch and is forced to disk; a run that
 was killed finds its entry, redraws the same coins, and adds nothing. The key of the coins lies beside it until the
-artifact stands, and is then destroyed.
+artifact stands, and is then destroyed. Each line carries a digest of all lines up to it, so that a line edited, added
+or taken out by hand is noticed (lines cut off at the end are not: certificates then lack entries, and are refused).
 """
 
 import contextlib
@@ -32,15 +33,15 @@ class Charge:
     coins: Coins
     _used: set = dataclasses.field(default_factory=set, repr=False)
 
-    def use(self, address: tuple) -> None:
-        """Mark the noise at `address` as drawn: two answers under one noise would tell their exact difference.
+    def use(self, step: int) -> None:
+        """Mark the noise of `step` as drawn: two answers under one noise would tell their exact difference.
 
         Raises:
             ValueError: it was drawn already.
         """
-        if address in self._used:
-            raise ValueError(f"the noise at {address} was drawn already under this charge; nothing was released")
-        self._used.add(address)
+        if step in self._used:
+            raise ValueError(f"the noise of step {step} was drawn already under this charge; nothing was released")
+        self._used.add(step)
 
 
 def canonical(name: str) -> str:
@@ -75,17 +76,9 @@ class Ledger:
         """All entries, oldest first. A last line torn by a crash was never acted on, and is left out.
 
         Raises:
-            ValueError: a line that is not an entry.
+            ValueError: a line that is not an entry, or whose digest does not follow from the lines up to it.
         """
-        if not self.path.exists():
-            return []
-        entries = []
-        for number, line in enumerate(self.path.read_text().split("\n")[:-1], 1):
-            try:
-                entries.append(json.loads(line))
-            except ValueError:
-                raise ValueError(f"{self.path}:{number} is not a ledger entry; restore the file") from None
-        return entries
+        return [entry for entry, _ in self._chain()]
 
     def charge(self, plan: Plan, name: str, release: str, lineage: Sequence[str]) -> Charge:
         """Open (or find open) the entry for `release` under the plan's mechanism `name`.
@@ -96,29 +89,39 @@ class Ledger:
         Raises:
             BudgetError: the lineage, earlier draws of this release and this mechanism together would cost more than
                 the plan's epsilon.
+            ValueError: the release was begun under another mechanism.
         """
         mechanism = plan.mechanism(name)
         with self._locked():
             entries, coins = self.entries(), Coins(self._key(release))
-            redrawn = [e for e in opened(entries, [release]) if e["coins"] != coins.fingerprint]
-            before = [from_statement(e["mechanism"]) for e in (*opened(entries, lineage), *redrawn)]
-            total = accounting.epsilon([*before, mechanism], plan.delta)
-            if total > plan.epsilon:
-                self._destroy_key(release)
-                again = "; it was drawn before, and its coins are gone" if redrawn else ""
-                raise BudgetError(
-                    f"{name} would bring this run to epsilon={total:.6g} at delta={plan.delta:g}, "
-                    f"its budget is epsilon={plan.epsilon:g}{again}; nothing was touched"
-                )
             entry = {
-                "open": release,
-                "coins": coins.fingerprint,
-                "noise": self.noise,
-                "mechanism": statement(mechanism),
-            }
+                "open": release, "coins": coins.fingerprint, "noise": self.noise, "mechanism": statement(mechanism),
+            }  # fmt: skip
+            earlier = [e for e in opened(entries, [release]) if e != entry]
+            try:
+                self._afford(plan, name, opened(entries, lineage), earlier, coins)
+            except BudgetError:
+                self._destroy_key(release)
+                raise
             if entry not in entries:
                 self._append(entry)
         return Charge(mechanism, plan, release, coins)
+
+    def _afford(self, plan: Plan, name: str, lineage: list[dict], earlier: list[dict], coins: Coins) -> None:
+        """Refuse a touch that the lineage's entries and this release's `earlier` ones leave no budget for."""
+        if begun := [e for e in earlier if e["coins"] == coins.fingerprint]:
+            raise ValueError(
+                f"{self.path} says that this release was begun under another mechanism than the plan's {name} "
+                f"({begun[0]['mechanism']}): it is not this run's to continue; nothing was touched"
+            )
+        before = [from_statement(e["mechanism"]) for e in (*lineage, *earlier)]
+        total = accounting.epsilon([*before, plan.mechanism(name)], plan.delta)
+        if total > plan.epsilon:
+            again = "; it was drawn before, and its coins are gone" if earlier else ""
+            raise BudgetError(
+                f"{name} would bring this run to epsilon={total:.6g} at delta={plan.delta:g}, "
+                f"its budget is epsilon={plan.epsilon:g}{again}; nothing was touched"
+            )
 
     def settle(self, release: str) -> None:
         """The artifact stands: close the entry and destroy the key. Does nothing the second time."""
@@ -164,11 +167,32 @@ class Ledger:
         _sync(self._keys)
         return path.read_bytes()
 
+    def _chain(self) -> list[tuple[dict[str, Any], str]]:
+        """Each entry with its digest, verified."""
+        lines = self.path.read_text().split("\n")[:-1] if self.path.exists() else []
+        chain, digest = [], ""
+        for number, line in enumerate(lines, 1):
+            try:
+                entry = json.loads(line)
+                stated = entry.pop("digest")
+            except (ValueError, KeyError, AttributeError, TypeError):
+                raise ValueError(f"{self.path}:{number} is not a ledger entry; restore the file") from None
+            digest = _digest(digest, entry)
+            if stated != digest:
+                raise ValueError(
+                    f"{self.path}:{number} was edited by hand: its digest does not follow from the lines up to it; "
+                    "restore the file"
+                )
+            chain.append((entry, digest))
+        return chain
+
     def _append(self, entry: dict[str, Any]) -> None:
+        chain = self._chain()
+        line = json.dumps({**entry, "digest": _digest(chain[-1][1] if chain else "", entry)}, sort_keys=True)
         whole = self.path.read_bytes().rpartition(b"\n")[:2] if self.path.exists() else ()
         with open(self.path, "ab") as file:
             file.truncate(sum(map(len, whole)))  # what a crash tore was never acted on
-            file.write(json.dumps(entry, sort_keys=True).encode() + b"\n")
+            file.write(line.encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
         _sync(self.path.parent)
@@ -179,6 +203,10 @@ class Ledger:
         with open(self.path.with_suffix(".lock"), "w") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
+
+
+def _digest(before: str, entry: dict[str, Any]) -> str:
+    return hashlib.sha256(f"{before} {json.dumps(entry, sort_keys=True)}".encode()).hexdigest()[:32]
 
 
 def _sync(folder: Path) -> None:

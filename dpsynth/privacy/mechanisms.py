@@ -13,24 +13,26 @@ MARGIN = 1 - 2**-10  # clip a little below C, so that float32 rounding cannot pa
 
 @dataclasses.dataclass(frozen=True)
 class Counts:
-    """One histogram of votes at rate 1, with discrete Gaussian noise (Canonne, Kamath and Steinke 2020).
+    """Histograms of votes at rate 1, with discrete Gaussian noise (Canonne, Kamath and Steinke 2020).
 
-    Each record adds 1 to exactly `votes` distinct bins, all in the row of its own label.
+    Semantic histogram (PrivImage Sec. 4.2), nearest-neighbour votes (DPSDA Algorithm 1), saliency votes (DP-SAPF): each
+    record adds 1 to exactly `votes` distinct bins, all in the row of its own label.
     Sensitivity. Adding or removing a record changes `votes` bins by 1 each and no other: l2 distance sqrt(votes).
     Replacing a record removes `votes` ones and adds `votes` ones: at most 2 votes bins move by 1 (a bin in common
     does not move), so sqrt(2 votes). Noise of standard deviation noise_multiplier * sqrt(votes) goes to every bin.
+    With `steps` > 1 as many histograms are released, each under noise of its own.
     """
 
     name: str
     votes: int
     noise_multiplier: float
+    steps: int = 1
 
     kind = "discrete Gaussian on counts"
     sample_rate = 1.0
-    count = 1
 
     def __post_init__(self):
-        _positive(votes=self.votes, noise_multiplier=self.noise_multiplier)
+        _positive(votes=self.votes, noise_multiplier=self.noise_multiplier, steps=self.steps)
 
     @property
     def sensitivity(self) -> float:
@@ -48,8 +50,56 @@ class Counts:
         return self.noise_multiplier * self.sensitivity
 
 
+class _Gaussian:
+    """What the two Gaussian mechanisms share: a sum in which each drawn record's part has l2 norm at most `bound`."""
+
+    @property
+    def sensitivity(self) -> float:
+        """l2, add or remove one record."""
+        return self.bound
+
+    @property
+    def sensitivity_replace(self) -> float:
+        """l2, replace one record."""
+        return 2 * self.bound
+
+    @property
+    def scale(self) -> float:
+        """Standard deviation of the noise in a coordinate of the sum."""
+        return self.noise_multiplier * self.bound
+
+
 @dataclasses.dataclass(frozen=True)
-class Gradients:
+class Sums(_Gaussian):
+    """Sums of bounded vectors under Gaussian noise, over a constant; Poisson-subsampled where sample_rate < 1.
+
+    Central images (DP-FETA Sec. 4.1), mean embeddings (DP-MEPF Sec. 3), squared-norm saliency (DP-SAPF): each drawn
+    record adds one vector, a function of itself and its addressed draws, to the row of its own label or to the one
+    row; the table of sums gets noise, and is divided by the constant `divisor`. The codes of DP-FETA and DP-MEPF divide
+    by realised counts, which the sensitivity they calibrate to does not cover.
+    Sensitivity. A vector longer than `bound` is scaled down to it, one that is not finite is left out, and no other
+    record's vector depends on it. Adding or removing a record thus changes the table by one vector in one row:
+    at most bound. Replacing: at most twice that, by the triangle inequality. The division is post-processing.
+    """
+
+    name: str
+    bound: float
+    noise_multiplier: float
+    divisor: float
+    sample_rate: float = 1.0
+    steps: int = 1
+
+    kind = "Gaussian on bounded sums"
+
+    def __post_init__(self):
+        _positive(
+            bound=self.bound, noise_multiplier=self.noise_multiplier, divisor=self.divisor, steps=self.steps,
+        )  # fmt: skip
+        _rate(self.sample_rate)
+
+
+@dataclasses.dataclass(frozen=True)
+class Gradients(_Gaussian):
     """DP-SGD: T releases of the Poisson-subsampled Gaussian mechanism (Abadi et al. 2016, Algorithm 1).
 
     A step draws each record with probability `sample_rate`; a drawn record contributes the mean of its
@@ -57,6 +107,7 @@ class Gradients:
     Gaussian draw of standard deviation noise_multiplier * max_grad_norm, and is divided by the constant `divisor`.
     Sensitivity. Contributions depend on their own record and its addressed draws alone, so adding or removing a record
     changes the sum by that record's clipped mean gradient: at most max_grad_norm. Replacing: at most twice that.
+    Fakes of a GAN are public: their number is a constant, so their part is the same for neighbours, and adds nothing.
     """
 
     name: str
@@ -71,53 +122,47 @@ class Gradients:
 
     def __post_init__(self):
         _positive(
-            sample_rate=self.sample_rate, steps=self.steps, noise_multiplier=self.noise_multiplier,
-            max_grad_norm=self.max_grad_norm, noise_multiplicity=self.noise_multiplicity, divisor=self.divisor,
+            steps=self.steps, noise_multiplier=self.noise_multiplier, max_grad_norm=self.max_grad_norm,
+            noise_multiplicity=self.noise_multiplicity, divisor=self.divisor,
         )  # fmt: skip
-        if self.sample_rate > 1:
-            raise ValueError(f"Expected sample_rate={self.sample_rate} <= 1")
+        _rate(self.sample_rate)
 
     @property
-    def count(self) -> int:
-        """Number of releases."""
-        return self.steps
-
-    @property
-    def sensitivity(self) -> float:
-        """l2, add or remove one record."""
+    def bound(self) -> float:
+        """l2 norm of a drawn record's part: max_grad_norm."""
         return self.max_grad_norm
 
-    @property
-    def sensitivity_replace(self) -> float:
-        """l2, replace one record."""
-        return 2 * self.max_grad_norm
 
-    @property
-    def scale(self) -> float:
-        """Standard deviation of the noise in a coordinate of the sum."""
-        return self.noise_multiplier * self.max_grad_norm
-
-
-Mechanism = Counts | Gradients
+Mechanism = Counts | Sums | Gradients
+KINDS = (Counts, Sums, Gradients)
 
 
 def statement(mechanism: Mechanism) -> dict[str, Any]:
     """Everything that a certificate or a ledger says of a mechanism, as plain data."""
     said = {"kind": mechanism.kind, **dataclasses.asdict(mechanism)}
-    for name in ("sample_rate", "count", "sensitivity", "sensitivity_replace", "scale"):
+    for name in ("sample_rate", "sensitivity", "sensitivity_replace", "scale"):
         said[name] = getattr(mechanism, name)
     return said
 
 
 def from_statement(said: dict[str, Any]) -> Mechanism:
-    """The mechanism that a ledger entry states."""
-    for cls in (Counts, Gradients):
+    """The mechanism that a ledger entry states.
+
+    Raises:
+        ValueError: no kind of mechanism that is known here.
+    """
+    for cls in KINDS:
         if said.get("kind") == cls.kind:
             return cls(**{field.name: said[field.name] for field in dataclasses.fields(cls)})
-    raise ValueError(f"no mechanism of kind {said.get('kind')!r}; known: {Counts.kind}, {Gradients.kind}")
+    raise ValueError(f"no mechanism of kind {said.get('kind')!r}; known: {', '.join(cls.kind for cls in KINDS)}")
 
 
 def _positive(**values: float) -> None:
     for name, value in values.items():
         if not (math.isfinite(value) and value > 0):
             raise ValueError(f"Expected {name}={value} to be finite and > 0")
+
+
+def _rate(sample_rate: float) -> None:
+    if not 0 < sample_rate <= 1:
+        raise ValueError(f"Expected 0 < sample_rate={sample_rate} <= 1")

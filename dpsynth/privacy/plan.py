@@ -56,16 +56,16 @@ class Plan:
 
 
 def make_plan(private: str, n_records: int, epsilon: float, delta: float, touches: Sequence[Mechanism]) -> Plan:
-    """Calibrate the noise of DP-SGD so that all of `touches` together cost at most (epsilon, delta).
+    """Calibrate the noise of the last touch, the learner's, so that all together cost at most (epsilon, delta).
 
-    The cost comes within 0.1 percent of epsilon and never above it. Mechanisms other than `Gradients` keep their noise.
+    The cost comes within 0.1 percent of epsilon and never above it. The touches before it keep their noise.
 
     Raises:
-        BudgetError: the one-shot queries alone cost more than epsilon, or leave nothing to train on.
+        BudgetError: the touches before the last cost epsilon or more, or leave nothing to learn with.
     """
     if not epsilon < math.inf:
         return Plan(private, n_records, epsilon, delta, ())
-    queries = [m for m in touches if not isinstance(m, Gradients)]
+    *queries, learner = touches
     alone = accounting.epsilon(queries, delta)
     if alone >= epsilon:
         names = " and ".join(f"{m.name} at noise multiplier {m.noise_multiplier:g}" for m in queries)
@@ -73,8 +73,7 @@ def make_plan(private: str, n_records: int, epsilon: float, delta: float, touche
             f"{names} alone costs epsilon={alone:.4g}, the whole budget is epsilon={epsilon:g} at delta={delta:g}: "
             "raise the query's noise or the budget"
         )
-    calibrated = tuple(_calibrated(m, queries, epsilon, delta) if isinstance(m, Gradients) else m for m in touches)
-    return Plan(private, n_records, epsilon, delta, calibrated)
+    return Plan(private, n_records, epsilon, delta, (*queries, _calibrated(learner, queries, epsilon, delta)))
 
 
 def query_noise(votes: int, gradients: Gradients, epsilon: float, delta: float) -> float:
@@ -85,8 +84,8 @@ def query_noise(votes: int, gradients: Gradients, epsilon: float, delta: float) 
     """
     if math.isinf(epsilon):
         return 4.0
-    sgd = accounting.gradients_at(_first_guess(gradients, [], epsilon, delta), gradients)
-    roomier = accounting.gradients_at(1.05 * sgd.noise_multiplier, sgd)
+    sgd = accounting.with_noise(gradients, _first_guess(gradients, [], epsilon, delta))
+    roomier = accounting.with_noise(sgd, 1.05 * sgd.noise_multiplier)
 
     def cost(s: float) -> float:
         return accounting.epsilon([Counts("query", votes, s), roomier], delta, interval=accounting.COARSE)
@@ -94,20 +93,20 @@ def query_noise(votes: int, gradients: Gradients, epsilon: float, delta: float) 
     return 4.0 if cost(4.0) <= epsilon else accounting.smallest_noise(cost, epsilon, low=4.0, high=8.0)
 
 
-def _calibrated(like: Gradients, queries: list[Mechanism], epsilon: float, delta: float) -> Gradients:
+def _calibrated(like: Mechanism, queries: list[Mechanism], epsilon: float, delta: float) -> Mechanism:
     guess = _first_guess(like, queries, epsilon, delta)
 
     def cost(s: float) -> float:
-        return accounting.epsilon([*queries, accounting.gradients_at(s, like)], delta)
+        return accounting.epsilon([*queries, accounting.with_noise(like, s)], delta)
 
-    return accounting.gradients_at(accounting.smallest_noise(cost, epsilon, low=0.95 * guess, high=guess), like)
+    return accounting.with_noise(like, accounting.smallest_noise(cost, epsilon, low=0.95 * guess, high=guess))
 
 
-def _first_guess(like: Gradients, queries: list[Mechanism], epsilon: float, delta: float) -> float:
+def _first_guess(like: Mechanism, queries: list[Mechanism], epsilon: float, delta: float) -> float:
     """Noise that is enough, and little more: quickly, on coarse buckets."""
 
     def cost(s: float) -> float:
-        return accounting.epsilon([*queries, accounting.gradients_at(s, like)], delta, interval=accounting.COARSE)
+        return accounting.epsilon([*queries, accounting.with_noise(like, s)], delta, interval=accounting.COARSE)
 
     return accounting.smallest_noise(cost, epsilon, low=0.3)
 

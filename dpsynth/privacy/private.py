@@ -1,6 +1,12 @@
-"""Private records, and the only verbs that turn them into numbers that leave."""
+"""Private records, and the only verbs that turn them into numbers that leave.
 
-from collections.abc import Callable
+A verb is handed a callable that says something of each record: `(images, labels, draws) -> (rows, ...)`, images float32
+in [-1, 1]. The verb bounds what a record says, sums, and adds the plan's noise. It trusts one thing only: that what is
+said of a record depends on that record and its own draws, not on its companions (the proofs' "independently").
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -9,9 +15,25 @@ from torch import Tensor
 
 from dpsynth.privacy import engine
 from dpsynth.privacy.ledger import Charge, canonical
-from dpsynth.privacy.mechanisms import Counts, Gradients
+from dpsynth.privacy.mechanisms import Counts, Gradients, Sums
 
-VOTERS = 256  # records that vote at once
+AT_ONCE = 256  # records that `count` and `total` look at together
+
+PerRecord = Callable[[Tensor, Tensor, engine.Draws], Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class Fakes:
+    """Public images that a GAN's discriminator learns beside the records: their number is a constant of the run.
+
+    Args:
+        images: (M, C, H, W) float32 in [-1, 1], of a generator that saw released numbers alone.
+        labels: (M,) int64, from a public prior; loss: `loss(images, labels, draws) -> (rows,)`, as for the records.
+    """
+
+    images: Tensor
+    labels: Tensor
+    loss: PerRecord
 
 
 class Private:
@@ -39,45 +61,64 @@ class Private:
         """For lineage: what is public of the set. Its records are not hashed: a hash would confirm a guess."""
         return f"{canonical(self.name)} n_records={self.n_records} shape={self.shape} classes={self.classes}"
 
-    def count(self, votes: Callable[[Tensor], Tensor], bins: int, charge: Charge, *, by_label: bool = True) -> Tensor:
+    def count(self, votes: PerRecord, bins: int, charge: Charge, step: int = 0, *, by_label: bool = True) -> Tensor:
         """Noisy histogram of the records' votes, one row a private label (or one row in all).
 
         Args:
-            votes: images (B, C, H, W) float32 in [-1, 1] -> (B, k) int64, k distinct bins below `bins` for each record,
-                from that record alone; k is the mechanism's `votes`.
+            votes: (rows, k) int64, k distinct bins below `bins` for each record; k is the mechanism's `votes`.
             charge: under a `Counts` mechanism, whose docstring proves the sensitivity.
+            step: counts the mechanism's releases, from 0.
         Returns:
             (len(classes) or 1, bins) int64; negative counts are possible.
         Raises:
             ValueError: a vote that is not what the proof assumes.
         """
-        mechanism = self._expect(charge, Counts)
-        n_rows = len(self.classes) if by_label else 1
-        histogram = np.zeros((n_rows, bins), dtype=np.int64)
-        for start in range(0, len(self._images), VOTERS):
-            part = slice(start, start + VOTERS)
-            cast = _cast(votes, self._images[part], mechanism.votes, bins)
-            rows = self._labels[part].numpy()[:, None] if by_label else np.zeros((len(cast), 1), dtype=np.int64)
-            np.add.at(histogram, (rows, cast), 1)
-        charge.use(("counts",))
-        noise = charge.coins.discrete_gaussians(("counts",), histogram.size, mechanism.scale)
+        mechanism = self._opened(charge, Counts, step)
+        histogram = np.zeros((len(self.classes) if by_label else 1, bins), dtype=np.int64)
+        for records, said in self._said(votes, charge, step, range(len(self._images))):
+            cast = _distinct(said.numpy(), mechanism.votes, bins)
+            np.add.at(histogram, (self._rows(records, by_label)[:, None], cast), 1)
+        noise = charge.coins.discrete_gaussians(("noise", step), histogram.size, mechanism.scale)
         return torch.from_numpy(histogram + noise.reshape(histogram.shape))
 
-    def gradient(self, model: engine.PerExample, loss: Callable, charge: Charge, step: int, microbatch: int) -> None:
+    def total(self, vectors: PerRecord, dim: int, charge: Charge, step: int = 0, *, by_label: bool = False) -> Tensor:
+        """Noisy sum of the records' vectors over the plan's constant, one row a private label (or one row in all).
+
+        Args:
+            vectors: (rows, dim) floats; longer ones are scaled down to the mechanism's `bound`, those that are not
+                finite are left out.
+            charge: under a `Sums` mechanism, whose docstring proves the sensitivity.
+            step: counts the mechanism's releases, from 0.
+        Returns:
+            (len(classes) or 1, dim) float64.
+        Raises:
+            ValueError: vectors of another shape.
+        """
+        mechanism = self._opened(charge, Sums, step)
+        table = np.zeros((len(self.classes) if by_label else 1, dim))
+        for records, said in self._said(vectors, charge, step, self._drawn(charge, step)):
+            if said.shape != (len(records), dim):
+                raise ValueError(f"each record must give a vector of {dim} numbers, got shape {tuple(said.shape)}")
+            bounded, finite = engine.bounded(said, mechanism.bound)
+            np.add.at(table, self._rows(records, by_label)[finite.numpy()], bounded.numpy())
+        noise = charge.coins.normals(("noise", step), table.size)
+        return torch.from_numpy((table + mechanism.scale * noise.reshape(table.shape)) / mechanism.divisor)
+
+    def gradient(
+        self, model: engine.PerExample, loss: PerRecord, charge: Charge, step: int, microbatch: int,
+        fakes: Fakes | None = None,
+    ) -> None:  # fmt: skip
         """One DP-SGD step's noisy gradient, written to the `grad` of each trainable parameter, in units of C.
 
         Poisson draw, clip, sum, one noise draw, divide by the plan's constant: all from the fields of one `Gradients`
         mechanism. An empty draw gives noise alone. `step` counts from 0 and addresses the coins.
 
         Args:
-            model: from `PerExample`; loss: `loss(images, labels, draws) -> (rows,)`; images float32 in [-1, 1].
+            model: from `PerExample`; loss: (rows,), one value a row; microbatch: rows computed on at once.
+            fakes: their mean clipped gradient is added to the step: public, so it needs no noise.
         """
-        mechanism = self._expect(charge, Gradients)
-        if not 0 <= step < mechanism.steps:
-            raise ValueError(f"Expected 0 <= step={step} < steps={mechanism.steps}: the plan pays for no more")
-        charge.use(("step", step))
-        drawn = charge.coins.uniforms(("poisson", step), len(self._images)) < mechanism.sample_rate
-        records = np.flatnonzero(drawn).tolist()
+        mechanism = self._opened(charge, Gradients, step)
+        records = self._drawn(charge, step)
 
         def rescaled(images: Tensor, labels: Tensor, draws: engine.Draws) -> Tensor:
             return loss(scaled(images), labels, draws)
@@ -85,31 +126,58 @@ class Private:
         sums = engine.clipped_sum(
             model, rescaled, self._images, self._labels, records, mechanism, charge.coins, step, microbatch
         )
-        for number, (parameter, total) in enumerate(zip(model.parameters, sums, strict=True)):
+        beside = _mean_of_fakes(model, fakes, charge, step, microbatch) if fakes else [0.0] * len(sums)
+        for number, (parameter, total, public) in enumerate(zip(model.parameters, sums, beside, strict=True)):
             noise = charge.coins.normals(("noise", step, number), total.numel())
             noisy = total + mechanism.scale * torch.from_numpy(noise).view_as(total)
-            parameter.grad = (noisy / (mechanism.divisor * mechanism.max_grad_norm)).float()
+            parameter.grad = ((noisy / mechanism.divisor + public) / mechanism.max_grad_norm).float()
 
-    def _expect(self, charge: Charge, kind: type) -> Any:
-        if not isinstance(charge.mechanism, kind):
-            raise ValueError(f"{charge.mechanism.name} is not planned as {kind.__name__}; nothing was touched")
+    def _opened(self, charge: Charge, kind: type, step: int) -> Any:
+        """The charge's mechanism, if the plan pays for this touch; its noise is marked as drawn."""
+        mechanism = charge.mechanism
+        if not isinstance(mechanism, kind):
+            raise ValueError(f"{mechanism.name} is not planned as {kind.__name__}; nothing was touched")
         if canonical(charge.plan.private) != canonical(self.name):
             raise ValueError(f"the charge is for {charge.plan.private}, not for {self.name}; nothing was touched")
-        return charge.mechanism
+        if not 0 <= step < mechanism.steps:
+            raise ValueError(f"Expected 0 <= step={step} < steps={mechanism.steps}: the plan pays for no more")
+        charge.use(step)
+        return mechanism
+
+    def _drawn(self, charge: Charge, step: int) -> list[int]:
+        """Poisson sampling: each record takes part with probability `sample_rate`, by a coin of its own."""
+        coins = charge.coins.uniforms(("poisson", step), len(self._images))
+        return np.flatnonzero(coins < charge.mechanism.sample_rate).tolist()
+
+    def _said(self, callable_: PerRecord, charge: Charge, step: int, records) -> Iterator[tuple[Any, Tensor]]:
+        """What `callable_` says of `records`, in batches of one shape: a record's part does not depend on how many
+        others there are."""
+        for start in range(0, len(records), AT_ONCE):
+            part = list(records[start : start + AT_ONCE])
+            rows = part + [part[-1]] * (AT_ONCE - len(part))
+            draws = engine.Draws(charge.coins, step, rows, 1)
+            yield part, callable_(scaled(self._images[rows]), self._labels[rows], draws).detach()[: len(part)]
+
+    def _rows(self, records: list[int], by_label: bool) -> np.ndarray:
+        return self._labels[records].numpy() if by_label else np.zeros(len(records), dtype=np.int64)
 
 
-def _cast(votes: Callable[[Tensor], Tensor], images: Tensor, k: int, bins: int) -> np.ndarray:
-    """Votes of each image, (B, k), checked against what the proof assumes.
-
-    The last batch is filled up, so that a record's votes do not depend on how many others there are.
-    """
-    filled = torch.cat([images, images[-1:].expand(VOTERS - len(images), -1, -1, -1)])
-    cast = votes(scaled(filled)).numpy()[: len(images)]
-    if cast.shape != (len(images), k) or cast.min() < 0 or cast.max() >= bins:
+def _distinct(cast: np.ndarray, k: int, bins: int) -> np.ndarray:
+    """Votes of each record, (B, k), checked against what the proof assumes."""
+    if cast.ndim != 2 or cast.shape[1] != k or cast.min() < 0 or cast.max() >= bins:
         raise ValueError(f"each record must cast {k} votes for bins below {bins}")
     if (np.diff(np.sort(cast, axis=1), axis=1) == 0).any():
         raise ValueError("a record voted twice for one bin: the sensitivity would exceed sqrt(votes)")
     return cast
+
+
+def _mean_of_fakes(model: engine.PerExample, fakes: Fakes, charge: Charge, step: int, microbatch: int) -> list[Tensor]:
+    """Mean over the fakes of their gradients, each clipped as a record's is."""
+    mechanism, everyone = dataclasses.replace(charge.mechanism, noise_multiplicity=1), list(range(len(fakes.images)))
+    sums = engine.clipped_sum(
+        model, fakes.loss, fakes.images, fakes.labels, everyone, mechanism, charge.coins, step, microbatch
+    )
+    return [total / len(everyone) for total in sums]
 
 
 def evaluation(private: Private, reason: str) -> tuple[Tensor, Tensor]:

@@ -84,7 +84,7 @@ def semantic_histogram(
     model = classifier(encoder, private.shape[0])
     by_label = mode == "per_class"
     bins = len(encoder.classes)
-    histogram = private.count(lambda x: _top(model, x, votes), bins, charge, by_label=by_label)
+    histogram = private.count(lambda x, labels, draws: _top(model, x, votes), bins, charge, by_label=by_label)
     return Release(histogram, by_label)
 
 

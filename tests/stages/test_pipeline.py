@@ -1,12 +1,6 @@
 """Every method through every stage at tiny sizes, on digits and on a folder of colour images."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import textwrap
-import time
 
 import numpy as np
 import pytest
@@ -152,54 +146,6 @@ def test_asking_for_more_classes_than_there_are_is_refused_before_anything_is_as
     with pytest.raises(ValueError, match="more classes than the 1000 of glyphs"):
         finetune.run(p)
     assert planning.ledger(p).entries() == before
-
-
-SCRIPT = """
-import sys
-import torch
-from dpsynth import glyphs
-from dpsynth.models import training
-from dpsynth.params import Params
-from dpsynth.stages import finetune
-torch.set_num_threads(1)
-training.PATIENCE = 0.0
-glyphs.PER_CLASS = 4
-finetune.run(Params(method="dpdm", steps=16, sample_rate=0.02, width=8, seed=3))
-"""
-
-
-def _process(root, **popen):
-    env = {**os.environ, "DPSYNTH_ROOT": str(root), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(SCRIPT)], env=env, stderr=subprocess.DEVNULL, **popen
-    )
-
-
-def test_a_killed_run_ends_with_the_same_ledger_and_the_same_bits(tmp_path):
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert _process(whole).wait() == 0
-    kills = 0
-    for wanted in (2, 8):
-        process = _process(killed)
-        while process.poll() is None and _progress(killed) < wanted:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        kills += process.wait() == -signal.SIGKILL
-    assert kills == 2
-    assert _process(killed).wait() == 0
-    assert (killed / "ledger/mnist5k.jsonl").read_bytes() == (whole / "ledger/mnist5k.jsonl").read_bytes()
-    tensors = [
-        next((r / "build/artifacts").glob("synthesiser-*/tensors.safetensors")).read_bytes() for r in (whole, killed)
-    ]
-    assert tensors[0] == tensors[1]
-
-
-def _progress(root):
-    saved = list((root / "build/artifacts").glob("synthesiser-*.partial/checkpoint.pt"))
-    try:
-        return torch.load(saved[0], weights_only=True)["step"] if saved else 0
-    except FileNotFoundError:
-        return 0
 
 
 def test_the_store_names_the_thread_count_that_the_bits_depend_on(tiny_root):

@@ -1,0 +1,30 @@
+"""The command line: `dpsynth certificate PRIVATE_SET` states what was ever released of a set, and what that costs."""
+
+import argparse
+import json
+import sys
+
+from dpsynth import privacy, run, store, summaries
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; the exit code is 0, or 2 after one sentence on stderr."""
+    parser = argparse.ArgumentParser(prog="dpsynth", description=__doc__.partition("\n")[0])
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    stated = commands.add_parser("certificate", help="the composition of all releases of a private set")
+    stated.add_argument("private", metavar="PRIVATE_SET", help="mnist5k, folder:PATH, ...")
+    stated.add_argument("--delta", type=float, default=1e-5, help="the failure probability to state it at (1e-5)")
+    stated.add_argument("--json", action="store_true", help="as JSON, with every release")
+    given = parser.parse_args(argv)
+
+    def action() -> None:
+        with run.mistakes():
+            ledger = privacy.Ledger(store.root() / "ledger", given.private, "secret", 0)
+            said = privacy.certificate_of_set(ledger, given.delta)
+        print(json.dumps(said, indent=1) if given.json else summaries.certificate_of_set(said))
+
+    return run.ended(action)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""Machine-made mutants: an operator or a constant of a line of the core changed, one at a time."""
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+# Where the sampler, the clip, the noise, the divisor and the ledger are: files, and the functions and classes in them.
+PLACES = {
+    "coins.py": {"Coins"},
+    "engine.py": {"Draws", "clipped_sum", "clip", "bounded", "_factors"},
+    "ledger.py": {"Charge", "Ledger", "opened", "canonical", "_digest"},
+    "mechanisms.py": {"Counts", "_Gaussian", "Sums", "Gradients", "_positive", "_rate"},
+    "plan.py": {"make_plan", "_calibrated", "Plan"},
+    "private.py": {"Private", "_distinct", "_mean_of_fakes"},
+}
+COMPARED = {
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+    ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
+}  # fmt: skip
+COMPUTED = {
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Div,
+    ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd, ast.Pow: ast.Mult, ast.RShift: ast.LShift,
+}  # fmt: skip
+
+
+class Mutant(NamedTuple):
+    """`old`, at character `start` of `file`, becomes `new`; `name` does not depend on line numbers."""
+
+    name: str
+    file: str
+    start: int
+    old: str
+    new: str
+
+    def apply(self, text: str) -> str:
+        """`text` of the file, mutated."""
+        assert text[self.start :].startswith(self.old)
+        return text[: self.start] + self.new + text[self.start + len(self.old) :]
+
+
+def mutants(core: Path) -> list[Mutant]:
+    """Every mutant of the places, in an order that depends on their names alone, as a hash shuffles them."""
+    found = [m for file, names in PLACES.items() for m in _of(file, (core / file).read_text(), names)]
+    return sorted(found, key=lambda m: hashlib.sha256(m.name.encode()).hexdigest())
+
+
+def _of(file: str, text: str, places: set[str]) -> Iterator[Mutant]:
+    tops = [node for node in ast.parse(text).body if getattr(node, "name", None) in places]
+    assert {node.name for node in tops} == places, f"{file} lacks {places - {node.name for node in tops}}"
+    starts = [0]
+    for line in text.splitlines(keepends=True):
+        starts.append(starts[-1] + len(line.encode()))
+    assert text.isascii()  # columns count bytes
+    seen: dict[str, int] = {}
+    for top in tops:
+        for place, node in _walk(top, top.name):
+            for changed in _changes(node):
+                start = starts[node.lineno - 1] + node.col_offset
+                old = ast.get_source_segment(text, node)
+                name = f"{file}:{place}: {' '.join(old.split())} -> {ast.unparse(changed)}"
+                seen[name] = seen.get(name, 0) + 1
+                again = f" ({seen[name]})" if seen[name] > 1 else ""
+                yield Mutant(name + again, file, start, old, f"({ast.unparse(changed)})")
+
+
+def _walk(node: ast.AST, place: str) -> Iterator[tuple[str, ast.AST]]:
+    """Expressions below `node`, without annotations, docstrings, error messages and decorators."""
+    for field, value in ast.iter_fields(node):
+        if field in ("annotation", "returns", "decorator_list") or isinstance(node, ast.Raise):
+            continue
+        for child in value if isinstance(value, list) else [value]:
+            if isinstance(child, ast.JoinedStr) or not isinstance(child, ast.AST):
+                continue
+            if isinstance(child, ast.expr):
+                yield place, child
+            inner = f"{place}.{child.name}" if isinstance(child, ast.FunctionDef | ast.ClassDef) else place
+            yield from _walk(child, inner)
+
+
+def _changes(node: ast.AST) -> Iterator[ast.AST]:
+    match node:
+        case ast.Compare(ops=[op]) if type(op) in COMPARED:
+            yield ast.Compare(node.left, [COMPARED[type(op)]()], node.comparators)
+        case ast.BinOp(op=op) if type(op) in COMPUTED:
+            yield ast.BinOp(node.left, COMPUTED[type(op)](), node.right)
+        case ast.BoolOp(op=ast.And()):
+            yield ast.BoolOp(ast.Or(), node.values)
+        case ast.BoolOp(op=ast.Or()):
+            yield ast.BoolOp(ast.And(), node.values)
+        case ast.UnaryOp(op=ast.Not() | ast.USub()):
+            yield node.operand
+        case ast.Constant(value=bool(value)):
+            yield ast.Constant(not value)
+        case ast.Constant(value=int(value) | float(value)):
+            yield ast.Constant(value + 1)

@@ -1,0 +1,153 @@
+"""Privacy bugs planted by hand: those that the published code of this field had, and their kin.
+
+A bug is a patch, (file below dpsynth/, text that occurs there once, what it becomes), or several. Where it was seen in
+the wild, the name says so in brackets.
+"""
+
+from typing import NamedTuple
+
+
+class Bug(NamedTuple):
+    """One planted bug."""
+
+    name: str
+    patches: tuple[tuple[str, str, str], ...]
+
+
+def _bug(name: str, *patch: str) -> Bug:
+    return Bug(name, tuple(zip(patch[::3], patch[1::3], patch[2::3], strict=True)))
+
+
+NOISE = "noise = charge.coins.normals((\"noise\", step, number), total.numel())"
+COUNTS = "noise = charge.coins.discrete_gaussians((\"noise\", step), histogram.size, mechanism.scale)"
+PRIVATE, ENGINE, LEDGER = "privacy/private.py", "privacy/engine.py", "privacy/ledger.py"
+MECHANISMS, PLAN, ACCOUNTING, COINS = (f"privacy/{n}.py" for n in ("mechanisms", "plan", "accounting", "coins"))
+
+BUGS = (
+    _bug("uniform noise on the histogram [PrivImage]", PRIVATE, COUNTS,
+         'noise = (charge.coins.uniforms(("noise", step), histogram.size) * mechanism.scale).astype(np.int64)'),
+    _bug("uniform noise on the gradients", PRIVATE, NOISE,
+         'noise = charge.coins.uniforms(("noise", step, number), total.numel()) * 3.4641 - 1.7320'),
+    _bug("noise that is too small for K views", PRIVATE, "noisy = total + mechanism.scale * ",
+         "noisy = total + mechanism.scale / mechanism.noise_multiplicity * "),
+    _bug("standard deviation without C", MECHANISMS, "return self.noise_multiplier * self.bound",
+         "return self.noise_multiplier"),
+    _bug("a histogram's deviation without the root of its votes", MECHANISMS,
+         "return self.noise_multiplier * self.sensitivity", "return self.noise_multiplier"),
+    _bug("views clipped one by one [DP-LoRA]", ENGINE,
+         "    views = mechanism.noise_multiplicity\n",
+         "    views = mechanism.noise_multiplicity\n    if views > 1:\n        import dataclasses\n"
+         "        one = dataclasses.replace(mechanism, noise_multiplicity=1)\n"
+         "        many = [r for r in records for _ in range(views)]\n"
+         "        return clipped_sum(model, loss, images, labels, many, one, coins, step, microbatch)\n"),
+    _bug("the sum is clipped, not its parts", ENGINE,
+         "    norms = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients])  # (P, B)\n",
+         "    gradients = [g.sum(0, keepdim=True) for g in gradients]\n"
+         "    norms = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients])  # (P, B)\n"),
+    _bug("each tensor is clipped to C by itself", ENGINE,
+         "    factors = _factors(norms, max_grad_norm).float()\n"
+         "    return [torch.tensordot(factors, g, dims=1).double() for g in gradients]",
+         "    return [torch.tensordot(_factors(torch.linalg.vector_norm(g.flatten(1).double(), dim=1), max_grad_norm)"
+         ".float(), g, dims=1).double() for g in gradients]"),
+    _bug("no clip at all", ENGINE, "return bound * MARGIN / norms.clamp(min=bound * MARGIN)",
+         "return torch.ones_like(norms)"),
+    _bug("every gradient is scaled to C, as if small ones were too", ENGINE,
+         "return bound * MARGIN / norms.clamp(min=bound * MARGIN)", "return bound * 1.01 / norms.clamp(min=1e-12)"),
+    _bug("noise before the clip", PRIVATE, "noisy = total + mechanism.scale * torch.from_numpy(noise).view_as(total)",
+         "noisy = total + mechanism.scale * torch.from_numpy(noise).view_as(total)\n"
+         "            noisy = noisy * (mechanism.max_grad_norm / noisy.norm()).clamp(max=1)"),
+    _bug("divisor is the realised batch [DP-FETA, DP-MEPF]", PRIVATE,
+         "parameter.grad = ((noisy / mechanism.divisor + public)",
+         "parameter.grad = ((noisy / max(1, len(records)) + public)"),
+    _bug("divisor is int(N q) [Opacus]", PRIVATE, "parameter.grad = ((noisy / mechanism.divisor + public)",
+         "parameter.grad = ((noisy / max(1, int(len(self._images) * mechanism.sample_rate)) + public)"),
+    _bug("a total's divisor is the realised count", PRIVATE, "noise.reshape(table.shape)) / mechanism.divisor)",
+         "noise.reshape(table.shape)) / max(1, len(self._images)))"),
+    _bug("batches of a fixed size under Poisson accounting [most code]", PRIVATE,
+         "return np.flatnonzero(coins < charge.mechanism.sample_rate).tolist()",
+         "return np.sort(np.argsort(coins)[: round(len(coins) * charge.mechanism.sample_rate)]).tolist()"),
+    _bug("a sampler of public seed", PRIVATE, 'coins = charge.coins.uniforms(("poisson", step), len(self._images))',
+         "coins = np.random.default_rng(step).random(len(self._images))"),
+    _bug("the same records every step", PRIVATE, 'charge.coins.uniforms(("poisson", step)',
+         'charge.coins.uniforms(("poisson", 0)'),
+    _bug("noise from seed 0 [PrivImage, DPImageBench]", PRIVATE, NOISE,
+         "noise = np.random.default_rng(0).normal(size=total.numel())"),
+    _bug("coins that do not know the key", COINS, "key = hmac.new(self._key, repr(address)",
+         'key = hmac.new(b"key", repr(address)'),
+    _bug("the same noise every step", PRIVATE, NOISE, NOISE.replace("step, number", "0, number")),
+    _bug("one noise for all parameters", PRIVATE, NOISE, NOISE.replace("step, number", "step")),
+    _bug("the same noise in every histogram", PRIVATE, COUNTS, COUNTS.replace('("noise", step)', '("noise",)')),
+    _bug("noise is skipped on an empty batch", PRIVATE, "noisy = total + mechanism.scale * ",
+         "noisy = total + (mechanism.scale if records else 0.0) * "),
+    _bug("NaN times zero [Opacus]", ENGINE,
+         "    if not finite.all():\n        gradients, norms = [g[finite] for g in gradients], norms[finite]\n",
+         "    norms = torch.where(finite, norms, torch.inf)\n"),
+    _bug("a record that is not finite counts as a whole one", ENGINE,
+         "    if not finite.all():\n        gradients, norms = [g[finite] for g in gradients], norms[finite]\n",
+         "    gradients = [g.nan_to_num(1.0, 1.0, 1.0) for g in gradients]\n    norms = norms.nan_to_num(1.0, 1.0, 1.0)\n"),
+    _bug("a query that is left out of the ledger [PrivImage]", LEDGER,
+         "            if entry not in entries:\n                self._append(entry)",
+         "            if entry not in entries and mechanism.kind.startswith('Poisson'):\n"
+         "                self._append(entry)"),
+    _bug("a query that is left out of the plan's cost", PLAN,
+         "return accounting.epsilon([*queries, accounting.with_noise(like, s)], delta)\n\n    return accounting.with",
+         "return accounting.epsilon([accounting.with_noise(like, s)], delta)\n\n    return accounting.with"),
+    _bug("the ledger starts anew when a run resumes", LEDGER, 'with open(self.path, "ab") as file:',
+         'with open(self.path, "wb") as file:'),
+    _bug("the entry is written after the touch", LEDGER,
+         "            if entry not in entries:\n                self._append(entry)\n", ""),
+    _bug("fresh coins when a run resumes", LEDGER, "        if path.exists():\n            if path.stat()",
+         "        if False:\n            if path.stat()"),
+    _bug("the key outlives the release", LEDGER, "            self._destroy_key(release)\n\n    def epsilon",
+         "\n    def epsilon"),
+    _bug("a key that others can read is used", LEDGER, "if path.stat().st_mode & 0o077:", "if False:"),
+    _bug("an edited ledger is believed", LEDGER, "if stated != digest:", "if False:"),
+    _bug("budget check off by one touch", LEDGER, "accounting.epsilon([*before, plan.mechanism(name)], plan.delta)",
+         "accounting.epsilon(before, plan.delta)"),
+    _bug("steps beyond the plan", PRIVATE, "if not 0 <= step < mechanism.steps:",
+         "if not 0 <= step <= mechanism.steps:"),
+    _bug("the sensitivity of one vote for all", MECHANISMS,
+         '"""l2, add or remove one record."""\n        return math.sqrt(self.votes)',
+         '"""l2, add or remove one record."""\n        return 1.0'),
+    _bug("a record votes twice for one bin", PRIVATE, "if (np.diff(np.sort(cast, axis=1), axis=1) == 0).any():",
+         "if False:"),
+    _bug("epsilon of the Gaussian central limit [many]", ACCOUNTING,
+         "    losses = [_loss(mechanism, replace, interval) for mechanism in mechanisms]\n",
+         "    from opacus.accountants.analysis import gdp\n"
+         "    if all(hasattr(m, 'max_grad_norm') for m in mechanisms) and not replace:\n"
+         "        m = mechanisms[0]\n"
+         "        return float(gdp.compute_eps_poisson(steps=m.steps, noise_multiplier=m.noise_multiplier,"
+         " sample_rate=m.sample_rate, delta=delta))\n"
+         "    losses = [_loss(mechanism, replace, interval) for mechanism in mechanisms]\n"),
+    _bug("steps that are not composed", ACCOUNTING, "return step.self_compose(mechanism.steps)\n", "return step\n"),
+    _bug("amplification by a rate that is not the sampler's", ACCOUNTING, "sampling_prob=rate,", "sampling_prob=rate / 2,"),
+    _bug("norms in float16", ENGINE,
+         "torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients])  # (P, B)",
+         "torch.linalg.vector_norm(g.flatten(1).half(), dim=1) for g in gradients])  # (P, B)"),
+    _bug("norms in bfloat16 [Opacus under autocast]", ENGINE,
+         "torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients])  # (P, B)",
+         "torch.linalg.vector_norm(g.flatten(1).bfloat16(), dim=1) for g in gradients])  # (P, B)"),
+    _bug("fakes that scale with the batch [GAN code]", PRIVATE,
+         "beside = _mean_of_fakes(model, fakes, charge, step, microbatch) if fakes",
+         "fakes = fakes and Fakes(fakes.images[: len(records)], fakes.labels[: len(records)], fakes.loss)\n"
+         "        beside = _mean_of_fakes(model, fakes, charge, step, microbatch) if fakes and len(records)"),
+    _bug("a record's draws depend on its place in the batch", ENGINE,
+         "rows = [draw((*address, record), self._views * size) for record in self._records]",
+         "rows = [draw((*address, place), self._views * size) for place in range(len(self._records))]"),
+    _bug("a layer that couples records is let in", ENGINE,
+         "if isinstance(layer, nn.modules.batchnorm._BatchNorm | nn.modules.dropout._DropoutNd):",
+         "if isinstance(layer, nn.modules.dropout._DropoutNd):",
+         ENGINE, "    return type(layer) in EXACT\n", "    return True\n"),
+    _bug("the mean loss is printed [most code]", ENGINE, "            return loss(images[rows], labels[rows], draws) / views",
+         "            print('loss', loss(images[rows], labels[rows], draws).mean().item())\n"
+         "            return loss(images[rows], labels[rows], draws) / views"),
+    _bug("the size of the batch is logged", PRIVATE, "        records = self._drawn(charge, step)\n\n        def rescaled",
+         "        records = self._drawn(charge, step)\n        import logging\n"
+         "        logging.getLogger('dpsynth').info('batch of %d', len(records))\n\n        def rescaled"),
+    _bug("the norms are left beside the artifact", ENGINE, "    finite = norms.isfinite()\n    if not",
+         "    import os, pathlib\n    with open(pathlib.Path(os.environ.get('DPSYNTH_ROOT', '.'), 'norms.log'), 'a') as f:\n"
+         "        f.write(f'{norms.tolist()}\\n')\n    finite = norms.isfinite()\n    if not"),
+    _bug("seconds of a private step are kept", "stages/finetune.py", "timed=p.constants.builtin, private=private, base=base",
+         "timed=True, private=private, base=base"),
+    _bug("a folder is opened for evaluation", PRIVATE, "    if not private.builtin:\n", "    if False:\n"),
+)  # fmt: skip
