@@ -2,7 +2,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help reproduce dry-run test lint lab readme record clean
+.PHONY: help reproduce dry-run test mutants crash lint lab readme record clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PROFILE ?= laptop
@@ -29,6 +29,12 @@ dry-run: .venv/.installed ## print the plan of `make reproduce`, and what it wou
 test: .venv/.installed ## run the tests
 	@mkdir -p build; SECONDS=0; .venv/bin/python -m pytest -q; \
 		echo "{\"test_minutes\": $$((SECONDS / 60)).$$((SECONDS % 60 / 6))}" > build/test.json
+
+mutants: .venv/.installed ## plant bugs in the privacy code, one at a time, and show which test catches each
+	@.venv/bin/python tests/mutants
+
+crash: .venv/.installed ## kill a run 25 times, resume it, compare it with one that nobody killed
+	@.venv/bin/python tests/crash.py
 
 lint: .venv/.installed ## check the code with ruff
 	@.venv/bin/python -m ruff check .

@@ -78,6 +78,16 @@ def test_a_kill_leaves_no_artifact_and_the_next_run_goes_on_from_the_checkpoint(
     assert not list(whole.artifact.path.glob("checkpoint*"))
 
 
+def test_a_checkpoint_of_another_run_is_refused_with_its_path(root):
+    with pytest.raises(KeyboardInterrupt):
+        store.build("slow", interrupted, {"n": 4})
+    (partial,) = (root / "build" / "artifacts").glob("slow-*.partial")
+    other = store.folder("slow", store.digest_of("slow", interrupted, {"n": 5}, {}))
+    partial.rename(other.with_name(other.name + ".partial"))
+    with pytest.raises(ValueError, match=r"checkpoint.pt was saved by another run than slow-.*; delete that folder"):
+        store.build("slow", interrupted, {"n": 5})
+
+
 def test_an_artifact_of_another_format_or_a_broken_one_is_refused_with_its_path():
     built = store.build("thing", make, {"n": 3})
     meta = built.artifact.path / "meta.json"

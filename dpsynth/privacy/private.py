@@ -97,8 +97,8 @@ class Private:
         mechanism = self._opened(charge, Sums, step)
         table = np.zeros((len(self.classes) if by_label else 1, dim))
         for records, said in self._said(vectors, charge, step, self._drawn(charge, step)):
-            if said.shape != (len(records), dim):
-                raise ValueError(f"each record must give a vector of {dim} numbers, got shape {tuple(said.shape)}")
+            if said.shape[1:] != (dim,):
+                raise ValueError(f"each record must give a vector of {dim} numbers, got shape {tuple(said.shape[1:])}")
             bounded, finite = engine.bounded(said, mechanism.bound)
             np.add.at(table, self._rows(records, by_label)[finite.numpy()], bounded.numpy())
         noise = charge.coins.normals(("noise", step), table.size)
@@ -149,14 +149,13 @@ class Private:
         coins = charge.coins.uniforms(("poisson", step), len(self._images))
         return np.flatnonzero(coins < charge.mechanism.sample_rate).tolist()
 
-    def _said(self, callable_: PerRecord, charge: Charge, step: int, records) -> Iterator[tuple[Any, Tensor]]:
-        """What `callable_` says of `records`, in batches of one shape: a record's part does not depend on how many
-        others there are."""
+    def _said(self, question: PerRecord, charge: Charge, step: int, records) -> Iterator[tuple[Any, Tensor]]:
+        """Answers of `records`, in batches of one shape: a record's does not depend on how many others there are."""
         for start in range(0, len(records), AT_ONCE):
             part = list(records[start : start + AT_ONCE])
             rows = part + [part[-1]] * (AT_ONCE - len(part))
             draws = engine.Draws(charge.coins, step, rows, 1)
-            yield part, callable_(scaled(self._images[rows]), self._labels[rows], draws).detach()[: len(part)]
+            yield part, question(scaled(self._images[rows]), self._labels[rows], draws).detach()[: len(part)]
 
     def _rows(self, records: list[int], by_label: bool) -> np.ndarray:
         return self._labels[records].numpy() if by_label else np.zeros(len(records), dtype=np.int64)

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from dpsynth.privacy import BudgetError, Counts, Gradients, Ledger, Plan, certificate, make_plan
+from dpsynth.privacy import BudgetError, Counts, Gradients, Ledger, Plan, certificate, certificate_of_set, make_plan
 
 DELTA = 1e-5
 
@@ -90,6 +90,42 @@ def test_a_line_that_is_no_entry_is_an_error_that_names_it(tmp_path, plan):
         ledger.entries()
 
 
+def _three_lines(folder, plan):
+    ledger = secret(folder)
+    ledger.charge(plan, "query", "r1", [])
+    ledger.settle("r1")
+    ledger.charge(plan, "dp_sgd", "r2", ["r1"])
+    return ledger, ledger.path.read_text().splitlines(keepends=True)
+
+
+@pytest.mark.parametrize(
+    ("edit", "line"),
+    [
+        (lambda lines: [lines[0].replace('"noise_multiplier": 6.0', '"noise_multiplier": 60.0'), *lines[1:]], 1),
+        (lambda lines: lines[1:], 1),
+        (lambda lines: [lines[0], lines[2]], 2),
+        (lambda lines: [lines[1], lines[0], lines[2]], 1),
+        (lambda lines: [*lines, lines[2]], 4),
+    ],
+)
+def test_a_ledger_edited_by_hand_is_refused_and_nothing_is_spent(tmp_path, plan, edit, line):
+    ledger, lines = _three_lines(tmp_path, plan)
+    ledger.path.write_text(edited := "".join(edit(lines)))
+    for touch in (ledger.entries, lambda: ledger.charge(plan, "query", "r9", []), lambda: ledger.settle("r2")):
+        with pytest.raises(ValueError, match=rf"mnist5k.jsonl:{line} was edited by hand.*restore the file"):
+            touch()
+    assert ledger.path.read_text() == edited
+
+
+def test_a_release_begun_under_another_mechanism_is_not_continued(tmp_path, plan):
+    ledger = secret(tmp_path)
+    ledger.charge(plan, "query", "r1", [])
+    before = ledger.path.read_text()
+    with pytest.raises(ValueError, match="begun under another mechanism than the plan's dp_sgd.*nothing was touched"):
+        ledger.charge(plan, "dp_sgd", "r1", [])
+    assert ledger.path.read_text() == before and (tmp_path / "keys" / "r1.key").exists()
+
+
 def test_a_release_that_is_drawn_again_counts_again_and_may_pass_the_budget(tmp_path, plan):
     ledger = secret(tmp_path)
     ledger.charge(plan, "query", "r1", [])
@@ -129,6 +165,22 @@ def test_the_certificate_composes_the_lineage_and_states_the_rest(tmp_path, plan
     assert {m["name"] for m in said["mechanisms"]} == {"query", "dp_sgd"}
     assert all(m["sensitivity"] > 0 and m["sensitivity_replace"] > m["sensitivity"] for m in said["mechanisms"])
     json.dumps(said)
+
+
+def test_a_sets_certificate_composes_all_that_was_released_of_it(tmp_path, plan):
+    ledger = secret(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"mnist5k.jsonl: no ledger; nothing was released here of mnist5k"):
+        certificate_of_set(ledger, DELTA)
+    ledger.charge(plan, "query", "r1", [])
+    once = certificate_of_set(ledger, DELTA)
+    ledger.charge(plan, "dp_sgd", "r2", ["r1"])
+    said = certificate_of_set(ledger, DELTA)
+    assert len(once["releases"]) == 1 and len(said["releases"]) == 2
+    assert once["epsilon"] < said["epsilon"] == pytest.approx(plan.spent())
+    assert said["also"]["RDP"] > said["epsilon"] and said["adjacency"] == "add or remove one record"
+    for delta in (0.0, 1.0, float("nan")):
+        with pytest.raises(ValueError, match=r"Expected 0 < delta=.* < 1"):
+            certificate_of_set(ledger, delta)
 
 
 def test_the_twin_has_a_certificate_that_says_none(tmp_path):

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 from torch import nn
 
@@ -46,8 +48,8 @@ def loss_of(model, prediction="edm"):
     return lambda x, y, draws: diffusion.loss(model, prediction, 3, x, y, draws)
 
 
-def one_step(model, images, labels, mechanism, microbatch=8, loss=None):
-    wrapped = privacy.PerExample(model)
+def one_step(model, images, labels, mechanism, microbatch=8, loss=None, wrapped=None):
+    wrapped = wrapped or privacy.PerExample(model)
     private(images, labels).gradient(wrapped, loss or loss_of(wrapped), charge(mechanism), 0, microbatch)
     found = [p.grad.double().flatten() for p in wrapped.parameters]
     wrapped.close()
@@ -131,6 +133,44 @@ def test_one_more_record_moves_the_sum_by_at_most_the_clipping_norm(denoiser, ca
     assert moved == 0 if case == "nan" else moved > 0
 
 
+class Toy(nn.Module):
+    """The smallest network with every layer type; `scale` makes its gradients as large as one likes."""
+
+    def __init__(self, channels, scale):
+        super().__init__()
+        self.scale = scale
+        self.conv, self.norm = nn.Conv2d(1, 4 * channels, 3, stride=2, padding=1), nn.GroupNorm(2, 4 * channels)
+        self.label, self.out = nn.Embedding(3, 4 * channels), nn.Linear(4 * channels, 1)
+
+    def forward(self, x, label):
+        h = self.norm(self.conv(x)) + self.label(label)[:, :, None, None]
+        return self.scale * self.out(torch.tanh(h).mean((2, 3)))[:, 0]
+
+
+@settings(deadline=None, max_examples=40, derandomize=True)
+@given(
+    n=st.integers(0, 12), channels=st.integers(1, 3), views=st.sampled_from([1, 2, 3, 8]), clip=st.floats(1e-3, 1e3),
+    rate=st.floats(0.1, 1.0), scale=st.floats(1e-6, 1e9), microbatch=st.integers(1, 20), seed=st.integers(0, 10**6),
+)  # fmt: skip
+def test_for_any_shape_k_clip_and_rate_one_more_record_stays_within_the_sensitivity(
+    n, channels, views, clip, rate, scale, microbatch, seed
+):
+    torch.manual_seed(seed)
+    model, (images, labels) = Toy(channels, scale), records(n + 1, seed)
+    mechanism = gradients(rate=rate, clip=clip, views=views)
+
+    def loss(wrapped):
+        return lambda x, y, draws: wrapped(x + draws.normal(1, 8, 8), y)
+
+    steps = []
+    for m in (n, n + 1):
+        wrapped = privacy.PerExample(model)
+        steps.append(one_step(model, images[:m], labels[:m], mechanism, microbatch, loss(wrapped), wrapped) * clip)
+    moved = (steps[1] - steps[0]).norm().item()
+    assert moved <= mechanism.sensitivity * (1 + 1e-6)  # a step is handed over in float32
+    assert (moved > 0) == (n in drawn(n + 1, rate))
+
+
 def test_each_clipped_record_stays_below_the_norm_in_float64():
     draws = torch.Generator().manual_seed(0)
     for scale in (1e-15, 1e-3, 1.0, 1e8, 1e15):
@@ -197,12 +237,39 @@ def test_the_divisor_is_the_plans_constant_whatever_was_drawn(denoiser):
     assert torch.equal(*same)
 
 
-def test_poisson_draws_follow_the_rate_and_are_independent():
-    u = np.stack([COINS.uniforms(("poisson", step), 400) < 0.3 for step in range(500)])
-    assert u.mean() == pytest.approx(0.3, abs=4 * (0.3 * 0.7 / u.size) ** 0.5)
-    sizes = u.sum(1)
-    assert sizes.var() == pytest.approx(400 * 0.3 * 0.7, rel=0.25)
-    assert abs(np.corrcoef(u[:-1].ravel(), u[1:].ravel())[0, 1]) < 0.01
+def who_took_part(n, rate, steps, coins=COINS):
+    """(steps, n) bool: record i has a gradient along axis i alone, so a quiet step tells who was drawn."""
+    mechanism = Gradients("dp_sgd", rate, steps, 1e-9, 1.0, 1, 1.0)
+    asked = Charge(mechanism, Plan("toy", 9, 10.0, 1e-5, (mechanism,)), "release", coins)
+    images = torch.zeros(n, 1, 1, 1, dtype=torch.uint8)
+    toy = private(images, torch.arange(n), classes=tuple(map(str, range(n))))
+    table = nn.Embedding(n, 1)
+    wrapped = privacy.PerExample(table)
+    found = []
+    for step in range(steps):
+        toy.gradient(wrapped, lambda x, y, draws: wrapped(y)[:, 0], asked, step, 64)
+        found.append(table.weight.grad[:, 0].numpy() > 0.5)
+    return np.stack(found)
+
+
+def test_each_step_draws_each_record_at_the_rate_by_a_coin_of_its_own():
+    n, rate, steps = 200, 0.3, 200
+    took = who_took_part(n, rate, steps)
+    variance = rate * (1 - rate)
+    assert took.mean() == pytest.approx(rate, abs=4 * (variance / took.size) ** 0.5)
+    for axis, count in ((1, n), (0, steps)):  # batch sizes, and how often each record was drawn, are binomial
+        spread = took.sum(axis).var(ddof=1) / (count * variance)
+        freedom = took.shape[1 - axis] - 1
+        assert 1e-3 < stats.chi2.cdf(freedom * spread, freedom) < 1 - 1e-3
+    assert abs(np.corrcoef(took[:-1].ravel(), took[1:].ravel())[0, 1]) < 4 / took.size**0.5
+    assert abs(np.corrcoef(took[:, :-1].ravel(), took[:, 1:].ravel())[0, 1]) < 4 / took.size**0.5
+
+
+def test_who_takes_part_is_as_secret_as_the_key_and_does_not_depend_on_the_others():
+    took = who_took_part(50, 0.5, 20)
+    assert (took == who_took_part(50, 0.5, 20)).all()
+    assert (took[:, :40] == who_took_part(40, 0.5, 20)).all()
+    assert abs((took == who_took_part(50, 0.5, 20, Coins(bytes(32)))).mean() - 0.5) < 0.07
 
 
 def test_a_step_beyond_the_plan_is_refused(denoiser):
