@@ -3,10 +3,14 @@
 One forward and one backward a micro-batch. Hooks keep each layer's input and see the gradient at its output; their
 product, taken record by record, is that record's weight gradient. Plain weight gradients are never formed.
 Micro-batches have a fixed shape, so that memory is flat in the batch and a record's gradient does not depend on how
-many others were drawn.
+many others were drawn. Each is one thread's work, and as many run at once as torch has threads: on small images that
+is quicker than many threads in one operator, and the bits of a step do not depend on the number of threads.
 """
 
-from collections.abc import Callable
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -107,8 +111,7 @@ class PerExample:
         self._index = {id(p): i for i, p in enumerate(self.parameters)}
         layers = [layer for layer in model.modules() if type(layer) in EXACT and any(_trainable(layer))]
         self._hooks = [layer.register_forward_hook(self._keep) for layer in layers]
-        self._gradients: list[Tensor | None] = []
-        self._records = 0
+        self._now = threading.local()  # `records` and `gradients` of the micro-batch that this thread works on
         for parameter in self.parameters:
             parameter.requires_grad_(False)
 
@@ -128,12 +131,12 @@ class PerExample:
         Args:
             losses: () -> (records * views,), record by record; runs the forward.
         """
-        self._records, self._gradients = records, [None] * len(self.parameters)
+        self._now.records, self._now.gradients = records, [None] * len(self.parameters)
         with torch.enable_grad():
             losses().sum().backward()
         return [
             torch.zeros(records, *p.shape) if g is None else g
-            for p, g in zip(self.parameters, self._gradients, strict=True)
+            for p, g in zip(self.parameters, self._now.gradients, strict=True)
         ]
 
     def _keep(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -146,12 +149,12 @@ class PerExample:
 
     @torch.no_grad()
     def _take(self, layer: nn.Module, a: Tensor, g: Tensor) -> None:
-        found = EXACT[type(layer)](layer, a, g, self._records)
+        found = EXACT[type(layer)](layer, a, g, self._now.records)
         for parameter, gradient in zip((layer.weight, getattr(layer, "bias", None)), found, strict=False):
             place = self._index.get(id(parameter))
             if place is not None:  # used twice in one forward: the sum of both uses
-                before = self._gradients[place]
-                self._gradients[place] = gradient if before is None else before + gradient
+                before = self._now.gradients[place]
+                self._now.gradients[place] = gradient if before is None else before + gradient
 
 
 def check(model: nn.Module) -> None:
@@ -201,21 +204,41 @@ def clipped_sum(
         gradient is not finite has none.
     """
     views = mechanism.noise_multiplicity
-    total = [torch.zeros(p.shape, dtype=torch.float64) for p in model.parameters]
     at_once = max(1, microbatch // views)
-    for start in range(0, len(records), at_once):
+
+    def part_sum(start: int) -> list[Tensor]:
         part = records[start : start + at_once]
         padded = part + [part[-1]] * (at_once - len(part))
         draws = Draws(coins, step, padded, views)
         rows = torch.tensor(padded).repeat_interleave(views)
 
-        def mean_losses(rows=rows, draws=draws) -> Tensor:
+        def mean_losses() -> Tensor:
             return loss(images[rows], labels[rows], draws) / views  # averaged over views before the one clip
 
         means = [gradient[: len(part)] for gradient in model.gradients(mean_losses, at_once)]
-        for into, addition in zip(total, clip(means, mechanism.max_grad_norm), strict=True):
+        return clip(means, mechanism.max_grad_norm)
+
+    total = [torch.zeros(p.shape, dtype=torch.float64) for p in model.parameters]
+    for sums in _side_by_side(part_sum, range(0, len(records), at_once)):
+        for into, addition in zip(total, sums, strict=True):
             into += addition
     return total
+
+
+def _side_by_side(work: Callable, parts: Iterable) -> Iterator:
+    """`work` of each part, in their order: as many at once as torch has threads, each on one, few of them waiting."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # threads that start now inherit it
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            pending = deque()
+            for part in parts:
+                pending.append(pool.submit(work, part))
+                if len(pending) > threads:
+                    yield pending.popleft().result()
+            yield from (future.result() for future in pending)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def clip(gradients: list[Tensor], max_grad_norm: float) -> list[Tensor]:

@@ -86,12 +86,17 @@ def without_privacy(
 
 
 def ready(base: Base, n_classes: int, seed: int) -> diffusion.Denoiser:
-    """The base's averaged weights in a denoiser that speaks the private labels; else a fresh label table."""
+    """The base's averaged weights in a denoiser that speaks the private labels.
+
+    Where the corpus did not speak them, each private label starts as a fresh random row; the null label stays.
+    """
     architecture = {**base.architecture, "n_labels": n_classes}
     model = pretrain.initial(architecture, seed)
     weights = dict(base.averaged)
     if not base.private_labels:
-        weights["net.label.weight"] = torch.zeros_like(model.net.label.weight)
+        rows = model.net.label.weight.detach().clone()
+        rows[-1] = weights["net.label.weight"][-1]
+        weights["net.label.weight"] = rows
     model.load_state_dict(weights)
     return model
 

@@ -121,7 +121,7 @@ def test_a_release_begun_under_another_mechanism_is_not_continued(tmp_path, plan
     ledger = secret(tmp_path)
     ledger.charge(plan, "query", "r1", [])
     before = ledger.path.read_text()
-    with pytest.raises(ValueError, match="begun under another mechanism than the plan's dp_sgd.*nothing was touched"):
+    with pytest.raises(ValueError, match=r"begun under another mechanism than the plan's dp_sgd.*nothing was touched"):
         ledger.charge(plan, "dp_sgd", "r1", [])
     assert ledger.path.read_text() == before and (tmp_path / "keys" / "r1.key").exists()
 

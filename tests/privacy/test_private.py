@@ -97,6 +97,40 @@ def _only(images, labels, start):
     return images[start : start + 6], labels[start : start + 6]
 
 
+@pytest.fixture(params=[1, 2, 3])
+def threads(request):
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+def test_the_bits_of_a_step_do_not_depend_on_the_number_of_threads(denoiser, threads):
+    images, labels = records(23)
+    found = one_step(denoiser, images, labels, gradients(rate=0.9, views=2), microbatch=4)
+    assert torch.get_num_threads() == threads
+    torch.set_num_threads(1)
+    assert torch.equal(found, one_step(denoiser, images, labels, gradients(rate=0.9, views=2), microbatch=4))
+
+
+def test_parts_are_worked_on_in_order_a_few_at_once_and_an_error_comes_through(threads):
+    begun = []
+
+    def work(part):
+        begun.append(part)
+        assert torch.get_num_threads() == 1
+        if part == 9:
+            raise ValueError("part 9")
+        return part
+
+    done = []
+    with pytest.raises(ValueError, match="part 9"):
+        for result in engine._side_by_side(work, range(100)):
+            done.append(result)
+            assert len(begun) <= len(done) + threads
+    assert done == list(range(9)) and len(begun) <= 10 + threads and torch.get_num_threads() == threads
+
+
 @pytest.mark.parametrize("case", ["plain", "huge", "nan", "duplicate", "empty set"])
 @pytest.mark.parametrize("views", [1, 4])
 def test_one_more_record_moves_the_sum_by_at_most_the_clipping_norm(denoiser, case, views):
