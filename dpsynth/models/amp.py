@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 Projection = Literal["global", "per_tensor"]
 
@@ -23,27 +23,24 @@ class Perturbed(NamedTuple):
 
 
 def gradient(
-    model: nn.Module, loss: Callable[[], Tensor], gamma: float, eta: float, projection: Projection, normalise: bool
-) -> Perturbed:
-    """Leave in `grad` the gradient at theta + Delta, and the clean weights theta in place.
+    parameters: list[Tensor], here: Callable[[], tuple[float, list[Tensor]]],
+    gamma: float, eta: float, projection: Projection, normalise: bool,
+) -> tuple[Perturbed, list[Tensor]]:  # fmt: skip
+    """The losses of a step, and the gradient at theta + Delta; the clean weights theta are left in place.
 
-    One inner step from Delta = 0: Delta = Proj(eta * grad L(theta)); `loss` must repeat the same batch and draws.
+    One inner step from Delta = 0: Delta = Proj(eta * grad L(theta)).
 
     Args:
+        here: loss and gradient at the weights as they are; must repeat the same batch and draws.
         gamma: radius of the ball; eta: inner step size; projection: one ball for all weights ("global", RPGen's
-            text), or one
-            for each tensor ("per_tensor", the code of Zheng et al.).
+            text), or one for each tensor ("per_tensor", the code of Zheng et al.).
         normalise: Delta = gamma * grad / |grad|, as SAM (Foret et al. 2021): the ball then always binds.
     """
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    clean = loss()
-    gradients = torch.autograd.grad(clean, parameters)
+    clean, gradients = here()
     delta, binds = _project([eta * g for g in gradients], gamma, projection, normalise)
     with _moved(parameters, delta):
-        perturbed = loss()
-        for parameter, g in zip(parameters, torch.autograd.grad(perturbed, parameters), strict=True):
-            parameter.grad = g
-    return Perturbed(clean.item(), perturbed.item(), binds)
+        perturbed, gradients = here()
+    return Perturbed(clean, perturbed, binds), gradients
 
 
 def _project(step: list[Tensor], gamma: float, projection: Projection, normalise: bool) -> tuple[list[Tensor], bool]:

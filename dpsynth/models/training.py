@@ -1,11 +1,13 @@
 """The loop that every training here shares: resumable, one checkpoint aside, a generator that yields its steps."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from dpsynth.privacy import side_by_side
 from dpsynth.store import Work, seed_of
 
 PATIENCE = 20.0  # seconds between checkpoints; what a kill can cost
@@ -33,6 +35,24 @@ def steps(work: Work, n_steps: int, parts: dict[str, Any], history: dict[str, li
             states = {name: part.state_dict() for name, part in parts.items()}
             work.save(step=step + 1, parts=states, history=history)
             saved = time.monotonic()
+
+
+def gradient(parameters: list[Tensor], loss: Callable[[Any], Tensor], parts: Iterable) -> tuple[float, list[Tensor]]:
+    """Sum over `parts` of `loss(part)`, and its gradient at each parameter.
+
+    Parts are computed side by side, one thread each, and added in order: the bits do not depend on the number of
+    threads, as long as each part draws from a generator of its own.
+    """
+
+    def of(part: Any) -> tuple[float, tuple[Tensor, ...]]:
+        value = loss(part)
+        return value.item(), torch.autograd.grad(value, parameters)
+
+    total, summed = 0.0, [torch.zeros_like(p) for p in parameters]
+    for value, gradients in side_by_side(of, parts):
+        total += value
+        torch._foreach_add_(summed, gradients)
+    return total, summed
 
 
 def generator(seed: int, step: int) -> torch.Generator:

@@ -219,14 +219,14 @@ def clipped_sum(
         return clip(means, mechanism.max_grad_norm)
 
     total = [torch.zeros(p.shape, dtype=torch.float64) for p in model.parameters]
-    for sums in _side_by_side(part_sum, range(0, len(records), at_once)):
+    for sums in side_by_side(part_sum, range(0, len(records), at_once)):
         for into, addition in zip(total, sums, strict=True):
             into += addition
     return total
 
 
-def _side_by_side(work: Callable, parts: Iterable) -> Iterator:
-    """`work` of each part, in their order: as many at once as torch has threads, each on one, few of them waiting."""
+def side_by_side(work: Callable, parts: Iterable) -> Iterator:
+    """`work(part)` of each part, in their order: as many at once as torch has threads, each on one thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # threads that start now inherit it
     try:

@@ -70,17 +70,23 @@ def without_privacy(
     """The non-private twin: the same rate, steps and optimizer, without clip and noise. Built-in benchmarks only."""
     images, labels = privacy.evaluation(private, "non-private twin")
     model = ready(base, len(private.classes), seed)
+    parameters = list(model.parameters())
 
     def step_gradient(step: int) -> None:
         draws = training.generator(store.seed_of(seed, "twin"), step)
         rows = (torch.rand(len(images), generator=draws) < sample_rate).nonzero().flatten()
-        rows = rows.repeat_interleave(noise_multiplicity)
-        model.zero_grad()
-        for part in rows.split(MICROBATCH):
-            noise = diffusion.PublicDraws(draws, len(part))
-            x = scaled(images[part])
-            loss = diffusion.loss(model, model.prediction, model.null, x, labels[part], noise)
-            (loss.sum() / (noise_multiplicity * sample_rate * len(images))).backward()
+        views = noise_multiplicity * sample_rate * len(images)
+
+        def loss(numbered: tuple[int, torch.Tensor]) -> torch.Tensor:
+            number, part = numbered
+            draws = diffusion.PublicDraws(training.generator(store.seed_of(seed, f"twin {step}"), number), len(part))
+            x, y = scaled(images[part]), labels[part]
+            return diffusion.loss(model, model.prediction, model.null, x, y, draws).sum() / views
+
+        parts = rows.repeat_interleave(noise_multiplicity).split(MICROBATCH)
+        _, gradients = training.gradient(parameters, loss, enumerate(parts))
+        for parameter, g in zip(parameters, gradients, strict=True):
+            parameter.grad = g
 
     return _train(work, model, step_gradient, steps, learning_rate, average, None)
 

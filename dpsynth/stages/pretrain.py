@@ -16,7 +16,7 @@ from dpsynth.models import amp, diffusion, training
 from dpsynth.privacy import scaled
 from dpsynth.stages import selection
 
-BATCH = 64
+BATCH, PARTS = 64, 2  # of a batch, worked on side by side
 RATE = 5e-3  # of Adam, at its peak
 AVERAGE = 0.998
 
@@ -56,7 +56,8 @@ def train_diffusion(
     """
     architecture = _architecture(shape, corpus.n_labels, width, prediction)
     model = initial(architecture, seed)
-    optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
+    parameters = list(model.parameters())
+    optimizer = torch.optim.Adam(parameters, lr=RATE)
     average = diffusion.Average(model, AVERAGE)
     history: dict[str, list[float]] = {"clean": [], "perturbed": [], "binds": []}
     parts = {"model": model, "optimizer": optimizer, "average": average}
@@ -65,18 +66,21 @@ def train_diffusion(
         bar.update(step + 1 - bar.n)
         optimizer.param_groups[0]["lr"] = RATE * training.cosine(step, pretrain_steps)
 
-        def batch_loss(step=step) -> torch.Tensor:
-            return _loss(model, corpus, training.generator(store.seed_of(seed, "pretrain"), step))
+        def loss(part: int, step=step) -> torch.Tensor:
+            return _loss(model, corpus, training.generator(store.seed_of(seed, f"pretrain {part}"), step)) / PARTS
+
+        def here(loss=loss) -> tuple[float, list[torch.Tensor]]:
+            return training.gradient(parameters, loss, range(PARTS))
 
         if amp_gamma:
-            perturbed = amp.gradient(model, batch_loss, amp_gamma, amp_eta, amp_projection, amp_normalise)
-            for name, value in zip(perturbed._fields, perturbed, strict=True):
+            losses, gradients = amp.gradient(parameters, here, amp_gamma, amp_eta, amp_projection, amp_normalise)
+            for name, value in losses._asdict().items():
                 history[name].append(float(value))
         else:
-            optimizer.zero_grad()
-            loss = batch_loss()
-            loss.backward()
-            history["clean"].append(loss.item())
+            clean, gradients = here()
+            history["clean"].append(clean)
+        for parameter, g in zip(parameters, gradients, strict=True):
+            parameter.grad = g
         optimizer.step()
         average.update(model)
     return Base(model.state_dict(), average.weights, architecture, corpus.private_labels, history)
@@ -95,6 +99,6 @@ def _architecture(shape: tuple, n_labels: int, width: int, prediction: str) -> d
 
 
 def _loss(model: diffusion.Denoiser, corpus: Corpus, draws: torch.Generator) -> torch.Tensor:
-    rows = training.public_batch(len(corpus.images), BATCH, draws)
+    rows = training.public_batch(len(corpus.images), BATCH // PARTS, draws)
     x, label = scaled(corpus.images[rows]), corpus.labels[rows]
     return diffusion.loss(model, model.prediction, model.null, x, label, diffusion.PublicDraws(draws, len(x))).mean()

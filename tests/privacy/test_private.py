@@ -125,7 +125,7 @@ def test_parts_are_worked_on_in_order_a_few_at_once_and_an_error_comes_through(t
 
     done = []
     with pytest.raises(ValueError, match="part 9"):
-        for result in engine._side_by_side(work, range(100)):
+        for result in engine.side_by_side(work, range(100)):
             done.append(result)
             assert len(begun) <= len(done) + threads
     assert done == list(range(9)) and len(begun) <= 10 + threads and torch.get_num_threads() == threads
