@@ -15,7 +15,8 @@ import pandas as pd
 from dpsynth import figures, params, store, summaries, tables
 from dpsynth.stages import evaluate
 
-README = Path(__file__).parents[1] / "README.md"
+PROJECT = Path(__file__).parents[1]
+README = PROJECT / "README.md"
 SHOWN = ["epsilon", "seeds", "images", "CA-LR", "CA-MLP", "CA-CNN", "FD-convnet", "precision", "recall"]
 
 
@@ -48,9 +49,21 @@ def _table(results: pd.DataFrame) -> str:
     first = results.iloc[0]
     caption = (
         f"`{first['dataset']}` with public `{first['public']}`, profile `{first['profile']}`, delta "
-        f"{results['delta'].dropna().iloc[0]:g}, add-or-remove neighbours; mean ± standard deviation over seeds."
+        f"{results['delta'].dropna().iloc[0]:g}, add-or-remove neighbours; mean ± standard deviation over seeds. "
+        f"{_provenance(results)}"
     )
     return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n\n" + caption
+
+
+def _provenance(results: pd.DataFrame) -> str:
+    """The commits of the rows, and whether the parameter file still says what they were made with."""
+    first = results.iloc[0]
+    file = Path("params", first["profile"], f"{first['experiment']}.yaml")
+    seeds = results["seed"].dropna().astype(int).unique().tolist()
+    today = {p.replace(seed=seed).digest for p in params.load(PROJECT / file).points() for seed in seeds}
+    commits = " and ".join(f"`{commit}`" for commit in sorted(results["commit"].unique()))
+    stale = "" if set(results["params_digest"]) <= today else f", with other settings than `{file}` has today"
+    return f"Made at commit {commits}{stale}."
 
 
 def _claim(results: pd.DataFrame) -> str:

@@ -1,8 +1,9 @@
 """The README says what results/ says."""
 
+import pandas as pd
 import pytest
 
-from dpsynth import readme
+from dpsynth import params, readme
 
 
 def test_every_number_in_the_readme_comes_from_results():
@@ -16,3 +17,13 @@ def test_a_block_without_a_place_or_a_place_without_a_block_is_an_error():
     for blocks in ({}, {"x": "", "y": ""}):
         with pytest.raises(ValueError, match="the README has markers for"):
             readme.filled(text, blocks)
+
+
+def test_rows_made_with_other_settings_than_today_are_said_to_be():
+    file = readme.PROJECT / "params/laptop/table.yaml"
+    today = [p.replace(seed=2) for p in params.load(file).points()]
+    columns = {"experiment": "table", "profile": "laptop", "seed": 2, "commit": "abc"}
+    rows = pd.DataFrame([{**columns, "params_digest": p.digest} for p in today])
+    assert readme._provenance(rows) == "Made at commit `abc`."
+    rows.loc[0, "params_digest"] = today[0].replace(steps=7).digest
+    assert "other settings than `params/laptop/table.yaml` has today" in readme._provenance(rows)
