@@ -149,7 +149,7 @@ class Ledger:
     def _key(self, release: str) -> bytes:
         if self.noise == "seeded":
             return hashlib.sha256(f"dpsynth seeded coins {self.seed} {release}".encode()).digest()
-        self._keys.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._keys.mkdir(exist_ok=True, mode=0o700)
         path = self._keys / f"{release}.key"
         if path.exists():
             if path.stat().st_mode & 0o077:

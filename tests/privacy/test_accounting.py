@@ -63,7 +63,7 @@ def test_a_wholly_sampled_step_is_the_gaussian_mechanism():
     assert analytic_delta(3.0, epsilon) == pytest.approx(DELTA, rel=0.01)
 
 
-@pytest.mark.parametrize("epsilon", [1.0, 10.0])
+@pytest.mark.parametrize("epsilon", [1.0, 10.0, 30.0])  # noise above and below 1
 def test_calibration_comes_within_a_thousandth_and_never_above(epsilon):
     plan = make_plan("set", 4000, epsilon, DELTA, [Counts("query", 5, 12.0), sgd(1.0, 0.25, 40)])
     assert epsilon * (1 - 1e-3) <= plan.spent() <= epsilon
@@ -75,6 +75,24 @@ def test_epsilon_grows_with_the_steps_and_starts_with_the_query():
     path = [plan.spent(steps) for steps in (0, 10, 40)]
     assert path[0] == pytest.approx(accounting.epsilon([Counts("query", 5, 12.0)], DELTA))
     assert path[0] < path[1] < path[2] == plan.spent()
+
+
+def test_a_query_that_costs_the_whole_budget_leaves_nothing_to_learn_with():
+    query = Counts("query", 5, 6.0)
+    with pytest.raises(BudgetError, match="alone costs"):
+        make_plan("set", 4000, accounting.epsilon([query], DELTA), DELTA, [query, sgd(1.0)])
+
+
+def test_the_non_private_twin_plans_no_mechanism():
+    twin = make_plan("set", 4000, math.inf, DELTA, [Counts("query", 5, 6.0), sgd(1.0)])
+    assert twin.mechanisms == () and not twin.is_private
+
+
+def test_replacing_a_record_moves_twice_as_many_votes():
+    for votes in (1, 5):
+        counts = Counts("query", votes, 1.0)
+        assert counts.sensitivity**2 == pytest.approx(votes)
+        assert counts.sensitivity_replace**2 == pytest.approx(2 * votes)
 
 
 def test_the_query_rule_is_the_smallest_that_leaves_five_percent():

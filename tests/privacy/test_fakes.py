@@ -21,15 +21,15 @@ def images(n, seed=0):
     return torch.randint(0, 256, (n, 1, 6, 6), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
 
 
-def step(critic, n, n_fakes=5, rate=0.6, clip=0.2, noise=1e-9):
+def step(critic, n, n_fakes=5, rate=0.6, clip=0.2, noise=1e-9, views=1, loss=None):
     """One step on `n` records beside `n_fakes` fakes: the gradient, in units of C over the divisor."""
-    mechanism = Gradients("dp_sgd", rate, 1, noise, clip, 1, 8.0)
+    mechanism = Gradients("dp_sgd", rate, 1, noise, clip, views, 8.0)
     charge = Charge(mechanism, Plan("toy", 9, 10.0, 1e-5, (mechanism,)), "release", COINS)
     wrapped = privacy.PerExample(critic)
     labels = torch.zeros(n, dtype=torch.int64)
     toy = Private(name="toy", images=images(n), labels=labels, classes=("a",), n_records=9, builtin=True)
     made = privacy.scaled(images(n_fakes, seed=1)) if n_fakes else None
-    fakes = Fakes(made, torch.zeros(n_fakes, dtype=torch.int64), hinge(wrapped, 1)) if n_fakes else None
+    fakes = Fakes(made, torch.zeros(n_fakes, dtype=torch.int64), (loss or hinge)(wrapped, 1)) if n_fakes else None
     toy.gradient(wrapped, hinge(wrapped, -1), charge, 0, 4, fakes)
     found = torch.cat([p.grad.double().flatten() for p in wrapped.parameters])
     wrapped.close()
@@ -61,3 +61,19 @@ def test_the_fakes_add_their_mean_clipped_gradient_whatever_was_drawn(critic):
     for n in (0, 1, 9):
         beside = step(critic, n) - step(critic, n, n_fakes=0)
         np.testing.assert_allclose(beside, expected / 0.2, atol=1e-5)
+
+
+def test_a_fake_is_seen_once_however_many_views_a_record_has(critic):
+    rows = []
+
+    def counted(model, sign):
+        def loss(x, y, draws):
+            rows.append(len(x))
+            return hinge(model, sign)(x, y, draws)
+
+        return loss
+
+    step(critic, 3, n_fakes=5, views=1, loss=counted)
+    once = sum(rows)
+    step(critic, 3, n_fakes=5, views=4, loss=counted)
+    assert sum(rows) - once == once

@@ -51,10 +51,22 @@ def test_seeded_coins_are_reproducible_and_counted_once(tmp_path, plan):
     assert not (tmp_path / "keys").exists()
 
 
+def test_lineage_tells_seeded_coins_by_their_seed_and_secret_ones_by_none(tmp_path):
+    identities = [Ledger(tmp_path, "mnist5k", *noise).identity for noise in (("seeded", 7), ("seeded", 8))]
+    assert identities == ["seeded coins of seed 7", "seeded coins of seed 8"]
+    assert {Ledger(tmp_path, "mnist5k", "secret", seed).identity for seed in (7, 8)} == {"secret coins"}
+
+
+def test_a_ledger_makes_the_folders_it_lies_in(tmp_path, plan):
+    secret(tmp_path / "a" / "b").charge(plan, "query", "r1", [])
+    assert len(secret(tmp_path / "a" / "b").entries()) == 1
+
+
 def test_the_key_file_is_its_owners_alone(tmp_path, plan):
     secret(tmp_path).charge(plan, "query", "r1", [])
     key = tmp_path / "keys" / "r1.key"
     assert key.stat().st_mode & 0o777 == 0o600 and len(key.read_bytes()) == 32
+    assert key.parent.stat().st_mode & 0o777 == 0o700
     os.chmod(key, 0o644)
     with pytest.raises(PermissionError, match="can be read by others"):
         secret(tmp_path).charge(plan, "query", "r1", [])

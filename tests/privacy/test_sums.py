@@ -99,6 +99,12 @@ def test_for_any_shape_bound_and_rate_one_more_record_stays_within_the_sensitivi
     )
 
 
+def test_the_first_release_is_step_zero():
+    v, labels, once = vectors(9), torch.zeros(9, dtype=torch.int64), Sums("means", 1.0, 2.0, 1.0, 1.0, 1)
+    by_default = private(v, labels).total(decode, v.shape[1], charge(once))
+    np.testing.assert_array_equal(by_default, total(v, labels, once, step=0))
+
+
 def test_noise_of_a_total_is_normal_at_the_declared_deviation_and_fresh_each_step():
     mechanism = Sums("means", 0.3, 5.0, 20.0, 1.0, 2)
     nothing, labels = np.zeros((0, 20_000), dtype=np.float32), torch.zeros(0, dtype=torch.int64)
