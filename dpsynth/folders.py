@@ -53,9 +53,8 @@ def declared_listing(path: Path, classes: tuple[str, ...], n_records: int) -> li
             f"class folders not declared: {', '.join(undeclared) or 'none'}; "
             f"labels without a folder: {', '.join(absent) or 'none'}"
         )
-    found = sum(map(len, files.values()))
-    if found != n_records:
-        raise ValueError(f"{path.absolute()} holds {found} images, but n_records declares {n_records}")
+    if sum(map(len, files.values())) != n_records:  # unsaid how many: the number is as private as a record
+        raise ValueError(f"{path.absolute()} does not hold the {n_records} images that n_records declares")
     return [files[name] for name in classes]
 
 

@@ -34,9 +34,11 @@ class Params(Strict):
     method: str = Field("rpgen", description="a row of the table of methods")
     private: str = Field("mnist5k", description="the private set: a built-in name, or folder:PATH")
     public: str = Field("glyphs", description="the public set")
-    profile: Literal["smoke", "laptop", "overnight", "paper"] = Field("smoke", description="the scale")
+    profile: Literal["smoke", "laptop", "overnight", "paper"] = Field(
+        "smoke", description="label of the scale, on figures and folders"
+    )
     epsilon: Real = Field(10.0, description="total privacy budget; .inf is the non-private twin")
-    delta: Real = Field(1e-5, description="probability with which the bound may fail; below 1/n_records")
+    delta: Real = Field(1e-5, description="delta of the (epsilon, delta) guarantee; below 1/n_records")
     allow_large_delta: bool = Field(False, description="permit a delta of 1/n_records or more")
     noise: Literal["seeded", "secret"] = Field("seeded", description="seeded: a reproduction, not a release")
     seed: int = Field(0, ge=0, description="public randomness, and the coins under noise: seeded")
@@ -93,8 +95,8 @@ class Params(Strict):
             raise ValueError("noise: seeded would publish the coins of the proof; a folder set needs noise: secret")
         if not builtin and math.isinf(self.epsilon):
             raise ValueError("epsilon: .inf is a benchmark's non-private twin; a folder set needs a finite epsilon")
-        if self.private.startswith("folder:") and canonical(self.private) == canonical(self.public):
-            raise ValueError(f"public and private are the same folder, {self.private}")
+        if _overlap(canonical(self.private), canonical(self.public)):
+            raise ValueError(f"public and private are the same folder, or one holds the other: {self.private}")
         self.choices  # noqa: B018 - validates the options now, not at first use
         return self
 
@@ -155,8 +157,7 @@ class Experiment(Strict):
     """A parameter file: what it reproduces, the axes it runs over, and what all its runs share.
 
     `over` gives lists for `method`, `epsilon`, `seed` (or any other scalar); the runs are their product. `also`
-    lists further runs, each by what differs. `options` holds each method's own options. `variant` names an ablation
-    in the results.
+    lists further runs, each by what differs. `options` holds each method's own options.
     """
 
     name: str
@@ -198,12 +199,22 @@ def load(path: Path, **overrides: Any) -> Experiment:
         if overrides:
             own.pop("also", None)
         experiment = Experiment(name=path.stem, common={"profile": path.parent.name, **raw}, **own)
+        if unknown := sorted(set(experiment.options) - set(METHODS)):
+            raise ValueError(f"options for {', '.join(unknown)}: no such method; there are {', '.join(METHODS)}")
         experiment.points()
     except ValidationError as error:
         raise ValueError("; ".join(f"{path}: {_said(e)}" for e in error.errors())) from None
     except (yaml.YAMLError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
     return experiment
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether two sets are folders of which one is, or holds, the other."""
+    if not (one.startswith("folder:") and other.startswith("folder:")):
+        return False
+    a, b = Path(one.removeprefix("folder:")), Path(other.removeprefix("folder:"))
+    return a.is_relative_to(b) or b.is_relative_to(a)
 
 
 def _said(error: dict[str, Any]) -> str:

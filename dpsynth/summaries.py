@@ -1,7 +1,5 @@
 """What the notebooks print: small tables of a plan, a corpus, a base, a certificate, a measurement."""
 
-import math
-
 import pandas as pd
 
 from dpsynth import data, tables
@@ -9,6 +7,7 @@ from dpsynth.audit import Audit
 from dpsynth.interfaces import Base, Corpus, Measurement
 from dpsynth.privacy import Plan
 from dpsynth.privacy.accounting import ADJACENCY
+from dpsynth.stages import evaluate
 
 
 def badge(p) -> str:
@@ -112,21 +111,22 @@ def measured(measurements: dict[str, Measurement]) -> pd.DataFrame:
 
 
 def beside_papers(p, measurements: dict[str, Measurement]) -> pd.DataFrame:
-    """Accuracy of the CNN here, and what the papers print for the same method and epsilon, on other data."""
+    """What is measured here, and what the papers print for the same method and epsilon on other data."""
     papers = tables.paper_numbers()
-    at = papers if math.isinf(p.epsilon) else papers[papers["epsilon"] == p.epsilon]
-    rows = at[(at["method"] == p.method) & at["metric"].isin(["CA-CNN", "accuracy", "FID"])]
+    name = evaluate.row_name(p)
+    at = papers[papers["epsilon"] == p.epsilon]
+    rows = at[(at["method"] == name) & at["metric"].isin(["CA-CNN", "accuracy", "FID"])]
     ours = [
         {
             "source": f"here ({p.profile})",
             "dataset": p.private,
             "method": row,
             "epsilon": p.epsilon,
-            "metric": name,
+            "metric": metric,
             "value": v,
         }
         for row, m in measurements.items()
-        for name, v in m.values.items()
-        if row == p.method and name in ("CA-CNN", "FD-convnet")
+        for metric, v in m.values.items()
+        if row == name and metric in ("CA-CNN", "FD-convnet")
     ]
     return pd.concat([pd.DataFrame(ours), rows], ignore_index=True).fillna("")

@@ -25,9 +25,9 @@
 method: str = "rpgen"  # a row of the table of methods
 private: str = "mnist5k"  # the private set: a built-in name, or folder:PATH
 public: str = "glyphs"  # the public set
-profile: str = "smoke"  # the scale: smoke | laptop | overnight | paper
+profile: str = "smoke"  # label of the scale, on figures and folders: smoke | laptop | overnight | paper
 epsilon: float = 10.0  # total privacy budget; .inf is the non-private twin
-delta: float = 1e-5  # probability with which the bound may fail; below 1/n_records
+delta: float = 1e-5  # delta of the (epsilon, delta) guarantee; below 1/n_records
 allow_large_delta: bool = False  # permit a delta of 1/n_records or more
 noise: str = "seeded"  # seeded: a reproduction, not a release | secret
 seed: int = 0  # public randomness, and the coins under noise: seeded
@@ -67,7 +67,7 @@ figures.toy({"zebra": 3, "bee": 0}, noise_multiplier=1.0, seed=p.seed, badge=bad
 # ## The plan
 #
 # Everything private that this run will ever do, fixed before the first touch. With $k$ votes a record, adding or removing a
-# record moves $k$ counts by one each, so the sensitivity is $\sqrt k$ and each count gets noise $\sigma_q \sqrt k$.
+# record moves $k$ counts by one each, so the sensitivity is $\sqrt k$ and each count gets noise $\sigma_q \sqrt k$, where $\sigma_q$ is the noise multiplier.
 # Neighbouring data sets differ by **adding or removing one record**.
 
 # %%
@@ -76,7 +76,7 @@ summaries.plan(plan)
 
 # %% [markdown]
 # RPGen and PrivImage set $\sigma_q = 484$ for CIFAR-10, at a cost of almost nothing; at that noise the ranking of the public
-# classes is mostly noise (see the last figure). Here $\sigma_q$ follows a rule on public constants: as small as possible
+# classes is mostly noise (on benchmarks, the last figure shows it). Here $\sigma_q$ follows a rule on public constants: as small as possible
 # while DP-SGD needs at most 5 percent more noise than it would without a query, and never below 4.
 #
 # ## The query function
@@ -126,5 +126,5 @@ if release is not None and p.constants.builtin:
 # At the papers' 484 a selection among 4,000 records is a lottery. The published figures of PrivImage came from code that added
 # *uniform* noise, which bounds nothing, until after publication.
 #
-# **Try this.** Set `options = {"mode": "global"}` in the parameters cell and run again: one histogram for all digits. Which
-# digits lose their glyphs?
+# **Try this.** Set `options = {"mode": "global", "kept": 50}` in the parameters cell and run again: one histogram for all
+# digits. Which digits lose their glyphs? (Each notebook has a parameters cell of its own: to follow a change through, make it in all.)

@@ -22,9 +22,9 @@
 method: str = "rpgen"  # a row of the table of methods
 private: str = "mnist5k"  # the private set: a built-in name, or folder:PATH
 public: str = "glyphs"  # the public set
-profile: str = "smoke"  # the scale: smoke | laptop | overnight | paper
+profile: str = "smoke"  # label of the scale, on figures and folders: smoke | laptop | overnight | paper
 epsilon: float = 10.0  # total privacy budget; .inf is the non-private twin
-delta: float = 1e-5  # probability with which the bound may fail; below 1/n_records
+delta: float = 1e-5  # delta of the (epsilon, delta) guarantee; below 1/n_records
 allow_large_delta: bool = False  # permit a delta of 1/n_records or more
 noise: str = "seeded"  # seeded: a reproduction, not a release | secret
 seed: int = 0  # public randomness, and the coins under noise: seeded

@@ -21,9 +21,9 @@
 method: str = "rpgen"  # a row of the table of methods
 private: str = "mnist5k"  # the private set: a built-in name, or folder:PATH
 public: str = "glyphs"  # the public set
-profile: str = "smoke"  # the scale: smoke | laptop | overnight | paper
+profile: str = "smoke"  # label of the scale, on figures and folders: smoke | laptop | overnight | paper
 epsilon: float = 10.0  # total privacy budget; .inf is the non-private twin
-delta: float = 1e-5  # probability with which the bound may fail; below 1/n_records
+delta: float = 1e-5  # delta of the (epsilon, delta) guarantee; below 1/n_records
 allow_large_delta: bool = False  # permit a delta of 1/n_records or more
 noise: str = "seeded"  # seeded: a reproduction, not a release | secret
 seed: int = 0  # public randomness, and the coins under noise: seeded
@@ -59,7 +59,7 @@ summaries.plan(plan)
 # + \mathcal N(0, \sigma^2 C^2 I) \Big), \qquad i \in B_t \text{ with probability } q$$
 #
 # $K$ noise draws of one record are averaged *before* its one clip (noise multiplicity), so they cost no privacy. $qN$ is
-# a constant of the plan, not the size of the batch: dividing by that would tell how many records there are. An empty draw
+# a constant of the plan, not the size of the batch: divided by that, the sum would move by more than $C/(qN)$ with one record. An empty draw
 # still takes a noisy step. In the published code of DP-LoRA the $K$ views were clipped one by one against the noise of one:
 # an epsilon of about 1,300, reported as 10.
 #
@@ -90,9 +90,9 @@ if plan.is_private:
     figures.budget(*planning.path(plan), **spent, badge=badge)
 
 # %% [markdown]
-# RDP is looser than the privacy loss distribution, PRV agrees within its stated error, and the *classic* RDP conversion is
-# the formula the papers print. Replacing a record instead of adding or removing one more than doubles epsilon: a table that
-# does not state its neighbours states little.
+# RDP is looser than the privacy loss distribution. PRV is printed as its upper bound, so it can stand a hundredth higher, even above
+# the budget. The *classic* RDP conversion is the formula the papers print. Replacing a record instead of adding or removing one
+# costs more, up to about twice as much: a table that does not state its neighbours states little.
 #
 # ## Would anyone notice?
 #

@@ -403,8 +403,8 @@ def test_all_missing_declarations_are_named():
         ({"labels": ["cat"]}, "contradicts the declared labels: class folders not declared: dog; .*: none"),
         ({"labels": []}, "class folders not declared: cat, dog"),
         ({"labels": ["cat", "dog", "emu"]}, "not declared: none; labels without a folder: emu"),
-        ({"n_records": 4}, "holds 3 images, but n_records declares 4"),
-        ({"n_records": 2}, "holds 3 images, but n_records declares 2"),
+        ({"n_records": 4}, "does not hold the 4 images that n_records declares"),
+        ({"n_records": 2}, "does not hold the 2 images that n_records declares"),
     ],
 )
 def test_declarations_that_are_refused(pets, wrong, message):

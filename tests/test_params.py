@@ -57,6 +57,7 @@ def refusal(tmp_path, text):
         ("private: cifar11", "cifar11"),
         ("options: {rpgen: {vote: 5}}", "unknown key 'vote'"),
         ("options: {rpgen: {votes: 0}}", "votes=0"),
+        ("options: {rpgan: {votes: 5}}", "options for rpgan: no such method; there are rpgen"),
     ],
 )
 def test_refuses_in_one_sentence_that_names_file_and_key(tmp_path, text, named):
@@ -111,6 +112,13 @@ def test_a_folder_must_be_declared_and_its_coins_secret():
         Params(**{**FOLDER, "noise": "seeded"})
     with pytest.raises(ValidationError, match="finite epsilon"):
         Params(**{**FOLDER, "epsilon": math.inf})
+
+
+@pytest.mark.parametrize("public", ["folder:photos", "folder:photos/public", "folder:.", "folder:./x/../photos"])
+def test_a_public_folder_is_no_part_of_the_private_one(public):
+    with pytest.raises(ValidationError, match="same folder, or one holds the other"):
+        Params(**{**FOLDER, "public": public})
+    assert Params(**{**FOLDER, "public": "folder:photos_public"}).public == "folder:photos_public"
 
 
 def test_a_file_expands_to_the_product_of_its_axes_and_what_it_adds(tmp_path):

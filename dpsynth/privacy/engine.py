@@ -44,7 +44,7 @@ class Draws:
 
     def uniform(self) -> Tensor:
         """Uniforms in [0, 1): (rows,) float32."""
-        return self._rows(self._coins.uniforms, ())
+        return self._rows(self._coins.uniforms, ()).clamp(max=1 - 2**-24)  # float32 rounds the last ones up to 1
 
 
 # Per-record weight gradients of each layer type: (layer, input, gradient at the output, records) -> one (records,
@@ -92,6 +92,8 @@ def _embedding(layer: nn.Embedding, a: Tensor, g: Tensor, records: int) -> list[
     rows = F.one_hot(a.view(records, -1), layer.num_embeddings).to(g.dtype)  # (records, views, entries)
     return [rows.transpose(1, 2) @ g.view(records, -1, g.shape[-1])]
 
+
+LARGEST = 2.0**63  # the square of a norm above it would overflow in float32
 
 EXACT = {nn.Linear: _linear, nn.Conv2d: _conv2d, nn.GroupNorm: _group_norm, nn.Embedding: _embedding}
 
@@ -177,8 +179,8 @@ def _trainable(layer: nn.Module):
 
 
 def _exact(layer: nn.Module) -> bool:
-    if isinstance(layer, nn.modules.batchnorm._BatchNorm | nn.modules.dropout._DropoutNd):
-        return False  # the one couples records, the other tosses coins that have no address
+    if isinstance(layer, nn.modules.batchnorm._NormBase | nn.modules.dropout._DropoutNd):
+        return False  # the one couples records or keeps their statistics, the other tosses coins that have no address
     if not any(_trainable(layer)):
         return True
     if isinstance(layer, nn.Conv2d):
@@ -247,11 +249,12 @@ def clip(gradients: list[Tensor], max_grad_norm: float) -> list[Tensor]:
     Args:
         gradients: one (B, *shape) float32 tensor a parameter.
     Returns:
-        One float64 tensor a parameter. Records whose norm is not finite in float32 are left out by selection.
+        One float64 tensor a parameter. Records whose norm is NaN, or above LARGEST, are left out by selection.
     """
-    norms = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients])  # (P, B)
-    norms = torch.linalg.vector_norm(norms.double(), dim=0)
-    finite = norms.isfinite()
+    # summed in float64: in float32 the norm of a million like numbers comes out too small by more than MARGIN
+    norms = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1, dtype=torch.float64) for g in gradients])
+    norms = torch.linalg.vector_norm(norms, dim=0)  # (P, B) -> (B,)
+    finite = norms < LARGEST  # false of NaN
     if not finite.all():
         gradients, norms = [g[finite] for g in gradients], norms[finite]
     factors = _factors(norms, max_grad_norm).float()

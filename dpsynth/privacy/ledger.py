@@ -25,7 +25,7 @@ from dpsynth.privacy.plan import BudgetError, Plan
 
 @dataclasses.dataclass(frozen=True)
 class Charge:
-    """Leave to touch the private records once, under one mechanism of the plan: what a verb asks for."""
+    """The ledger has an entry for one mechanism of the plan, all its steps: what a verb asks for."""
 
     mechanism: Mechanism
     plan: Plan
@@ -87,13 +87,18 @@ class Ledger:
             release: digest of the artifact that will hold the release.
             lineage: digests of the artifacts it is made from, whose releases count towards the same budget.
         Raises:
-            BudgetError: the lineage, earlier draws of this release and this mechanism together would cost more than
-                the plan's epsilon.
-            ValueError: the release was begun under another mechanism.
+            BudgetError: the lineage, earlier draws of this release, this mechanism and those that the plan has after
+                it would together cost more than the plan's epsilon.
+            ValueError: the release was begun under another mechanism, or the plan is for another private set.
         """
         mechanism = plan.mechanism(name)
+        if canonical(plan.private) != canonical(self.private):
+            raise ValueError(f"{self.path} is the ledger of {self.private}, the plan is for {plan.private}")
         with self._locked():
             entries, coins = self.entries(), Coins(self._key(release))
+            if self.noise == "secret" and {"close": release, "coins": coins.fingerprint} in entries:
+                self._destroy_key(release)  # a crash left it beside a closed entry; what is drawn now is a new draw
+                coins = Coins(self._key(release))
             entry = {
                 "open": release, "coins": coins.fingerprint, "noise": self.noise, "mechanism": statement(mechanism),
             }  # fmt: skip
@@ -115,11 +120,12 @@ class Ledger:
                 f"({begun[0]['mechanism']}): it is not this run's to continue; nothing was touched"
             )
         before = [from_statement(e["mechanism"]) for e in (*lineage, *earlier)]
-        total = accounting.epsilon([*before, plan.mechanism(name)], plan.delta)
+        ahead = plan.mechanisms[plan.mechanisms.index(plan.mechanism(name)) :]
+        total = accounting.epsilon([*before, *ahead], plan.delta)
         if total > plan.epsilon:
             again = "; it was drawn before, and its coins are gone" if earlier else ""
             raise BudgetError(
-                f"{name} would bring this run to epsilon={total:.6g} at delta={plan.delta:g}, "
+                f"with {name} this run would come to epsilon={total:.6g} at delta={plan.delta:g}, "
                 f"its budget is epsilon={plan.epsilon:g}{again}; nothing was touched"
             )
 
@@ -143,8 +149,12 @@ class Ledger:
         if key.exists():
             os.replace(key, dead)  # first, so that a crash never leaves an overwritten key in place
         if dead.exists():
-            dead.write_bytes(bytes(32))
+            with open(dead, "r+b") as file:  # in place: a truncated file would get other blocks of the disk
+                file.write(bytes(dead.stat().st_size))
+                file.flush()
+                os.fsync(file.fileno())
             dead.unlink()
+            _sync(self._keys)
 
     def _key(self, release: str) -> bytes:
         if self.noise == "seeded":

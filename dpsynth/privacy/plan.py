@@ -67,13 +67,18 @@ def make_plan(private: str, n_records: int, epsilon: float, delta: float, touche
         return Plan(private, n_records, epsilon, delta, ())
     *queries, learner = touches
     alone = accounting.epsilon(queries, delta)
+    names = " and ".join(f"{m.name} at noise multiplier {m.noise_multiplier:g}" for m in queries)
     if alone >= epsilon:
-        names = " and ".join(f"{m.name} at noise multiplier {m.noise_multiplier:g}" for m in queries)
         raise BudgetError(
             f"{names} alone costs epsilon={alone:.4g}, the whole budget is epsilon={epsilon:g} at delta={delta:g}: "
             "raise the query's noise or the budget"
         )
-    return Plan(private, n_records, epsilon, delta, (*queries, _calibrated(learner, queries, epsilon, delta)))
+    try:
+        calibrated = _calibrated(learner, queries, epsilon, delta)
+    except ValueError as error:
+        beside = f" beside {names} (epsilon={alone:.4g})" if queries else ""
+        raise BudgetError(f"{learner.name} has no budget left{beside}: {error}; raise epsilon or the noise") from None
+    return Plan(private, n_records, epsilon, delta, (*queries, calibrated))
 
 
 def query_noise(votes: int, gradients: Gradients, epsilon: float, delta: float) -> float:

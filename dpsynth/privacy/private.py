@@ -139,6 +139,8 @@ class Private:
             raise ValueError(f"{mechanism.name} is not planned as {kind.__name__}; nothing was touched")
         if canonical(charge.plan.private) != canonical(self.name):
             raise ValueError(f"the charge is for {charge.plan.private}, not for {self.name}; nothing was touched")
+        if mechanism not in charge.plan.mechanisms:
+            raise ValueError(f"{mechanism.name} is not in the plan as the charge has it; nothing was touched")
         if not 0 <= step < mechanism.steps:
             raise ValueError(f"Expected 0 <= step={step} < steps={mechanism.steps}: the plan pays for no more")
         charge.use(step)

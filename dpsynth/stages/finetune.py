@@ -132,7 +132,7 @@ def expected_minutes(p, trials: int = 3) -> float:
             MICROBATCH,
         )
         seconds.append(time.perf_counter() - start)
-    micro_batches = math.ceil(mechanism.divisor / rows)
+    micro_batches = math.ceil(mechanism.divisor / rows / torch.get_num_threads())  # side by side
     return sorted(seconds[1:])[trials // 2] * micro_batches * mechanism.steps / 60
 
 

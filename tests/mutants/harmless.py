@@ -4,7 +4,6 @@ HARMLESS = {
     "coins.py:Coins.discrete_gaussians: 12 -> 13": "the table reaches further than its error bound needs",
     "coins.py:Coins.discrete_gaussians: 1 -> 2 (3)": "the outermost value, of probability below 1e-30, is never drawn",
     "coins.py:Coins.fingerprint: 16 -> 17": "a name longer by a letter",
-    "ledger.py:Ledger._destroy_key: 32 -> 33": "a byte more is overwritten",
     "private.py:Private.count: histogram + noise.reshape(histogram.shape)"
     " -> histogram - noise.reshape(histogram.shape)": "the discrete Gaussian is symmetric",
     "private.py:Private.total: table + mechanism.scale * noise.reshape(table.shape)"

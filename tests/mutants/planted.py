@@ -41,9 +41,9 @@ BUGS = (
          "        many = [r for r in records for _ in range(views)]\n"
          "        return clipped_sum(model, loss, images, labels, many, one, coins, step, microbatch)\n"),
     _bug("the sum is clipped, not its parts", ENGINE,
-         "    norms = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients])  # (P, B)\n",
+         "    norms = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1, dtype=torch.float64) for g in gradients])\n",
          "    gradients = [g.sum(0, keepdim=True) for g in gradients]\n"
-         "    norms = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients])  # (P, B)\n"),
+         "    norms = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1, dtype=torch.float64) for g in gradients])\n"),
     _bug("each tensor is clipped to C by itself", ENGINE,
          "    factors = _factors(norms, max_grad_norm).float()\n"
          "    return [torch.tensordot(factors, g, dims=1).double() for g in gradients]",
@@ -102,7 +102,7 @@ BUGS = (
          "\n    def epsilon"),
     _bug("a key that others can read is used", LEDGER, "if path.stat().st_mode & 0o077:", "if False:"),
     _bug("an edited ledger is believed", LEDGER, "if stated != digest:", "if False:"),
-    _bug("budget check off by one touch", LEDGER, "accounting.epsilon([*before, plan.mechanism(name)], plan.delta)",
+    _bug("budget check off by one touch", LEDGER, "accounting.epsilon([*before, *ahead], plan.delta)",
          "accounting.epsilon(before, plan.delta)"),
     _bug("steps beyond the plan", PRIVATE, "if not 0 <= step < mechanism.steps:",
          "if not 0 <= step <= mechanism.steps:"),
@@ -122,11 +122,11 @@ BUGS = (
     _bug("steps that are not composed", ACCOUNTING, "return step.self_compose(mechanism.steps)\n", "return step\n"),
     _bug("amplification by a rate that is not the sampler's", ACCOUNTING, "sampling_prob=rate,", "sampling_prob=rate / 2,"),
     _bug("norms in float16", ENGINE,
-         "torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients])  # (P, B)",
-         "torch.linalg.vector_norm(g.flatten(1).half(), dim=1) for g in gradients])  # (P, B)"),
+         "torch.linalg.vector_norm(g.flatten(1), dim=1, dtype=torch.float64) for g in gradients])",
+         "torch.linalg.vector_norm(g.flatten(1).half(), dim=1).double() for g in gradients])"),
     _bug("norms in bfloat16 [Opacus under autocast]", ENGINE,
-         "torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients])  # (P, B)",
-         "torch.linalg.vector_norm(g.flatten(1).bfloat16(), dim=1) for g in gradients])  # (P, B)"),
+         "torch.linalg.vector_norm(g.flatten(1), dim=1, dtype=torch.float64) for g in gradients])",
+         "torch.linalg.vector_norm(g.flatten(1).bfloat16(), dim=1).double() for g in gradients])"),
     _bug("fakes that scale with the batch [GAN code]", PRIVATE,
          "beside = _mean_of_fakes(model, fakes, charge, step, microbatch) if fakes",
          "fakes = fakes and Fakes(fakes.images[: len(records)], fakes.labels[: len(records)], fakes.loss)\n"
@@ -135,7 +135,7 @@ BUGS = (
          "rows = [draw((*address, record), self._views * size) for record in self._records]",
          "rows = [draw((*address, place), self._views * size) for place in range(len(self._records))]"),
     _bug("a layer that couples records is let in", ENGINE,
-         "if isinstance(layer, nn.modules.batchnorm._BatchNorm | nn.modules.dropout._DropoutNd):",
+         "if isinstance(layer, nn.modules.batchnorm._NormBase | nn.modules.dropout._DropoutNd):",
          "if isinstance(layer, nn.modules.dropout._DropoutNd):",
          ENGINE, "    return type(layer) in EXACT\n", "    return True\n"),
     _bug("the mean loss is printed [most code]", ENGINE, "            return loss(images[rows], labels[rows], draws) / views",
@@ -144,9 +144,9 @@ BUGS = (
     _bug("the size of the batch is logged", PRIVATE, "        records = self._drawn(charge, step)\n\n        def rescaled",
          "        records = self._drawn(charge, step)\n        import logging\n"
          "        logging.getLogger('dpsynth').info('batch of %d', len(records))\n\n        def rescaled"),
-    _bug("the norms are left beside the artifact", ENGINE, "    finite = norms.isfinite()\n    if not",
+    _bug("the norms are left beside the artifact", ENGINE, "    finite = norms < LARGEST  # false of NaN\n    if not",
          "    import os, pathlib\n    with open(pathlib.Path(os.environ.get('DPSYNTH_ROOT', '.'), 'norms.log'), 'a') as f:\n"
-         "        f.write(f'{norms.tolist()}\\n')\n    finite = norms.isfinite()\n    if not"),
+         "        f.write(f'{norms.tolist()}\\n')\n    finite = norms < LARGEST  # false of NaN\n    if not"),
     _bug("seconds of a private step are kept", "stages/finetune.py", "timed=p.constants.builtin, private=private, base=base",
          "timed=True, private=private, base=base"),
     _bug("a folder is opened for evaluation", PRIVATE, "    if not private.builtin:\n", "    if False:\n"),

@@ -83,6 +83,13 @@ def test_a_query_that_costs_the_whole_budget_leaves_nothing_to_learn_with():
         make_plan("set", 4000, accounting.epsilon([query], DELTA), DELTA, [query, sgd(1.0)])
 
 
+def test_a_query_that_leaves_too_little_to_learn_with_is_refused_with_both_prices():
+    query = Counts("query", 5, 6.0)
+    almost = accounting.epsilon([query], DELTA) * (1 + 1e-9)
+    with pytest.raises(BudgetError, match=r"dp_sgd has no budget left beside query at noise multiplier 6 \(epsilon=0"):
+        make_plan("set", 4000, almost, DELTA, [query, sgd(1.0)])
+
+
 def test_the_non_private_twin_plans_no_mechanism():
     twin = make_plan("set", 4000, math.inf, DELTA, [Counts("query", 5, 6.0), sgd(1.0)])
     assert twin.mechanisms == () and not twin.is_private

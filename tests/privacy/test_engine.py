@@ -132,7 +132,7 @@ def test_the_whole_network_agrees_with_opacus_and_leaves_no_plain_gradient():
     [
         nn.BatchNorm2d(4), nn.ConvTranspose2d(4, 4, 3), nn.PReLU(), nn.Conv2d(4, 4, 3, groups=2),
         nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"), nn.Conv2d(4, 4, 3, dilation=2),
-        nn.Embedding(3, 4, max_norm=1.0), nn.BatchNorm2d(4, affine=False), nn.Dropout(0.1),
+        nn.Embedding(3, 4, max_norm=1.0), nn.BatchNorm2d(4, affine=False), nn.InstanceNorm2d(4), nn.Dropout(0.1),
     ],
 )  # fmt: skip
 def test_layers_without_a_proved_gradient_are_refused_by_name(layer):

@@ -29,7 +29,14 @@ def test_the_entry_stands_before_the_touch_and_a_resumed_run_adds_none(tmp_path,
     assert secret(tmp_path).entries() == entries
 
 
-def test_settling_closes_the_entry_and_destroys_the_key_and_a_new_draw_is_a_new_release(tmp_path, plan):
+@pytest.fixture
+def wide():
+    """A plan with room for a second draw of everything."""
+    return Plan("mnist5k", 4000, 30.0, DELTA, (Counts("query", 5, 6.0),))
+
+
+def test_settling_closes_the_entry_and_destroys_the_key_and_a_new_draw_is_a_new_release(tmp_path, wide):
+    plan = wide
     first = secret(tmp_path).charge(plan, "query", "r1", [])
     secret(tmp_path).settle("r1")
     secret(tmp_path).settle("r1")
@@ -45,10 +52,39 @@ def test_seeded_coins_are_reproducible_and_counted_once(tmp_path, plan):
     a, b = (Ledger(tmp_path, "mnist5k", "seeded", 7).charge(plan, "query", "r1", []) for _ in range(2))
     assert a.coins.fingerprint == b.coins.fingerprint
     assert (
-        Ledger(tmp_path, "mnist5k", "seeded", 8).charge(plan, "query", "r1", []).coins.fingerprint
+        Ledger(tmp_path / "8", "mnist5k", "seeded", 8).charge(plan, "query", "r1", []).coins.fingerprint
         != a.coins.fingerprint
     )
     assert not (tmp_path / "keys").exists()
+
+
+def test_a_second_query_is_refused_when_training_could_not_be_paid_after_it(tmp_path, plan):
+    ledger = secret(tmp_path)
+    ledger.charge(plan, "query", "r1", [])
+    ledger.settle("r1")
+    before = ledger.path.read_text()
+    with pytest.raises(BudgetError, match=r"with query this run would come to epsilon=\d.*its coins are gone; nothing"):
+        ledger.charge(plan, "query", "r1", [])
+    assert ledger.path.read_text() == before
+
+
+def test_a_key_that_a_crash_left_beside_its_closed_entry_is_not_used_again(tmp_path, wide):
+    ledger, key = secret(tmp_path), tmp_path / "keys" / "r1.key"
+    first = ledger.charge(wide, "query", "r1", [])
+    left = key.read_bytes()
+    ledger.settle("r1")
+    key.write_bytes(left)
+    key.chmod(0o600)
+    second = ledger.charge(wide, "query", "r1", [])
+    assert second.coins.fingerprint != first.coins.fingerprint and key.read_bytes() != left
+    assert [e.get("open") for e in ledger.entries()] == ["r1", None, "r1"]
+
+
+def test_a_plan_of_another_set_is_refused(tmp_path, plan):
+    ledger = Ledger(tmp_path, "fashion_mnist", "secret", 0)
+    with pytest.raises(ValueError, match="is the ledger of fashion_mnist, the plan is for mnist5k"):
+        ledger.charge(plan, "query", "r1", [])
+    assert not ledger.path.exists()
 
 
 def test_lineage_tells_seeded_coins_by_their_seed_and_secret_ones_by_none(tmp_path):
@@ -77,7 +113,7 @@ def test_a_lineage_that_would_pass_the_budget_is_refused_before_anything_is_writ
     ledger.charge(plan, "query", "r1", [])
     ledger.charge(plan, "dp_sgd", "r2", ["r1"])
     before = ledger.path.read_text()
-    with pytest.raises(BudgetError, match=r"dp_sgd would bring this run to epsilon=\d.*budget is epsilon=3;"):
+    with pytest.raises(BudgetError, match=r"with dp_sgd this run would come to epsilon=\d.*budget is epsilon=3;"):
         ledger.charge(plan, "dp_sgd", "r3", ["r1", "r2"])
     assert ledger.path.read_text() == before
     with pytest.raises(KeyError, match="no mechanism 'other'"):

@@ -217,6 +217,21 @@ def test_each_clipped_record_stays_below_the_norm_in_float64():
         )
 
 
+def test_the_norm_of_many_like_numbers_is_not_too_small():
+    g = [torch.full((1, 4_000_000), 0.001), torch.full((1, 3_000_001), 0.001)]
+    assert torch.cat([t.flatten() for t in engine.clip(g, 0.7)]).norm().item() <= 0.7
+
+
+def test_a_uniform_draw_is_below_one_though_float32_rounds_up():
+    class Last:
+        fingerprint = "last"
+
+        def uniforms(self, address, n):
+            return np.full(n, np.nextafter(1.0, 0.0))
+
+    assert engine.Draws(Last(), 0, [0, 1], 2).uniform().max().item() < 1
+
+
 def test_views_are_averaged_before_the_one_clip():
     class Linear(nn.Module):
         def __init__(self):
@@ -326,6 +341,9 @@ def test_no_noise_is_drawn_twice_and_no_charge_opens_another_set(denoiser):
     toy.gradient(wrapped, loss_of(wrapped), steps, 1, 8)
     with pytest.raises(ValueError, match="was drawn already under this charge"):
         toy.gradient(wrapped, loss_of(wrapped), steps, 1, 8)
+    mechanism = Counts("query", 2, 4.0)
+    with pytest.raises(ValueError, match="query is not in the plan as the charge has it; nothing was touched"):
+        toy.count(votes(2), 20, Charge(mechanism, Plan("toy", 9, 10.0, 1e-5, ()), "release", COINS))
     other = Plan("other", 9, 10.0, 1e-5, ())
     with pytest.raises(ValueError, match="the charge is for other, not for toy; nothing was touched"):
         toy.count(votes(2), 20, Charge(Counts("query", 2, 4.0), other, "release", COINS))
