@@ -65,11 +65,8 @@ def as_uniforms(words: np.ndarray) -> np.ndarray:
 
 
 def as_normals(words: np.ndarray) -> np.ndarray:
-    """An even number of words in the last axis to as many standard normals, by Box and Muller in float64.
-
-    Torch's elementwise functions, as numpy's take several times as long; torch's generators are not used.
-    """
-    u = torch.from_numpy(as_uniforms(words))
+    """An even number of words in the last axis to as many standard normals, by Box and Muller in float64."""
+    u = torch.from_numpy(as_uniforms(words))  # numpy's elementwise functions take several times as long
     first, second = u.chunk(2, dim=-1)
     radius = first.neg().log1p_().mul_(-2.0).sqrt_()  # 1 - u lies in (0, 1]
     angle = second * (2.0 * math.pi)
