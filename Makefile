@@ -2,7 +2,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help reproduce dry-run test mutants crash lint lab readme record clean
+.PHONY: help reproduce dry-run test mutants crash bench lint lab readme record clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PROFILE ?= laptop
@@ -35,6 +35,9 @@ mutants: .venv/.installed ## plant bugs in the privacy code, one at a time, and 
 
 crash: .venv/.installed ## kill a run 25 times, resume it, compare it with one that nobody killed
 	@.venv/bin/python tests/crash.py
+
+bench: .venv/.installed ## time a DP-SGD step beside an ordinary one and Opacus's; writes build/bench.csv
+	@.venv/bin/python -m dpsynth.bench
 
 lint: .venv/.installed ## check the code with ruff
 	@.venv/bin/python -m ruff check .

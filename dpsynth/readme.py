@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dpsynth import figures, params, store, summaries, tables
+from dpsynth import bench, figures, params, store, summaries, tables
 from dpsynth.stages import evaluate
 
 PROJECT = Path(__file__).parents[1]
@@ -40,19 +40,31 @@ def blocks() -> dict[str, str]:
     results = tables.read_committed("table")
     path = tables.COMMITTED / "measured.json"
     measured = json.loads(path.read_text()) if path.exists() else {}
-    return {"table": _table(results), "claim": _claim(results), "time": _time(measured), "hero": _hero(results)}
+    return {
+        "table": _table(results), "claim": _claim(results), "time": _time(measured), "hero": _hero(results),
+        "bench": _bench(tables.COMMITTED / "bench.csv"),
+    }  # fmt: skip
+
+
+def _bench(path: Path) -> str:
+    return markdown(bench.ratios(pd.read_csv(path)).astype(str)) if path.exists() else "`make bench`: not run."
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A frame of strings as a table, without its index."""
+    rows = [table.columns.tolist(), ["---"] * len(table.columns), *table.values.tolist()]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 def _table(results: pd.DataFrame) -> str:
     table = tables.comparison(results)[SHOWN].reset_index()
-    rows = [table.columns.tolist(), ["---"] * len(table.columns), *table.astype(str).values.tolist()]
     first = results.iloc[0]
     caption = (
         f"`{first['dataset']}` with public `{first['public']}`, profile `{first['profile']}`, delta "
         f"{results['delta'].dropna().iloc[0]:g}, add-or-remove neighbours; mean ± standard deviation over seeds. "
         f"{_provenance(results)}"
     )
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n\n" + caption
+    return f"{markdown(table.astype(str))}\n\n{caption}"
 
 
 def _provenance(results: pd.DataFrame) -> str:
@@ -103,6 +115,8 @@ def record(profile: str = "laptop", experiment: str = "table") -> None:
     measured = [json.loads((build / name).read_text()) for name in (f"{profile}/measured.json", "test.json")]
     (tables.COMMITTED / "measured.json").write_text(json.dumps(measured[0] | measured[1], indent=1) + "\n")
     p = params.load(Path("params", profile, f"{experiment}.yaml")).points()[0]
+    if (build / "bench.csv").exists():
+        (tables.COMMITTED / "bench.csv").write_text((build / "bench.csv").read_text())
     hero = figures.hero(evaluate.strip(p), badge=summaries.badge(p), classes=p.constants.classes[:10])
     (tables.COMMITTED / "hero.png").write_bytes(hero.png())
 

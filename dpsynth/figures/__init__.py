@@ -5,6 +5,7 @@ notebook shows each at the end of the cell that drew it. pyplot knows of none, s
 matplotlib's settings stay as they were.
 """
 
+from dpsynth.figures.bench import bench
 from dpsynth.figures.embedding import tsne
 from dpsynth.figures.images import grid, hero, neighbours, voted
 from dpsynth.figures.query import histogram, recall_curve, toy
@@ -12,6 +13,6 @@ from dpsynth.figures.results import comparison
 from dpsynth.figures.training import budget, losses
 
 __all__ = [
-    "budget", "comparison", "grid", "hero", "histogram", "losses",
+    "bench", "budget", "comparison", "grid", "hero", "histogram", "losses",
     "neighbours", "recall_curve", "toy", "tsne", "voted",
 ]  # fmt: skip
