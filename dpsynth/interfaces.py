@@ -66,10 +66,16 @@ class Base(Stored):
 
 @dataclass(frozen=True)
 class Synthesiser(Stored):
-    """A denoiser that speaks the private labels: what a run yields, and all that evaluation sees of it."""
+    """A denoiser that speaks the private labels: what a run yields, and all that evaluation sees of it.
+
+    Of the method's own figures: `snapshots`, images drawn along training, (N, C, H, W) uint8 by caption; `curves`,
+    (S,) floats by name. Both are post-processing of what was released.
+    """
 
     weights: dict[str, Tensor]
     architecture: dict[str, Any]
+    snapshots: dict[str, Tensor] = field(default_factory=dict)
+    curves: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
