@@ -41,6 +41,13 @@ class Release(Stored):
 
 
 @dataclass(frozen=True)
+class Prior(Stored):
+    """How many private records have each label, with noise: `counts` (classes,) int64, possibly negative."""
+
+    counts: Tensor
+
+
+@dataclass(frozen=True)
 class Corpus(Stored):
     """Images the base model sees. `private_labels`: its labels are the private set's, by `chosen`, a row of public
     classes for each private label; otherwise they are public classes (renumbered, in the order of `chosen[0]`)."""
@@ -55,7 +62,10 @@ class Corpus(Stored):
 
 @dataclass(frozen=True)
 class Base(Stored):
-    """A denoiser that has seen no private record. `weights` are raw, `averaged` their moving average."""
+    """A model that has seen no private record. `weights` are raw, `averaged` their moving average.
+
+    `architecture` is plain data: `network`, a name in `models.networks`, and the arguments of its class.
+    """
 
     weights: dict[str, Tensor]
     averaged: dict[str, Tensor]
@@ -66,7 +76,7 @@ class Base(Stored):
 
 @dataclass(frozen=True)
 class Synthesiser(Stored):
-    """A denoiser that speaks the private labels: what a run yields, and all that evaluation sees of it.
+    """A model that speaks the private labels: what a run yields, and all that evaluation sees of it.
 
     Of the method's own figures: `snapshots`, images drawn along training, (N, C, H, W) uint8 by caption; `curves`,
     (S,) floats by name. Both are post-processing of what was released.

@@ -1,33 +1,46 @@
 """The table of methods: one choice a stage. To add a method, add a row (and at most one module)."""
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
 from dpsynth.fields import Real, Strict
-from dpsynth.stages import finetune, pretrain, query, selection
+from dpsynth.stages import finetune, labelling, pretrain, query, selection
 
 
 class Touch(NamedTuple):
     """A private column: what it asks, and what that costs.
 
-    `price(p)` of a learner, `price(p, learner's price)` of a release: the mechanisms, not yet calibrated.
+    `name`: of its mechanism in the plan. `ask(work, ..., allowance, *, ...)`: its arguments before `allowance` are
+    those of `private`, `encoder`, `corpus`, `release`, `base`, `probe` that it needs; its return annotation is the
+    type of its artifact. `price(p)` of a learner, `price(p, learner's price)` of any other: a list of one mechanism,
+    not yet calibrated. `exact`: the same without noise, for the non-private twin; none, if the method has no twin.
+    `minutes(p)`: what a learner should take, estimated without the records.
     """
 
+    name: str
     ask: Callable
     price: Callable
+    exact: Callable | None = None
+    minutes: Callable | None = None
 
 
 class Options(Strict):
-    """What every method here lets one choose; each has its own model, and refuses unknown keys."""
+    """What every method lets one choose; each has its own model, and refuses unknown keys."""
+
+    prior: Literal["uniform", "noisy"] = Field("uniform", description="labels of samples: public, or released once")
+
+
+class Diffusion(Options):
+    """Options of the methods that fine-tune a denoiser."""
 
     max_grad_norm: Real = Field(0.3, gt=0, lt=1e6, description="clipping norm C")
     average: Real = Field(0.95, ge=0, lt=1, description="rate of the weights' moving average in fine-tuning")
     prediction: Literal["edm", "ddpm"] = Field("edm", description="EDM, or DDPM's epsilon (RPGen's text)")
 
 
-class Semantic(Options):
+class Semantic(Diffusion):
     """Options of the methods that ask a semantic histogram."""
 
     votes: int = Field(5, ge=1, description="votes a record casts, k")
@@ -47,7 +60,10 @@ class Adversarial(Semantic):
 
 
 class Method(NamedTuple):
-    """One row: `encoder`, `corpus` and `base` see public data only; `release` and `learn` are priced."""
+    """One row: `encoder`, `corpus` and `base` see public data only; `release`, `probe`, `prior` and `learn` are priced.
+
+    `probe` asks the private records through the base, before learning; `prior` asks for the labels' frequencies.
+    """
 
     paper: str
     encoder: Callable | None
@@ -56,10 +72,27 @@ class Method(NamedTuple):
     base: Callable
     learn: Touch
     options: type[Options]
+    probe: Touch | None = None
+    prior: Touch | None = None
 
 
-HISTOGRAM = Touch(query.semantic_histogram, query.histogram_price)
-DP_SGD = Touch(finetune.dp_sgd, finetune.gradients_price)
+HISTOGRAM = Touch("semantic_histogram", query.semantic_histogram, query.histogram_price, query.exact_histogram)
+LABELS = Touch("label_histogram", labelling.label_histogram, labelling.price)
+DP_SGD = Touch(
+    "dp_sgd", finetune.dp_sgd, finetune.gradients_price, finetune.without_privacy, finetune.dp_sgd_minutes
+)  # fmt: skip
+
+# What an option changes in the row of a method that has it: option -> value -> columns.
+VARIANTS: dict[str, dict[Any, dict[str, Any]]] = {"prior": {"noisy": {"prior": LABELS}}}
+
+
+def row(method: str, options: Options) -> Method:
+    """The method's row of the table, as its options have it."""
+    found = METHODS[method]
+    for option, cases in VARIANTS.items():
+        found = found._replace(**cases.get(getattr(options, option, None), {}))
+    return found
+
 
 METHODS = {
     "rpgen": Method(
@@ -72,7 +105,7 @@ METHODS = {
     ),
     "pdp_diffusion": Method(
         "PDP-Diffusion (Ghalebikesabi et al. 2023)",
-        None, None, selection.all_public, pretrain.train_diffusion, DP_SGD, Options,
+        None, None, selection.all_public, pretrain.train_diffusion, DP_SGD, Diffusion,
     ),
-    "dpdm": Method("DPDM (TMLR 2023)", None, None, None, pretrain.fresh, DP_SGD, Options),
+    "dpdm": Method("DPDM (TMLR 2023)", None, None, None, pretrain.fresh, DP_SGD, Diffusion),
 }  # fmt: skip

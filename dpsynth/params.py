@@ -17,7 +17,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from dpsynth import data
+from dpsynth import data, methods
 from dpsynth.fields import Real, Strict
 from dpsynth.methods import METHODS
 from dpsynth.privacy.ledger import canonical
@@ -97,13 +97,21 @@ class Params(Strict):
             raise ValueError("epsilon: .inf is a benchmark's non-private twin; a folder set needs a finite epsilon")
         if _overlap(canonical(self.private), canonical(self.public)):
             raise ValueError(f"public and private are the same folder, or one holds the other: {self.private}")
-        self.choices  # noqa: B018 - validates the options now, not at first use
+        private = {name: getattr(self.row, name) for name in ("prior", "release", "probe", "learn")}
+        without = [name for name, touch in private.items() if touch and not touch.exact]
+        if math.isinf(self.epsilon) and without:
+            raise ValueError(
+                f"epsilon: .inf, but {self.method} has no non-private twin: its {without[0]} "
+                f"({private[without[0]].name}) is not defined without noise"
+            )
+        if self.row.prior and self.n_classes == 1:
+            raise ValueError(f"prior: noisy asks how frequent each label is, and {self.private} has no labels")
         return self
 
     @property
     def row(self):
-        """The method's row of the table: what each stage does."""
-        return METHODS[self.method]
+        """The method's row of the table, as its options have it: what each stage does."""
+        return methods.row(self.method, self.choices)
 
     @cached_property
     def constants(self):
@@ -113,7 +121,7 @@ class Params(Strict):
     @cached_property
     def choices(self) -> Strict:
         """The method's own options, validated by its own model."""
-        return self.row.options.model_validate(self.options)
+        return METHODS[self.method].options.model_validate(self.options)
 
     @property
     def shape(self) -> tuple[int, int]:

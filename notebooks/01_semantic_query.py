@@ -48,6 +48,7 @@ options: dict = {}  # the method's own options
 
 # %%
 from dpsynth import figures, summaries
+from dpsynth.interfaces import Release
 from dpsynth.params import Params
 from dpsynth.stages import planning, query, recall, selection
 
@@ -99,8 +100,9 @@ print("this method asks nothing" if encoder is None else f"{encoder.accuracy:.1%
 
 # %%
 release = query.run(p)
-if release is not None:
-    scale = plan.mechanism("semantic_histogram").scale if plan.is_private else 0.0
+voted = isinstance(release, Release)
+if voted:
+    scale = plan.mechanism(p.row.release.name).scale if plan.is_private else 0.0
     figures.histogram(release.histogram, encoder.classes, p.constants.classes, scale, badge=badge)
 
 # %% [markdown]
@@ -108,7 +110,7 @@ if release is not None:
 # public images alone, so it may be published.
 
 # %%
-if release is not None:
+if voted:
     figures.voted(*selection.favourites(release, p), badge=badge)
 
 # %% [markdown]
@@ -118,8 +120,8 @@ if release is not None:
 # give, over repeated draws. It opens the private records to do so, which only built-in benchmarks allow.
 
 # %%
-if release is not None and p.constants.builtin:
-    chosen = plan.mechanism("semantic_histogram").noise_multiplier if plan.is_private else None
+if voted and p.constants.builtin:
+    chosen = plan.mechanism(p.row.release.name).noise_multiplier if plan.is_private else None
     figures.recall_curve(**recall.curve(p), chosen=chosen, badge=badge)
 
 # %% [markdown]

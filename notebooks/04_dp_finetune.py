@@ -69,8 +69,8 @@ summaries.plan(plan)
 # records, no batch size, no step time: each is computed from private records and none has noise.
 
 # %%
-if plan.is_private:
-    print(f"expected: about {finetune.expected_minutes(p):.1f} minutes, if it was not done before")
+if plan.is_private and (minutes := finetune.expected_minutes(p)):
+    print(f"expected: about {minutes:.1f} minutes, if it was not done before")
 synthesiser = finetune.run(p)
 
 # %% [markdown]

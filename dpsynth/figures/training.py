@@ -64,7 +64,7 @@ def _skip_the_start(axes: Any, curves: Mapping[str, np.ndarray], window: int) ->
 
 @styled
 def budget(steps: Any, epsilons: Any, *, epsilon_target: float, query_epsilon: float, badge: str) -> Figure:
-    """Epsilon spent after each step of DP-SGD, the queries before it included.
+    """Epsilon spent after each step of the learner, the queries before it included.
 
     Args:
         steps: (S,) ascending; epsilons: (S,), of all that was released up to there.
@@ -82,7 +82,7 @@ def budget(steps: Any, epsilons: Any, *, epsilon_target: float, query_epsilon: f
     ]
     if query > 0:
         key.append(Patch(color=PALE, label=f"queries alone: {query:.3g}"))
-    title = f"Epsilon after {places[-1]:.0f} steps of DP-SGD: {spent[-1]:.3f} of {target:g}"
+    title = f"Epsilon after {places[-1]:.0f} step{'s' if places[-1] > 1 else ''}: {spent[-1]:.3f} of {target:g}"
     figure = chart(6.4, 2.9, title, badge, key=key)
     axes = figure.subplots()
     if query > 0:
@@ -92,5 +92,5 @@ def budget(steps: Any, epsilons: Any, *, epsilon_target: float, query_epsilon: f
     axes.margins(x=0.02)
     axes.plot(places, spent, color=shade, linewidth=1.6, marker="o" if len(places) < 30 else "", markersize=3)
     axes.set_ylim(0, max(target, spent.max()) * 1.08)
-    axes.set(xlabel="step of DP-SGD", ylabel=f"epsilon\n({ADJACENCY})")
+    axes.set(xlabel="private step of learning", ylabel=f"epsilon\n({ADJACENCY})")
     return figure

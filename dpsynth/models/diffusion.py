@@ -58,14 +58,25 @@ class Denoiser(nn.Module):
 
     def __init__(self, channels: int, size: int, n_labels: int, width: int, prediction: Prediction = "edm"):
         super().__init__()
-        self.architecture = dict(channels=channels, size=size, n_labels=n_labels, width=width, prediction=prediction)
+        self.architecture = dict(
+            network="denoiser", channels=channels, size=size, n_labels=n_labels, width=width, prediction=prediction
+        )
         self.net = UNet(channels, size, n_labels, width)
         self.prediction = prediction
+
+    @property
+    def n_labels(self) -> int:
+        """Labels it speaks, the null label not counted."""
+        return self.net.n_labels
 
     @property
     def null(self) -> int:
         """The null label."""
         return self.net.n_labels
+
+    def sample(self, labels: Tensor, seed: int) -> Tensor:
+        """Images for `labels`: (N, C, S, S) uint8."""
+        return sample(self, labels, seed)
 
     def forward(self, x: Tensor, sigma: Tensor, label: Tensor) -> Tensor:
         s = sigma[:, None, None, None]

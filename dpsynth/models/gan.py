@@ -39,7 +39,7 @@ class Generator(nn.Module):
 
     Args:
         channels, size: shape of an image; `size` must be divisible by 4.
-        n_labels: number of classes; width: half the channels at the upper level, a quarter of those at the lower.
+        n_labels: number of classes; width: channels at the upper level; the lower has twice as many.
     """
 
     def __init__(self, channels: int, size: int, n_labels: int, width: int):
@@ -47,7 +47,7 @@ class Generator(nn.Module):
         if size % 4:
             raise ValueError(f"Expected size={size} to be a multiple of 4: the generator doubles an image twice")
         self.architecture = _architecture("generator", channels, size, n_labels, width)
-        low, high = 2 * width, 4 * width
+        low, high = width, 2 * width
         self.n_labels, self.start = n_labels, (high, size // 4, size // 4)
         self.label = nn.Embedding(n_labels, LATENT)
         self.first = nn.Linear(2 * LATENT, high * (size // 4) ** 2)

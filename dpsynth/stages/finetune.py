@@ -15,22 +15,36 @@ from dpsynth import privacy, store
 from dpsynth.interfaces import Base, Synthesiser
 from dpsynth.models import diffusion, training
 from dpsynth.privacy import Gradients, Private, scaled
-from dpsynth.stages import planning, pretrain
+from dpsynth.stages import labelling, planning, pretrain, query, selection
 
 MICROBATCH = 64
 
 
 def run(p) -> Synthesiser:
     """The synthesiser of `p`, fine-tuned now if it was not before; its ledger entry is settled."""
-    base, private = pretrain.run(p), planning.private(p)
+    have = _inputs(p)
     if math.isinf(p.epsilon):
-        return store.build("twin", without_privacy, p, private=private, base=base)
-    allowance = planning.allow(p, "dp_sgd")
-    result = store.build(
-        "synthesiser", p.row.learn.ask, p, timed=p.constants.builtin, private=private, base=base, allowance=allowance
-    )
-    allowance.ledger.settle(result.artifact.digest)
-    return result
+        have["private"] = planning.private(p)
+        return store.build("twin", p.row.learn.exact, p, **store.named(p.row.learn.exact, have))
+    prior = labelling.run(p)
+    return planning.ask("synthesiser", p.row.learn, p, *([prior] if prior else []), **have, probe=probe(p))
+
+
+def probe(p) -> store.Stored | None:
+    """What `p` asks of the private records through its base, before it learns; None for most methods."""
+    return planning.ask("probe", p.row.probe, p, **_inputs(p)) if p.row.probe else None
+
+
+def _inputs(p) -> dict[str, store.Stored | None]:
+    """What the stages before this one yield, by the names that learners and probes ask for it."""
+    return {
+        "encoder": query.encoder(p), "release": query.run(p), "corpus": selection.run(p), "base": pretrain.run(p),
+    }  # fmt: skip
+
+
+def expected_minutes(p) -> float | None:
+    """Minutes that the learner of `p` should take; None where there is no estimate."""
+    return p.row.learn.minutes(p) if p.row.learn.minutes else None
 
 
 def gradients_price(p) -> list[Gradients]:
@@ -107,7 +121,7 @@ def ready(base: Base, n_classes: int, seed: int) -> diffusion.Denoiser:
     return model
 
 
-def expected_minutes(p, trials: int = 3) -> float:
+def dp_sgd_minutes(p, trials: int = 3) -> float:
     """Minutes that `p`'s DP-SGD should take, timed on blank images: tells nothing of the records."""
     mechanism = gradients_price(p)[0]
     rows = MICROBATCH // p["noise_multiplicity"] or 1

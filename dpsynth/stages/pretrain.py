@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from dpsynth import store
 from dpsynth.interfaces import Base, Corpus
-from dpsynth.models import amp, diffusion, training
+from dpsynth.models import amp, diffusion, networks, training
 from dpsynth.privacy import scaled
 from dpsynth.stages import selection
 
@@ -90,12 +90,15 @@ def initial(architecture: dict[str, Any], seed: int) -> diffusion.Denoiser:
     """A denoiser with random weights that depend on the seed and the architecture alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(store.seed_of(seed, "denoiser"))
-        return diffusion.Denoiser(**architecture).to(memory_format=torch.channels_last)
+        return networks.build(architecture)
 
 
 def _architecture(shape: tuple, n_labels: int, width: int, prediction: str) -> dict[str, Any]:
     channels, size = shape
-    return {"channels": channels, "size": size, "n_labels": n_labels, "width": width, "prediction": prediction}
+    return {
+        "network": "denoiser", "channels": channels, "size": size, "n_labels": n_labels, "width": width,
+        "prediction": prediction,
+    }  # fmt: skip
 
 
 def _loss(model: diffusion.Denoiser, corpus: Corpus, draws: torch.Generator) -> torch.Tensor:

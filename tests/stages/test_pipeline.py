@@ -8,9 +8,10 @@ import torch
 from PIL import Image
 
 from dpsynth import glyphs, privacy, store
+from dpsynth.interfaces import Prior
 from dpsynth.methods import METHODS
 from dpsynth.params import Params
-from dpsynth.stages import evaluate, finetune, planning, pretrain, query, recall, selection
+from dpsynth.stages import evaluate, finetune, labelling, planning, pretrain, query, recall, selection
 
 TINY = dict(
     steps=2, sample_rate=0.01, noise_multiplicity=2, pretrain_steps=2, encoder_steps=2, extractor_steps=2, width=8,
@@ -51,7 +52,8 @@ def test_each_method_spends_what_its_plan_says_and_yields_labelled_images(tiny_r
     synthesiser, plan = finetune.run(p), planning.run(p)
     said = privacy.certificate(plan, planning.ledger(p), synthesiser.artifact.lineage)
     names = [entry["mechanism"]["name"] for entry in said["releases"]]
-    assert names == (["semantic_histogram"] if METHODS[method].release else []) + ["dp_sgd"]
+    row = METHODS[method]
+    assert names == [touch.name for touch in (row.release, row.probe, row.learn) if touch]
     assert 9.99 <= said["epsilon"] <= 10
     assert said["status"].startswith("a reproduction")
     samples = evaluate.samples(p)
@@ -153,3 +155,29 @@ def test_asking_for_more_classes_than_there_are_is_refused_before_anything_is_as
 def test_the_store_names_the_thread_count_that_the_bits_depend_on(tiny_root):
     base = store.build("base", pretrain.fresh, Params(method="dpdm", **TINY), corpus=None)
     assert base.artifact.meta["threads"] == torch.get_num_threads()
+
+
+def test_a_noisy_label_prior_is_in_the_plan_the_ledger_and_the_samples(tiny_root, folder):
+    p = folder_params(folder, method="dpdm", options={"prior": "noisy"}, delta=1e-3)
+    uniform = p.replace(options={})
+    plan = planning.run(p)
+    assert [m.name for m in plan.mechanisms] == ["label_histogram", "dp_sgd"]
+    assert plan.mechanisms[-1].noise_multiplier > planning.run(uniform).mechanisms[-1].noise_multiplier
+    synthesiser, prior = finetune.run(p), labelling.run(p)
+    assert prior.artifact.digest in synthesiser.artifact.lineage
+    said = privacy.certificate(plan, planning.ledger(p), synthesiser.artifact.lineage)
+    assert [e["mechanism"]["name"] for e in said["releases"]] == ["label_histogram", "dp_sgd"]
+    assert 9.99 <= said["epsilon"] <= 10
+    assert torch.equal(evaluate.samples(p).labels, labelling.shares(prior, 20))
+    with pytest.raises(ValueError, match="prior: noisy asks how frequent each label is"):
+        p.replace(labels=())
+    with pytest.raises(ValueError, match="dpdm has no non-private twin: its prior"):
+        Params(method="dpdm", epsilon=float("inf"), options={"prior": "noisy"})
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"), [([3, 1], [8, 2]), ([-5, 0], [5, 5]), ([-1, 4], [0, 10]), ([1, 1, 1], [4, 3, 3])]
+)
+def test_labels_are_shared_out_by_the_noisy_counts_and_never_by_negative_ones(counts, expected):
+    labels = labelling.shares(Prior(torch.tensor(counts)), 10)
+    assert labels.bincount(minlength=len(counts)).tolist() == expected
