@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field
 
 from dpsynth.fields import Real, Strict
-from dpsynth.stages import finetune, labelling, pretrain, query, selection
+from dpsynth.stages import evolution, finetune, gans, labelling, moments, pretrain, query, selection
 
 
 class Touch(NamedTuple):
@@ -40,14 +40,18 @@ class Diffusion(Options):
     prediction: Literal["edm", "ddpm"] = Field("edm", description="EDM, or DDPM's epsilon (RPGen's text)")
 
 
-class Semantic(Diffusion):
-    """Options of the methods that ask a semantic histogram."""
+class Voting(Options):
+    """Options of the semantic histogram, and of the selection by it."""
 
     votes: int = Field(5, ge=1, description="votes a record casts, k")
     kept: int = Field(5, ge=1, description="public classes kept, for each row of the histogram")
     mode: Literal["per_class", "global"] = Field("per_class", description="one histogram a private label, or one")
     match: Literal["top_k", "proportional"] = Field("top_k", description="all images of a kept class, or by votes")
     query_noise: Real | None = Field(None, gt=0, description="noise multiplier of the query; by rule if null")
+
+
+class Semantic(Diffusion, Voting):
+    """Options of the methods that fine-tune a denoiser after a semantic histogram."""
 
 
 class Adversarial(Semantic):
@@ -57,6 +61,48 @@ class Adversarial(Semantic):
     amp_eta: Real = Field(0.4, gt=0, description="inner step size, eta1")
     amp_projection: Literal["global", "per_tensor"] = Field("global", description="one ball, or one a tensor")
     amp_normalise: bool = Field(False, description="perturb by gamma times the unit gradient, as SAM")
+
+
+class Gan(Options):
+    """Options of DP-SGD on a discriminator; they stand in the place of `learning_rate` and `noise_multiplicity`."""
+
+    max_grad_norm: Real = Field(0.3, gt=0, lt=1e6, description="clipping norm C, of the discriminator's gradients")
+    discriminator_rate: Real = Field(1e-3, gt=0, lt=1, description="Adam, the discriminator's private steps")
+    generator_rate: Real = Field(5e-4, gt=0, lt=1, description="Adam, the generator's steps beside them")
+    turn: int = Field(1, ge=1, description="private steps between the generator's turns")
+    generator_steps: int = Field(1, ge=1, description="steps of the generator in a turn: post-processing")
+    average: Real = Field(0.95, ge=0, lt=1, description="rate of the generator's moving average")
+
+
+class PublicGan(Gan):
+    """Options of the GANs that are pre-trained on public images."""
+
+    public_rate: Real = Field(1e-3, gt=0, lt=1, description="Adam, both networks in pre-training")
+    public_turn: int = Field(1, ge=1, description="discriminator's steps for each of the generator's in pre-training")
+
+
+class SemanticGan(PublicGan, Voting):
+    """PrivImage+G's options: the query's, and the GAN's."""
+
+
+class Moments(Options):
+    """DP-MEPF's options."""
+
+    moments: Literal[1, 2] = Field(1, description="mean embedding of the features, or of their squares too")
+    matching_steps: int = Field(20, ge=1, description="steps of the generator towards the release")
+    matching_rate: Real = Field(1e-3, gt=0, lt=1, description="Adam, at its peak")
+    average: Real = Field(0.98, ge=0, lt=1, description="rate of the generator's moving average")
+
+
+class Evolution(Options):
+    """DPSDA's options."""
+
+    api: Literal["diffusion", "glyphs"] = Field("diffusion", description="candidates of the denoiser, or rendered")
+    iterations: int = Field(3, ge=1, description="histograms of votes, T")
+    candidates: int = Field(20, ge=2, description="population of each private label")
+    lookahead: int = Field(2, ge=0, description="variations whose mean embedding stands for a candidate; 0: itself")
+    threshold: Real = Field(1.0, ge=0, description="taken from every count, in deviations of the noise")
+    prediction: Literal["edm", "ddpm"] = Field("edm", description="of the denoiser, as for the methods that share it")
 
 
 class Method(NamedTuple):
@@ -82,8 +128,15 @@ DP_SGD = Touch(
     "dp_sgd", finetune.dp_sgd, finetune.gradients_price, finetune.without_privacy, finetune.dp_sgd_minutes
 )  # fmt: skip
 
+DISCRIMINATOR = Touch("dp_sgd", gans.dp_gan, gans.discriminator_price)
+EMBEDDING = Touch("mean_embedding", moments.match_moments, moments.embedding_price)
+EVOLUTION = Touch("nearest_votes", evolution.evolve, evolution.votes_price)
+
 # What an option changes in the row of a method that has it: option -> value -> columns.
-VARIANTS: dict[str, dict[Any, dict[str, Any]]] = {"prior": {"noisy": {"prior": LABELS}}}
+VARIANTS: dict[str, dict[Any, dict[str, Any]]] = {
+    "prior": {"noisy": {"prior": LABELS}},
+    "api": {"glyphs": {"corpus": None, "base": evolution.renderer}},
+}
 
 
 def row(method: str, options: Options) -> Method:
@@ -108,4 +161,21 @@ METHODS = {
         None, None, selection.all_public, pretrain.train_diffusion, DP_SGD, Diffusion,
     ),
     "dpdm": Method("DPDM (TMLR 2023)", None, None, None, pretrain.fresh, DP_SGD, Diffusion),
+    "dpgan": Method("DPGAN (Xie et al. 2018)", None, None, None, gans.fresh_gan, DISCRIMINATOR, Gan),
+    "dpgan_p": Method(
+        "DPGAN-p (Xie et al. 2018, pre-trained; PrivImage Sec. 5.1)",
+        None, None, selection.all_public, gans.train_gan, DISCRIMINATOR, PublicGan,
+    ),
+    "privimage_g": Method(
+        "PrivImage+G (USENIX Security 2024)",
+        query.train_classifier, HISTOGRAM, selection.top_classes, gans.train_gan, DISCRIMINATOR, SemanticGan,
+    ),
+    "dp_mepf": Method(
+        "DP-MEPF (TMLR 2023)",
+        query.train_classifier, None, None, moments.fresh_generator, EMBEDDING, Moments,
+    ),
+    "dpsda": Method(
+        "DPSDA, Private Evolution (ICLR 2024)",
+        query.train_classifier, None, selection.all_public, pretrain.train_diffusion, EVOLUTION, Evolution,
+    ),
 }  # fmt: skip

@@ -10,8 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from dpsynth.models.diffusion import Denoiser
+from dpsynth.models.gan import Gan, Generator
+from dpsynth.models.population import Population
+from dpsynth.models.renderer import Renderer
 
-NETWORKS: dict[str, type[nn.Module]] = {"denoiser": Denoiser}
+NETWORKS: dict[str, type[nn.Module]] = {
+    "denoiser": Denoiser, "gan": Gan, "generator": Generator, "population": Population, "renderer": Renderer,
+}  # fmt: skip
 
 
 def build(architecture: dict[str, Any]) -> nn.Module:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from dpsynth import privacy, store
 from dpsynth.interfaces import Base, Corpus, Synthesiser
-from dpsynth.models import diffusion, gan, training
+from dpsynth.models import diffusion, gan, networks, training
 from dpsynth.privacy import Fakes, Gradients, Private, scaled
 from dpsynth.stages import planning
 
@@ -104,7 +104,7 @@ def dp_gan(
         training.spent(bar, step + 1, allowance.plan)
         if (step + 1) % max(1, n_steps // SNAPSHOTS) == 0 or step + 1 == n_steps:
             seen["steps"].append(step + 1)
-            seen["images"].append(_shown(generator, averaged, seed))
+            seen["images"].append(shown(generator, averaged, seed))
     snapshots = {f"step {n}": images for n, images in zip(seen["steps"], seen["images"], strict=True)}
     return Synthesiser(averaged.weights, generator.architecture, snapshots)
 
@@ -125,7 +125,9 @@ def initial(shape: tuple, n_labels: int, width: int, seed: int) -> gan.Gan:
     """Both networks with random weights that depend on the seed and the arguments alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(store.seed_of(seed, "gan"))
-        return gan.Gan(*shape, n_labels, width)
+        return networks.build(
+            {"network": "gan", "channels": shape[0], "size": shape[1], "n_labels": n_labels, "width": width}
+        )
 
 
 def ready(base: Base, n_classes: int, seed: int) -> gan.Gan:
@@ -187,9 +189,9 @@ def _losses(wrapped: privacy.PerExample, real: bool):
     return lambda x, labels, draws: gan.hinge(wrapped(x, labels), real)
 
 
-def _shown(generator: gan.Generator, averaged: diffusion.Average, seed: int) -> Tensor:
-    twin = gan.Generator(**{k: v for k, v in generator.architecture.items() if k != "network"})
-    twin.load_state_dict(averaged.weights)
+def shown(generator: gan.Generator, averaged: diffusion.Average, seed: int) -> Tensor:
+    """A few samples of the averaged generator, always of the same latents, for the figure of training."""
+    twin = networks.rebuild(generator.architecture, averaged.weights)
     labels = torch.arange(min(SHOWN, generator.n_labels)).repeat_interleave(PER_LABEL)
     return twin.sample(labels, store.seed_of(seed, "snapshots"))
 
