@@ -6,12 +6,12 @@ matplotlib's settings stay as they were.
 """
 
 from dpsynth.figures.embedding import tsne
-from dpsynth.figures.images import grid, hero, neighbours, voted
+from dpsynth.figures.images import grid, hero, neighbours, progress, voted
 from dpsynth.figures.query import histogram, recall_curve, toy
 from dpsynth.figures.results import comparison
-from dpsynth.figures.training import budget, losses
+from dpsynth.figures.training import budget, losses, matching, noise_to_signal
 
 __all__ = [
     "budget", "comparison", "grid", "hero", "histogram", "losses",
-    "neighbours", "recall_curve", "toy", "tsne", "voted",
+    "matching", "neighbours", "noise_to_signal", "progress", "recall_curve", "toy", "tsne", "voted",
 ]  # fmt: skip

@@ -13,7 +13,6 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from dpsynth import store
 from dpsynth.interfaces import Base, Encoder, Synthesiser
@@ -22,7 +21,7 @@ from dpsynth.models.classifier import Classifier
 from dpsynth.models.population import Population
 from dpsynth.models.renderer import Renderer
 from dpsynth.privacy import Counts, Private, scaled
-from dpsynth.stages import planning, query
+from dpsynth.stages import gans, planning, query
 
 SIGMA_HIGH, SIGMA_LOW = 2.0, 0.2  # noise levels of a variation of amplitude 1, and of one near 0
 DENOISING = 5  # steps of the denoiser in a variation
@@ -106,9 +105,8 @@ def evolve(
     n_labels, n_steps = len(private.classes), charge.mechanism.steps
     state = _Kept(api.random(n_labels * candidates, store.seed_of(seed, "random")))
     seen: dict[str, list] = {"images": []}
-    bar = tqdm(total=n_steps, desc="evolution", bar_format="{desc}: iteration {n_fmt}/{total_fmt}", mininterval=5)
+    bar = training.silent(n_steps, "evolution")
     for step in training.steps(work, n_steps, {"population": state}, seen):
-        bar.update(step + 1 - bar.n)
         amplitude, number = 1 - step / n_steps, str(step)
         ahead = [
             model(api.vary(state.now, amplitude, store.seed_of(seed, "lookahead", number, str(n)))["images"])
@@ -120,10 +118,11 @@ def evolve(
         seen["images"].append(_favourites(state.now["images"], counts))
         chosen = resampled(counts, threshold * charge.mechanism.scale, training.generator(seed, step))
         state.now = api.vary(_picked(state.now, chosen), amplitude, store.seed_of(seed, "variation", number))
+        training.spent(bar, step + 1, allowance.plan)
     bar.close()
     population = Population(*private.shape[:2], n_labels, candidates)
-    snapshots = {f"iteration {n}": images for n, images in enumerate(seen["images"], 1)}
-    snapshots["at the end"] = state.now["images"][_first(n_labels, candidates)]
+    snapshots = gans.captioned(list(range(1, n_steps + 1)), seen["images"], "most voted for in iteration")
+    snapshots["of the last population"] = state.now["images"][_first(n_labels, candidates)]
     return Synthesiser({"images": state.now["images"]}, population.architecture, snapshots)
 
 

@@ -102,10 +102,10 @@ def dp_gan(
                 generator_step(generator, copy, turns, store.seed_of(seed, "turn", str(number)), step)
                 averaged.update(generator)
         training.spent(bar, step + 1, allowance.plan)
-        if (step + 1) % max(1, n_steps // SNAPSHOTS) == 0 or step + 1 == n_steps:
+        if (step + 1) % max(1, n_steps // SNAPSHOTS) == 0:
             seen["steps"].append(step + 1)
             seen["images"].append(shown(generator, averaged, seed))
-    snapshots = {f"step {n}": images for n, images in zip(seen["steps"], seen["images"], strict=True)}
+    snapshots = captioned(seen["steps"], seen["images"], "step")
     return Synthesiser(averaged.weights, generator.architecture, snapshots)
 
 
@@ -194,6 +194,12 @@ def shown(generator: gan.Generator, averaged: diffusion.Average, seed: int) -> T
     twin = networks.rebuild(generator.architecture, averaged.weights)
     labels = torch.arange(min(SHOWN, generator.n_labels)).repeat_interleave(PER_LABEL)
     return twin.sample(labels, store.seed_of(seed, "snapshots"))
+
+
+def captioned(numbers: list[int], images: list[Tensor], word: str) -> dict[str, Tensor]:
+    """Snapshots by caption; numbers are padded, so that captions sort as they come."""
+    wide = len(str(max(numbers, default=0)))
+    return {f"{word} {number:0{wide}d}": made for number, made in zip(numbers, images, strict=True)}
 
 
 def _shape(model: gan.Gan) -> tuple[int, int]:

@@ -74,7 +74,7 @@ def match_moments(
         if (step + 1) % max(1, matching_steps // SNAPSHOTS) == 0:
             seen["steps"].append(step + 1)
             seen["images"].append(gans.shown(generator, averaged, seed))
-    snapshots = {f"step {n}": images for n, images in zip(seen["steps"], seen["images"], strict=True)}
+    snapshots = gans.captioned(seen["steps"], seen["images"], "step")
     curves = _curves(torch.tensor(seen["gap"]), allowance.mechanism, released)
     return Synthesiser(averaged.weights, generator.architecture, snapshots, curves)
 
