@@ -6,7 +6,8 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field
 
 from dpsynth.fields import Real, Strict
-from dpsynth.stages import finetune, labelling, pretrain, query, selection
+from dpsynth.models.parts import Trainable
+from dpsynth.stages import compress, finetune, labelling, pretrain, query, selection
 
 
 class Touch(NamedTuple):
@@ -35,12 +36,27 @@ class Options(Strict):
 class Diffusion(Options):
     """Options of the methods that fine-tune a denoiser."""
 
+    trainable: Trainable = Field("all", description="all weights, or light: attention, labels, time, first conv")
+
     max_grad_norm: Real = Field(0.3, gt=0, lt=1e6, description="clipping norm C")
     average: Real = Field(0.95, ge=0, lt=1, description="rate of the weights' moving average in fine-tuning")
     prediction: Literal["edm", "ddpm"] = Field("edm", description="EDM, or DDPM's epsilon (RPGen's text)")
 
 
-class Semantic(Diffusion):
+class Pretrained(Diffusion):
+    """Options of the methods that fine-tune a pre-trained denoiser."""
+
+    conditional: bool = Field(True, description="pre-train with the corpus's labels, or as if all were of one class")
+
+
+class Light(Pretrained):
+    """DP-LDM's options: fewer weights learn, on pixels or on codes."""
+
+    trainable: Trainable = Field("light", description="all weights, or light: attention, labels, time, first conv")
+    latent: bool = Field(False, description="diffusion on the codes of a public autoencoder")
+
+
+class Semantic(Pretrained):
     """Options of the methods that ask a semantic histogram."""
 
     votes: int = Field(5, ge=1, description="votes a record casts, k")
@@ -83,7 +99,10 @@ DP_SGD = Touch(
 )  # fmt: skip
 
 # What an option changes in the row of a method that has it: option -> value -> columns.
-VARIANTS: dict[str, dict[Any, dict[str, Any]]] = {"prior": {"noisy": {"prior": LABELS}}}
+VARIANTS: dict[str, dict[Any, dict[str, Any]]] = {
+    "prior": {"noisy": {"prior": LABELS}},
+    "latent": {True: {"encoder": compress.train_autoencoder, "base": compress.train_latent}},
+}
 
 
 def row(method: str, options: Options) -> Method:
@@ -105,7 +124,10 @@ METHODS = {
     ),
     "pdp_diffusion": Method(
         "PDP-Diffusion (Ghalebikesabi et al. 2023)",
-        None, None, selection.all_public, pretrain.train_diffusion, DP_SGD, Diffusion,
+        None, None, selection.all_public, pretrain.train_diffusion, DP_SGD, Pretrained,
     ),
     "dpdm": Method("DPDM (TMLR 2023)", None, None, None, pretrain.fresh, DP_SGD, Diffusion),
+    "dp_ldm": Method(
+        "DP-LDM (Lyu et al. 2023)", None, None, selection.all_public, pretrain.train_diffusion, DP_SGD, Light
+    ),
 }  # fmt: skip

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from dpsynth.models.diffusion import Denoiser
+from dpsynth.models.latent import LatentDenoiser
 
-NETWORKS: dict[str, type[nn.Module]] = {"denoiser": Denoiser}
+NETWORKS: dict[str, type[nn.Module]] = {"denoiser": Denoiser, "latent_denoiser": LatentDenoiser}
 
 
 def build(architecture: dict[str, Any]) -> nn.Module:
