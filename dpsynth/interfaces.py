@@ -33,6 +33,15 @@ class Encoder(Stored):
 
 
 @dataclass(frozen=True)
+class Codes(Stored):
+    """An autoencoder of public images. `error` is the root mean square, on held-out ones, of pixels in [-1, 1]."""
+
+    weights: dict[str, Tensor]
+    error: float
+    history: dict[str, list[float]]
+
+
+@dataclass(frozen=True)
 class Release(Stored):
     """What was asked of the private records once, with noise: `histogram` (rows, public classes) int64."""
 

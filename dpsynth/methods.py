@@ -6,7 +6,8 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field
 
 from dpsynth.fields import Real, Strict
-from dpsynth.stages import evolution, finetune, gans, labelling, moments, pretrain, query, selection
+from dpsynth.models.parts import Trainable
+from dpsynth.stages import compress, evolution, finetune, gans, labelling, moments, pretrain, query, selection
 
 
 class Touch(NamedTuple):
@@ -35,9 +36,28 @@ class Options(Strict):
 class Diffusion(Options):
     """Options of the methods that fine-tune a denoiser."""
 
+    trainable: Trainable = Field("all", description="all weights, or light: attention, labels, time, first conv")
+
     max_grad_norm: Real = Field(0.3, gt=0, lt=1e6, description="clipping norm C")
     average: Real = Field(0.95, ge=0, lt=1, description="rate of the weights' moving average in fine-tuning")
     prediction: Literal["edm", "ddpm"] = Field("edm", description="EDM, or DDPM's epsilon (RPGen's text)")
+
+
+class Conditional(Options):
+    """The option of all methods that pre-train."""
+
+    conditional: bool = Field(True, description="pre-train with the corpus's labels, or as if all were of one class")
+
+
+class Pretrained(Diffusion, Conditional):
+    """Options of the methods that fine-tune a pre-trained denoiser."""
+
+
+class Light(Pretrained):
+    """DP-LDM's options: fewer weights learn, on pixels or on codes."""
+
+    trainable: Trainable = Field("light", description="all weights, or light: attention, labels, time, first conv")
+    latent: bool = Field(False, description="diffusion on the codes of a public autoencoder")
 
 
 class Voting(Options):
@@ -50,7 +70,7 @@ class Voting(Options):
     query_noise: Real | None = Field(None, gt=0, description="noise multiplier of the query; by rule if null")
 
 
-class Semantic(Diffusion, Voting):
+class Semantic(Pretrained, Voting):
     """Options of the methods that fine-tune a denoiser after a semantic histogram."""
 
 
@@ -74,10 +94,10 @@ class Gan(Options):
     average: Real = Field(0.95, ge=0, lt=1, description="rate of the generator's moving average")
 
 
-class PublicGan(Gan):
+class PublicGan(Gan, Conditional):
     """Options of the GANs that are pre-trained on public images."""
 
-    public_rate: Real = Field(1e-3, gt=0, lt=1, description="Adam, both networks in pre-training")
+    public_rate: Real = Field(5e-4, gt=0, lt=1, description="Adam, both networks in pre-training")
     public_turn: int = Field(1, ge=1, description="discriminator's steps for each of the generator's in pre-training")
 
 
@@ -94,7 +114,7 @@ class Moments(Options):
     average: Real = Field(0.98, ge=0, lt=1, description="rate of the generator's moving average")
 
 
-class Evolution(Options):
+class Evolution(Conditional):
     """DPSDA's options."""
 
     api: Literal["diffusion", "glyphs"] = Field("diffusion", description="candidates of the denoiser, or rendered")
@@ -136,6 +156,7 @@ EVOLUTION = Touch("nearest_votes", evolution.evolve, evolution.votes_price)
 VARIANTS: dict[str, dict[Any, dict[str, Any]]] = {
     "prior": {"noisy": {"prior": LABELS}},
     "api": {"glyphs": {"corpus": None, "base": evolution.renderer}},
+    "latent": {True: {"encoder": compress.train_autoencoder, "base": compress.train_latent}},
 }
 
 
@@ -158,9 +179,12 @@ METHODS = {
     ),
     "pdp_diffusion": Method(
         "PDP-Diffusion (Ghalebikesabi et al. 2023)",
-        None, None, selection.all_public, pretrain.train_diffusion, DP_SGD, Diffusion,
+        None, None, selection.all_public, pretrain.train_diffusion, DP_SGD, Pretrained,
     ),
     "dpdm": Method("DPDM (TMLR 2023)", None, None, None, pretrain.fresh, DP_SGD, Diffusion),
+    "dp_ldm": Method(
+        "DP-LDM (Lyu et al. 2023)", None, None, selection.all_public, pretrain.train_diffusion, DP_SGD, Light
+    ),
     "dpgan": Method("DPGAN (Xie et al. 2018)", None, None, None, gans.fresh_gan, DISCRIMINATOR, Gan),
     "dpgan_p": Method(
         "DPGAN-p (Xie et al. 2018, pre-trained; PrivImage Sec. 5.1)",

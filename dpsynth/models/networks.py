@@ -11,11 +11,13 @@ from torch import Tensor, nn
 
 from dpsynth.models.diffusion import Denoiser
 from dpsynth.models.gan import Gan, Generator
+from dpsynth.models.latent import LatentDenoiser
 from dpsynth.models.population import Population
 from dpsynth.models.renderer import Renderer
 
 NETWORKS: dict[str, type[nn.Module]] = {
-    "denoiser": Denoiser, "gan": Gan, "generator": Generator, "population": Population, "renderer": Renderer,
+    "denoiser": Denoiser, "latent_denoiser": LatentDenoiser, "gan": Gan, "generator": Generator,
+    "population": Population, "renderer": Renderer,
 }  # fmt: skip
 
 

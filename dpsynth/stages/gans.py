@@ -14,7 +14,7 @@ from dpsynth import privacy, store
 from dpsynth.interfaces import Base, Corpus, Synthesiser
 from dpsynth.models import diffusion, gan, networks, training
 from dpsynth.privacy import Fakes, Gradients, Private, scaled
-from dpsynth.stages import planning
+from dpsynth.stages import planning, pretrain
 
 BATCH, PARTS = 64, 2  # of a public batch, worked on side by side
 MICROBATCH = 64
@@ -31,16 +31,17 @@ def fresh_gan(work: store.Work, corpus: None, *, shape: tuple, n_classes: int, s
 
 def train_gan(
     work: store.Work, corpus: Corpus, *, shape: tuple, seed: int, width: int, pretrain_steps: int,
-    public_rate: float, public_turn: int,
+    public_rate: float, public_turn: int, conditional: bool = True,
 ) -> Base:  # fmt: skip
     """Hinge loss and Adam on batches of 64 of the corpus, as many fakes beside them.
 
     Args:
         pretrain_steps: steps of the discriminator; public_turn: of these for each of the generator's.
-        public_rate: learning rate of both.
+        public_rate: learning rate of both; conditional: as of `pretrain.train_diffusion`.
     Returns:
         `history` has `clean`, the discriminator's loss on public images.
     """
+    corpus = corpus if conditional else pretrain.without_labels(corpus)
     model = initial(shape, corpus.n_labels, width, seed)
     nets = (model.discriminator, model.generator)
     optimizers = [torch.optim.Adam(net.parameters(), lr=public_rate, betas=BETAS) for net in nets]

@@ -77,7 +77,7 @@ def test_nothing_unnoised_leaves(method, rendered, tmp_path, monkeypatch, capfd,
         caplog.set_level(logging.DEBUG)
         p = Params(
             method=method, private="folder:nowhere", n_records=24, labels=("a", "b"), size=16, noise="secret",
-            delta=1e-3, epsilon=10.0, sample_rate=0.5, steps=2, pretrain_steps=1, encoder_steps=1, width=8,
+            delta=1e-3, epsilon=10.0, sample_rate=0.5, steps=2, pretrain_steps=2, encoder_steps=1, width=8,
             options={"kept": 2} if METHODS[method].release else {},
         )  # fmt: skip
         release = query.run(p)

@@ -104,7 +104,7 @@ def test_a_folder_of_colour_images_gets_a_release_with_destroyed_coins(tiny_root
     assert "seconds" not in synthesiser.artifact.meta
     with pytest.raises(PermissionError, match="its records stay closed"):
         finetune.without_privacy(None, planning.private(p), None, seed=0, learning_rate=1, average=0, sample_rate=1,
-                                 steps=1, noise_multiplicity=1)  # fmt: skip
+                                 trainable="all", steps=1, noise_multiplicity=1)  # fmt: skip
 
 
 def test_what_is_printed_and_logged_does_not_depend_on_the_records(tiny_root, tmp_path_factory, capfd):
