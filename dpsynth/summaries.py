@@ -67,6 +67,8 @@ def label_map(corpus: Corpus | None, classes: list[str] | None, p) -> pd.DataFra
 
 def base(base: Base) -> str:
     """Size of the base model and what its training said."""
+    if not base.weights:
+        return "nothing to train: a renderer draws the images"
     weights = sum(w.numel() for w in base.weights.values())
     clean = base.history.get("clean", [])
     trained = f"trained for {len(clean):,} steps" if clean else "random weights, not trained"

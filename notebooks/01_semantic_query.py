@@ -83,7 +83,7 @@ summaries.plan(plan)
 # ## The query function
 #
 # A small convolutional classifier over the public classes. Its accuracy on held-out public images tells how much its votes
-# can mean; it never sees a private image while it is trained.
+# can mean; it never sees a private image while it is trained. DP-MEPF and DPSDA ask nothing here, and use its features in notebook 04.
 
 # %%
 encoder = query.encoder(p)

@@ -110,16 +110,19 @@ def dp_gan(
     return Synthesiser(averaged.weights, generator.architecture, snapshots)
 
 
-def noise_to_signal(base: Base, plan: privacy.Plan, n_classes: int) -> tuple[list[str], list[float]]:
+def noise_to_signal(p) -> tuple[list[str], list[float]] | None:
     """Of each layer of the discriminator, and of all: the noise's expected norm over the largest that the mean clipped
-    gradient of an expected batch can have, sigma sqrt(d) / (q N). From public constants alone."""
-    mechanism, parts = plan.mechanism("dp_sgd"), {}
-    for name, weight in ready(base, n_classes, 0).discriminator.named_parameters():
+    gradient of an expected batch can have, sigma sqrt(d) / (q N). From public constants alone; None without a
+    discriminator, or without noise."""
+    base, plan = pretrain.run(p), planning.run(p)
+    if base.architecture["network"] != "gan" or not plan.is_private:
+        return None
+    mechanism, sizes = plan.mechanism("dp_sgd"), {}
+    for name, weight in ready(base, p.n_classes, p.seed).discriminator.named_parameters():
         layer = name.partition(".")[0]
-        parts[layer] = parts.get(layer, 0) + weight.numel()
-    parts["all layers"] = sum(parts.values())
-    ratios = [mechanism.noise_multiplier * d**0.5 / mechanism.divisor for d in parts.values()]
-    return list(parts), ratios
+        sizes[layer] = sizes.get(layer, 0) + weight.numel()
+    sizes["all layers"] = sum(sizes.values())
+    return list(sizes), [mechanism.noise_multiplier * d**0.5 / mechanism.divisor for d in sizes.values()]
 
 
 def initial(shape: tuple, n_labels: int, width: int, seed: int) -> gan.Gan:
