@@ -101,7 +101,7 @@ def evolve(
         threshold: what is taken from every count, H of Algorithm 1, in standard deviations of the noise.
     """
     charge = allowance.charge(work)
-    api, model = APIS[base.architecture["network"]](networks.rebuild(base.architecture, base.averaged)), _Eye(encoder)
+    api, model = APIS[base.architecture["network"]](networks.rebuild(base.architecture, base.averaged)), Eye(encoder)
     n_labels, n_steps = len(private.classes), charge.mechanism.steps
     state = _Kept(api.random(n_labels * candidates, store.seed_of(seed, "random")))
     seen: dict[str, list] = {"images": []}
@@ -155,7 +155,7 @@ def resampled(counts: Tensor, threshold: float, draws: torch.Generator) -> Tenso
     return torch.searchsorted(ends, places.double()).clamp(max=n - 1)
 
 
-class _Eye:
+class Eye:
     """The encoder's last features: of images at rest, and of scaled ones."""
 
     def __init__(self, encoder: Encoder):

@@ -6,6 +6,8 @@ batches; a fixed public number of fakes a step. PrivImage's code draws as many f
 each: one record more brings one fake more, and moves the sum by 2 C where its accounting has C.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -87,14 +89,14 @@ def dp_gan(
     optimizer = torch.optim.Adam(discriminator.parameters(), lr=discriminator_rate, betas=BETAS)
     turns = torch.optim.Adam(generator.parameters(), lr=generator_rate, betas=BETAS)
     averaged = diffusion.Average(generator, average)
-    n_steps, n_fakes = charge.mechanism.steps, max(1, round(charge.mechanism.divisor))
+    n_steps = charge.mechanism.steps
     seen: dict[str, list] = {"steps": [], "images": []}
     parts = {"model": model, "optimizer": optimizer, "turns": turns, "average": averaged}
     bar = training.silent(n_steps, "DP-SGD")
     for step in training.steps(work, n_steps, parts, seen):
-        fakes, labels = _fakes(generator, n_fakes, store.seed_of(seed, "fakes"), step)
+        fakes, labels = _fakes(generator, n_fakes(charge.mechanism), store.seed_of(seed, "fakes"), step)
         private.gradient(
-            wrapped, _losses(wrapped, True), charge, step, MICROBATCH, Fakes(fakes, labels, _losses(wrapped, False))
+            wrapped, losses(wrapped, True), charge, step, MICROBATCH, Fakes(fakes, labels, losses(wrapped, False))
         )
         optimizer.step()
         if (step + 1) % turn == 0:
@@ -174,7 +176,7 @@ def _discriminator_step(model: gan.Gan, optimizer, corpus: Corpus, seed: int, st
     return _descend(model.discriminator, loss, optimizer)
 
 
-def _descend(net: torch.nn.Module, loss, optimizer) -> float:
+def _descend(net: torch.nn.Module, loss: Callable, optimizer: torch.optim.Optimizer) -> float:
     parameters = list(net.parameters())
     value, gradients = training.gradient(parameters, loss, range(PARTS))
     for parameter, g in zip(parameters, gradients, strict=True):
@@ -189,7 +191,13 @@ def _fakes(generator: gan.Generator, n: int, seed: int, step: int) -> tuple[Tens
     return generator(gan.latents(n, training.generator(seed, step)), labels), labels
 
 
-def _losses(wrapped: privacy.PerExample, real: bool):
+def n_fakes(mechanism: Gradients) -> int:
+    """Fakes of a step: as many as records are expected, a constant of the plan."""
+    return max(1, round(mechanism.divisor))
+
+
+def losses(wrapped: privacy.PerExample, real: bool) -> Callable:
+    """The hinge loss of each row, (rows,), of its own image alone: as `Private.gradient` and `Fakes` ask for it."""
     return lambda x, labels, draws: gan.hinge(wrapped(x, labels), real)
 
 
