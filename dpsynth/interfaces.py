@@ -50,10 +50,27 @@ class Release(Stored):
 
 
 @dataclass(frozen=True)
+class Central(Stored):
+    """One central image a private label, with noise: `values` (classes, C, S/2, S/2) float64, in [0, 1] but for it."""
+
+    values: Tensor
+
+
+@dataclass(frozen=True)
 class Prior(Stored):
     """How many private records have each label, with noise: `counts` (classes,) int64, possibly negative."""
 
     counts: Tensor
+
+
+@dataclass(frozen=True)
+class Saliency(Stored):
+    """How much the private records would move each candidate matrix: `scores` (M,) float64 of the layers `names`, with
+    noise of standard deviation `scale`."""
+
+    scores: Tensor
+    names: list[str]
+    scale: float
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,9 @@ from pydantic import Field
 
 from dpsynth.fields import Real, Strict
 from dpsynth.models.parts import Trainable
-from dpsynth.stages import compress, evolution, finetune, gans, labelling, moments, pretrain, query, selection
+from dpsynth.stages import (
+    central, compress, evolution, finetune, gans, labelling, moments, pretrain, query, saliency, selection,
+)  # fmt: skip
 
 
 class Touch(NamedTuple):
@@ -36,11 +38,15 @@ class Options(Strict):
 class Diffusion(Options):
     """Options of the methods that fine-tune a denoiser."""
 
-    trainable: Trainable = Field("all", description="all weights, or light: attention, labels, time, first conv")
-
     max_grad_norm: Real = Field(0.3, gt=0, lt=1e6, description="clipping norm C")
     average: Real = Field(0.95, ge=0, lt=1, description="rate of the weights' moving average in fine-tuning")
     prediction: Literal["edm", "ddpm"] = Field("edm", description="EDM, or DDPM's epsilon (RPGen's text)")
+
+
+class Fixed(Diffusion):
+    """Options of the methods that fine-tune all of a denoiser, or a fixed part of it."""
+
+    trainable: Trainable = Field("all", description="all weights, or light: attention, labels, time, first conv")
 
 
 class Conditional(Options):
@@ -49,7 +55,7 @@ class Conditional(Options):
     conditional: bool = Field(True, description="pre-train with the corpus's labels, or as if all were of one class")
 
 
-class Pretrained(Diffusion, Conditional):
+class Pretrained(Fixed, Conditional):
     """Options of the methods that fine-tune a pre-trained denoiser."""
 
 
@@ -58,6 +64,28 @@ class Light(Pretrained):
 
     trainable: Trainable = Field("light", description="all weights, or light: attention, labels, time, first conv")
     latent: bool = Field(False, description="diffusion on the codes of a public autoencoder")
+
+
+class Salient(Diffusion, Conditional):
+    """DP-SAPF's options: how matrices are scored, which are chosen, and what of them learns."""
+
+    attention: Literal["middle", "every"] = Field("every", description="attention at one place, or at three")
+    convolutions: bool = Field(False, description="convolutions' kernels are candidates too")
+    choice: Literal["saliency", "random", "all"] = Field("saliency", description="which matrices learn")
+    score: Literal["sq_norm", "votes"] = Field("sq_norm", description="squared gradient norms, or votes")
+    saliency_votes: int = Field(3, ge=1, description="votes a record casts, for score: votes")
+    saliency_noise: Real | None = Field(None, gt=0, description="noise multiplier of the probe; by rule if null")
+    unit: Literal["matrix", "layer"] = Field("matrix", description="choose matrices, or whole blocks of them")
+    share: Real = Field(0.3, gt=0, le=1, description="share of the matrices, or blocks, that is chosen")
+    low_rank: bool = Field(True, description="adapters of rank 4, or the whole matrices")
+
+
+class Featured(Pretrained):
+    """DP-FETA's options: what the denoiser is warmed up on."""
+
+    warmup: Literal["none", "central", "public"] = Field("central", description="what the base is trained on")
+    centre: Literal["mean", "mode"] = Field("mean", description="the central image of a label")
+    central_noise: Real | None = Field(None, gt=0, description="noise multiplier of the images; by rule if null")
 
 
 class Voting(Options):
@@ -143,10 +171,13 @@ class Method(NamedTuple):
 
 
 HISTOGRAM = Touch("semantic_histogram", query.semantic_histogram, query.histogram_price, query.exact_histogram)
+CENTRAL = Touch("central_images", central.central_images, central.price)
 LABELS = Touch("label_histogram", labelling.label_histogram, labelling.price)
 DP_SGD = Touch(
     "dp_sgd", finetune.dp_sgd, finetune.gradients_price, finetune.without_privacy, finetune.dp_sgd_minutes
 )  # fmt: skip
+PROBE = Touch("saliency", saliency.probe, saliency.probe_price)
+ON_CHOSEN = Touch("dp_sgd", saliency.dp_sgd_on_chosen, finetune.gradients_price, minutes=saliency.minutes)
 
 DISCRIMINATOR = Touch("dp_sgd", gans.dp_gan, gans.discriminator_price)
 EMBEDDING = Touch("mean_embedding", moments.match_moments, moments.embedding_price)
@@ -156,6 +187,11 @@ EVOLUTION = Touch("nearest_votes", evolution.evolve, evolution.votes_price)
 VARIANTS: dict[str, dict[Any, dict[str, Any]]] = {
     "prior": {"noisy": {"prior": LABELS}},
     "api": {"glyphs": {"corpus": None, "base": evolution.renderer}},
+    "choice": {"random": {"probe": None}, "all": {"probe": None}},
+    "warmup": {
+        "none": {"release": None, "corpus": None, "base": pretrain.fresh},
+        "public": {"release": None, "corpus": selection.all_public},
+    },
     "latent": {True: {"encoder": compress.train_autoencoder, "base": compress.train_latent}},
 }
 
@@ -181,9 +217,17 @@ METHODS = {
         "PDP-Diffusion (Ghalebikesabi et al. 2023)",
         None, None, selection.all_public, pretrain.train_diffusion, DP_SGD, Pretrained,
     ),
-    "dpdm": Method("DPDM (TMLR 2023)", None, None, None, pretrain.fresh, DP_SGD, Diffusion),
+    "dpdm": Method("DPDM (TMLR 2023)", None, None, None, pretrain.fresh, DP_SGD, Fixed),
     "dp_ldm": Method(
         "DP-LDM (Lyu et al. 2023)", None, None, selection.all_public, pretrain.train_diffusion, DP_SGD, Light
+    ),
+    "dp_sapf": Method(
+        "DP-SAPF (USENIX Security 2026)",
+        None, None, selection.all_public, pretrain.train_diffusion, ON_CHOSEN, Salient, probe=PROBE,
+    ),
+    "dp_feta": Method(
+        "DP-FETA (IEEE S&P 2025)",
+        None, CENTRAL, central.central_corpus, pretrain.train_diffusion, DP_SGD, Featured,
     ),
     "dpgan": Method("DPGAN (Xie et al. 2018)", None, None, None, gans.fresh_gan, DISCRIMINATOR, Gan),
     "dpgan_p": Method(

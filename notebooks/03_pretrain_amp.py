@@ -64,6 +64,11 @@ summaries.plan(planning.run(p))
 #
 # RPGen's text prints a plus sign in the update, which would climb; we descend. Inner and outer gradient use the same
 # images and the same noise, so a step costs two backward passes.
+#
+# Other methods train the same denoiser without a perturbation: PDP-Diffusion, DP-LDM and DP-SAPF on all public images, DP-FETA (Sec. 4.2)
+# on its released central images, a warm-up. DP-LDM's `latent: true` denoises the codes of an autoencoder that public images trained.
+# With `conditional: false` all images have one label; the PDP-Diffusion row of PrivImage's and RPGen's tables was pre-trained so, PrivImage
+# itself with labels.
 
 # %%
 base = pretrain.run(p)

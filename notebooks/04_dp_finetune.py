@@ -14,7 +14,7 @@
 # %% [markdown]
 # # 04 · Fine-tuning with DP-SGD
 #
-# *The second and last private touch.* RPGen's Stage 3, PrivImage Sec. 4.4, DPDM Sec. 3. Each step draws every record with
+# *The last private touch.* RPGen's Stage 3, PrivImage Sec. 4.4, DPDM Sec. 3. Each step draws every record with
 # probability $q$, clips each drawn record's gradient, sums, adds Gaussian noise once, and divides by a constant.
 
 # %% tags=["parameters"]
@@ -45,7 +45,7 @@ options: dict = {}  # the method's own options
 # %%
 from dpsynth import audit, figures, privacy, summaries, tables
 from dpsynth.params import Params
-from dpsynth.stages import evaluate, finetune, gans, planning
+from dpsynth.stages import evaluate, finetune, gans, planning, saliency
 
 p = Params.read(globals())
 badge = summaries.badge(p)
@@ -72,6 +72,34 @@ summaries.plan(plan)
 if plan.is_private and (minutes := finetune.expected_minutes(p)):
     print(f"expected: about {minutes:.1f} minutes, if it was not done before")
 synthesiser = finetune.run(p)
+
+# %% [markdown]
+# ## Which weights learn
+#
+# The noise of a step has as many coordinates as there are weights that learn, the clipped gradient one norm $C$ for all of them. DP-LDM
+# (Sec. 4) therefore trains the attention maps and the labels' table alone; on pixels also the time maps and the first convolution, as in
+# DPImageBench. That is `trainable: light`.
+
+# %%
+if "trainable" in p:
+    figures.trainable(finetune.shares(p), badge=badge)
+
+# %% [markdown]
+# DP-SAPF asks the records which matrices to train. A probe at the base takes each record's gradient $g_i$, clipped to $C$ over all weights,
+# and releases for each matrix $m$
+#
+# $$\tilde s_m = \frac1N \Big( \sum_i \frac{\lVert \mathrm{clip}_C(g_i)_m \rVert_F^2}{C^2} + \mathcal N(0, \sigma_s^2) \Big).$$
+#
+# A record's scores are not negative and sum to at most 1, so their vector has norm at most 1. (With `score: votes` a record votes for its
+# $v$ largest matrices, sensitivity $\sqrt v$.) The top share gets adapters $W + UV$ of rank 4, with $U$ zero at first; only these and the
+# labels' table learn. The probe is in the plan above, as any other touch.
+
+# %%
+if (found := saliency.chosen(p)) is not None:
+    said, chosen = found
+    figures.saliency(said.scores, said.names, chosen, said.scale, badge=badge)
+else:
+    print("no saliency was asked in this run")
 
 # %% [markdown]
 # ## Along the way

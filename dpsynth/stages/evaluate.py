@@ -101,7 +101,8 @@ def strip(p) -> dict[str, torch.Tensor]:
     if p.constants.builtin:
         found["real"] = by_label(Samples(*privacy.evaluation(planning.private(p), "headline figure")), p, 1)[0]
     if corpus is not None and corpus.private_labels:
-        found["selected public"] = by_label(Samples(corpus.images, corpus.labels), p, 1)[0]
+        seen = "selected public" if corpus.chosen else "released, moved"
+        found[seen] = by_label(Samples(corpus.images, corpus.labels), p, 1)[0]
         if pretrain.run(p).private_labels:
             found["pre-trained"] = preview(pretrain.run(p), p, 1)[0]
     found["synthetic"] = preview(finetune.run(p), p, 1)[0]

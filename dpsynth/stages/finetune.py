@@ -133,8 +133,22 @@ def ready(base: Base, n_classes: int, seed: int) -> diffusion.Denoiser:
     return model
 
 
-def dp_sgd_minutes(p, trials: int = 3) -> float:
-    """Minutes that `p`'s DP-SGD should take, timed on blank images: tells nothing of the records."""
+def dp_sgd_minutes(p) -> float:
+    """Minutes that `p`'s DP-SGD should take."""
+    model = ready(pretrain.run(p), p.n_classes, 0)
+    parts.restrict(model, p["trainable"])
+    return minutes_of(p, model)
+
+
+def shares(p) -> dict[str, tuple[int, int]]:
+    """Weights of each part of the network, (those that learn, all), by its name."""
+    model = ready(pretrain.run(p), p.n_classes, 0)
+    parts.restrict(model, p["trainable"])
+    return parts.shares(model)
+
+
+def minutes_of(p, model: diffusion.Denoiser, trials: int = 3) -> float:
+    """Minutes that DP-SGD on `model` should take, timed on blank images: tells nothing of the records."""
     mechanism = gradients_price(p)[0]
     rows = MICROBATCH // p["noise_multiplicity"] or 1
     toy = Private(
@@ -142,8 +156,6 @@ def dp_sgd_minutes(p, trials: int = 3) -> float:
         labels=torch.zeros(rows, dtype=torch.int64), classes=p.constants.classes, n_records=rows, builtin=True,
     )  # fmt: skip
     everyone = Gradients("timing", 1.0, trials + 1, 1.0, 1.0, p["noise_multiplicity"], 1.0)
-    model = ready(pretrain.run(p), len(p.constants.classes), 0)
-    parts.restrict(model, p["trainable"])
     wrapped = privacy.PerExample(model)
     # A set of blank images that nobody owns, under coins that everybody knows: no ledger is asked, none is needed.
     nobody = privacy.Plan("timing", rows, p.epsilon, p.delta, (everyone,))

@@ -40,9 +40,9 @@ def fresh(
     work: store.Work, corpus: None, *, shape: tuple, n_classes: int, seed: int, width: int, prediction: str = "edm"
 ) -> Base:
     """A denoiser with random weights (DPDM)."""
-    architecture = _architecture(shape, n_classes, width, prediction)
-    weights = initial(architecture, seed).state_dict()
-    return Base(weights, {k: w.clone() for k, w in weights.items()}, architecture, private_labels=True)
+    model = initial(architecture(shape, n_classes, width, prediction), seed)
+    weights = model.state_dict()
+    return Base(weights, {k: w.clone() for k, w in weights.items()}, model.architecture, private_labels=True)
 
 
 def train_diffusion(
@@ -56,9 +56,8 @@ def train_diffusion(
         conditional: learn the corpus's labels; else all images have one (PrivImage's PDP-Diffusion was trained so).
     """
     corpus = corpus if conditional else without_labels(corpus)
-    architecture = _architecture(shape, corpus.n_labels, width, prediction) | {"attention": attention}
-    settings = (amp_gamma, amp_eta, amp_projection, amp_normalise)
-    return fit(work, initial(architecture, seed), corpus, seed, pretrain_steps, settings)
+    model = initial(architecture(shape, corpus.n_labels, width, prediction, attention), seed)
+    return fit(work, model, corpus, seed, pretrain_steps, (amp_gamma, amp_eta, amp_projection, amp_normalise))
 
 
 def without_labels(corpus: Corpus) -> Corpus:
@@ -110,18 +109,19 @@ def fit(
     return Base(model.state_dict(), average.weights, model.architecture, corpus.private_labels, history)
 
 
-def initial(architecture: dict[str, Any], seed: int) -> diffusion.Denoiser:
+def initial(like: dict[str, Any], seed: int) -> diffusion.Denoiser:
     """A denoiser with random weights that depend on the seed and the architecture alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(store.seed_of(seed, "denoiser"))
-        return networks.build(architecture)
+        return networks.build(like)
 
 
-def _architecture(shape: tuple, n_labels: int, width: int, prediction: str) -> dict[str, Any]:
+def architecture(shape: tuple, n_labels: int, width: int, prediction: str, attention: str = "middle") -> dict[str, Any]:
+    """Of a denoiser of images: what `networks.build` takes."""
     channels, size = shape
     return {
         "network": "denoiser", "channels": channels, "size": size, "n_labels": n_labels, "width": width,
-        "prediction": prediction,
+        "prediction": prediction, "attention": attention,
     }  # fmt: skip
 
 
