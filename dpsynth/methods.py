@@ -8,7 +8,17 @@ from pydantic import Field
 from dpsynth.fields import Real, Strict
 from dpsynth.models.parts import Trainable
 from dpsynth.stages import (
-    central, compress, evolution, finetune, gans, labelling, moments, pretrain, query, saliency, selection,
+    central,
+    compress,
+    evolution,
+    finetune,
+    gans,
+    labelling,
+    moments,
+    pretrain,
+    query,
+    saliency,
+    selection,
 )  # fmt: skip
 
 

@@ -13,6 +13,6 @@ from dpsynth.figures.results import comparison
 from dpsynth.figures.training import budget, losses, matching, noise_to_signal
 
 __all__ = [
-    "budget", "comparison", "grid", "hero", "histogram", "losses",
-    "matching", "neighbours", "noise_to_signal", "progress", "recall_curve", "saliency", "toy", "trainable", "tsne", "voted",
+    "budget", "comparison", "grid", "hero", "histogram", "losses", "matching", "neighbours", "noise_to_signal",
+    "progress", "recall_curve", "saliency", "toy", "trainable", "tsne", "voted",
 ]  # fmt: skip
