@@ -28,6 +28,7 @@ def test_a_size_that_four_does_not_divide_is_refused():
 def test_the_label_reaches_both_networks():
     torch.manual_seed(0)
     model = gan.Gan(1, 12, 3, 8)
+    torch.nn.init.normal_(model.discriminator.label.weight)  # zero at first
     z, x = gan.latents(1, torch.Generator().manual_seed(0)), torch.zeros(1, 1, 12, 12)
     assert not torch.allclose(model.generator(z, torch.tensor([0])), model.generator(z, torch.tensor([1])))
     assert not torch.allclose(model.discriminator(x, torch.tensor([0])), model.discriminator(x, torch.tensor([1])))
