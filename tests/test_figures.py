@@ -121,6 +121,10 @@ EXAMPLES = {
                              classes=DIGITS),
         1, ["real", "fine-tuned", "9"],
     ),
+    "progress": (
+        lambda: figures.progress({"step 10": images(6), "step 05": images(6)}, badge=BADGE), 1,
+        ["along training", "step 05", "step 10"],
+    ),
     "losses": (
         lambda: figures.losses({"rpgen": history(100, True), "without": history(80, False)}, badge=BADGE),
         2, ["RPGen, clean weights", "RPGen, perturbed", "without", "over 2 steps", "projection binds"],
@@ -134,6 +138,14 @@ EXAMPLES = {
     "budget of one": (
         lambda: figures.budget([0], [0.0], epsilon_target=1.0, query_epsilon=0, badge=BADGE),
         1, ["0.000 of 1"],
+    ),
+    "matching": (
+        lambda: figures.matching([1.2, 0.5, 0.2], [0.1, 0.1, 0.1], badge=BADGE),
+        1, ["1.2 of the release at first, 0.2 at last", "gap to the release", "what noise alone would leave"],
+    ),
+    "noise_to_signal": (
+        lambda: figures.noise_to_signal(["stem", "value", "all layers"], [0.4, 0.1, 1.3], badge=BADGE),
+        1, ["by layer", "stem", "all layers", "expected norm of the noise"],
     ),
     "comparison": (
         lambda: figures.comparison(TABLE, "CA-CNN", badge=BADGE),
@@ -184,7 +196,15 @@ def test_figure_says_what_it_shows_and_where_it_comes_from_on_a_page_that_holds_
 
 @pytest.mark.parametrize(
     ("name", "count"),
-    [("grid", 23), ("grid by label", 8), ("grid of one", 1), ("voted", 5), ("neighbours", 24), ("hero", 20)],
+    [
+        ("grid", 23),
+        ("grid by label", 8),
+        ("grid of one", 1),
+        ("voted", 5),
+        ("neighbours", 24),
+        ("hero", 20),
+        ("progress", 12),
+    ],
 )
 def test_every_image_is_drawn_once_and_none_covers_another(name, count):
     drawn = EXAMPLES[name][0]().axes[0].images
@@ -292,6 +312,10 @@ REFUSED = {
     "synthetic is empty": lambda: figures.neighbours(NOTHING, NOTHING, [], badge=BADGE),
     "distances has 2 entries": lambda: figures.neighbours(images(1), images(1), [1, 2], badge=BADGE),
     "rows is empty": lambda: figures.hero({}, badge=BADGE),
+    "snapshots is empty": lambda: figures.progress({}, badge=BADGE),
+    "gap is empty": lambda: figures.matching([], [], badge=BADGE),
+    "noise has 1 entries where 2": lambda: figures.matching([1, 2], [1], badge=BADGE),
+    "layers has 1 entries where 2": lambda: figures.noise_to_signal(["a"], [1, 2], badge=BADGE),
     "b has 2 entries where 3": lambda: figures.hero({"a": images(3), "b": images(2)}, badge=BADGE),
     "counts is empty": lambda: figures.histogram(np.empty((0, 5)), list("abcde"), [], scale=1.0, badge=BADGE),
     "classes has 3 entries": lambda: figures.histogram(np.ones((1, 2)), list("abc"), ["x"], scale=1.0, badge=BADGE),

@@ -122,7 +122,7 @@ def evolve(
     bar.close()
     population = Population(*private.shape[:2], n_labels, candidates)
     snapshots = gans.captioned(list(range(1, n_steps + 1)), seen["images"], "most voted for in iteration")
-    snapshots["of the last population"] = state.now["images"][_first(n_labels, candidates)]
+    snapshots["of the last population"] = state.now["images"][_spread(n_labels, candidates)]
     return Synthesiser({"images": state.now["images"]}, population.architecture, snapshots)
 
 
@@ -190,10 +190,11 @@ def _picked(state: State, chosen: Tensor) -> State:
 
 def _favourites(images: Tensor, counts: Tensor) -> Tensor:
     """The candidates with most noisy votes, of the first labels."""
-    best = counts[:SHOWN].topk(min(PER_LABEL, counts.shape[1]), dim=1).indices
+    best = counts[:SHOWN].topk(PER_LABEL, dim=1).indices
     return images[(best + counts.shape[1] * torch.arange(len(best))[:, None]).flatten()]
 
 
-def _first(n_labels: int, candidates: int) -> Tensor:
-    of_each = torch.arange(min(PER_LABEL, candidates))
+def _spread(n_labels: int, candidates: int) -> Tensor:
+    """Places of a few candidates of the first labels: apart, as neighbours are often variations of one candidate."""
+    of_each = (torch.arange(PER_LABEL) * 2 + 1) * candidates // (2 * PER_LABEL)
     return (of_each + candidates * torch.arange(min(SHOWN, n_labels))[:, None]).flatten()

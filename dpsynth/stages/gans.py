@@ -21,7 +21,7 @@ from dpsynth.stages import planning, pretrain
 BATCH, PARTS = 64, 2  # of a public batch, worked on side by side
 MICROBATCH = 64
 BETAS = (0.0, 0.99)  # of Adam: without momentum, as DPImageBench's GANs
-SNAPSHOTS, PER_LABEL, SHOWN = 5, 4, 10  # of samples kept along training: how often, of a label, of how many labels
+SNAPSHOTS, PER_LABEL, SHOWN = 5, 2, 10  # of samples kept along training: how often, of a label, of how many labels
 
 
 def fresh_gan(work: store.Work, corpus: None, *, shape: tuple, n_classes: int, seed: int, width: int) -> Base:
