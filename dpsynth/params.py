@@ -6,6 +6,7 @@ itself would only log them, and because YAML 1.1 reads `1e-5` as a string.
 """
 
 import hashlib
+import inspect
 import itertools
 import json
 import math
@@ -121,7 +122,11 @@ class Params(Strict):
     @cached_property
     def choices(self) -> Strict:
         """The method's own options, validated by its own model."""
-        return METHODS[self.method].options.model_validate(self.options)
+        model = METHODS[self.method].options
+        for name in self.options:
+            if name not in model.model_fields:
+                raise ValueError(_no_option(self.method, name, list(model.model_fields)))
+        return model.model_validate(self.options)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -215,6 +220,18 @@ def load(path: Path, **overrides: Any) -> Experiment:
     except (yaml.YAMLError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
     return experiment
+
+
+def _no_option(method: str, option: str, own: list[str]) -> str:
+    """What is said of an option that the method lacks: which stage of which methods has it, if any does."""
+    said = f"{method} has no option {option!r}; its own are {', '.join(own)}"
+    owners = {name: row for name, row in METHODS.items() if option in row.options.model_fields}
+    for column in methods.Method._fields:
+        asked = (getattr(row, column) for row in owners.values())
+        functions = (getattr(one, "ask", one) for one in asked)
+        if any(callable(f) and option in inspect.signature(f).parameters for f in functions):
+            return f"{said} ({option} is of the stage {column!r} of {', '.join(owners)})"
+    return said + (f" (it is one of {', '.join(owners)})" if owners else "")
 
 
 def _overlap(one: str, other: str) -> bool:

@@ -129,7 +129,8 @@ if voted:
 
 # %%
 if isinstance(release, Central):
-    figures.grid(central.images(release, p.shape[1]), badge=badge, title="Central images, as released")
+    shown = central.images(release, p.shape[1])
+    figures.grid(shown, badge=badge, title="Central images, as released", captions=p.constants.classes)
 else:
     print("no central images in this run")
 

@@ -157,6 +157,14 @@ EXAMPLES = {
                                    badge=BADGE),
         1, ["new", "not finite", "lower is better"],
     ),
+    "trainable": (
+        lambda: figures.trainable({"time": (10, 10), "middle": (0, 30)}, badge=BADGE), 1,
+        ["10 of 40 weights learn from private records (25.0 percent)", "middle", "stay as they are"],
+    ),
+    "saliency": (
+        lambda: figures.saliency([0.5, -0.1], ["net.time.0", "net.up.shift"], ["net.time.0"], 0.05, badge=BADGE), 1,
+        ["1 of 2 matrices", "time.0", "standard deviation, 0.05", "not chosen"],
+    ),
     "tsne": (
         lambda: figures.tsne(RNG.random((40, 2)), torch.arange(40) % 2, torch.arange(40) % 4 < 2, badge=BADGE,
                              names=("cat", "dog")),

@@ -50,7 +50,7 @@ def saliency(scores: Any, names: Sequence[str], chosen: Sequence[str], scale: fl
     shades = [LEARNS if name in chosen else RESTS for name in names]
     title = f"Saliency as released: {len(chosen)} of {len(names)} matrices are chosen"
     axes = _bars([name.removeprefix("net.") for name in names], values, shades, title, badge, key, scale)
-    axes.set_xlabel("noisy score (in units of the clipping norm squared, or votes)")
+    axes.set_xlabel("noisy score")
     return axes.figure
 
 

@@ -61,7 +61,8 @@ def preview(
 ) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
     """A few samples of each of the model's first labels, for a grid; nothing is stored."""
     drawn_from = network(model)
-    labels = torch.arange(min(limit, drawn_from.n_labels)).repeat_interleave(per_label)
+    limit = min(limit, drawn_from.n_labels)
+    labels = torch.arange(limit).repeat_interleave(per_label)
     speaks = isinstance(model, Synthesiser) or model.private_labels
     names = p.constants.classes if speaks else [f"class {n}" for n in range(limit)]
     return drawn_from.sample(labels, store.seed_of(p.seed, "preview")), labels, list(names[:limit])

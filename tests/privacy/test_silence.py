@@ -12,14 +12,14 @@ import pytest
 import torch
 
 from dpsynth import data, glyphs
+from dpsynth.interfaces import Release
 from dpsynth.methods import METHODS
 from dpsynth.params import Params
 from dpsynth.privacy import Private
 from dpsynth.stages import finetune, query
 
-RELEASED = ("release", "synthesiser")  # under noise, in their tensors
+RELEASED = ("prior", "release", "probe", "synthesiser")  # under noise, in their tensors
 PUBLIC = ("encoder", "corpus", "base")  # computed from public images and released numbers: may show both, and time
-OPTIONS = {"dpsda": {"threshold": 0.0}}  # so that one vote more counts
 # What each kind of learner says when it is done.
 LAST = {"dp_sgd": "DP-SGD: step 2/2", "nearest_votes": "evolution: step 3/3", "mean_embedding": "moment matching: 100%"}
 
@@ -65,8 +65,18 @@ def written(root):
     return found
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_nothing_unnoised_leaves(method, rendered, tmp_path, monkeypatch, capfd, caplog):
+CASES = [
+    *((method, {}) for method in METHODS if method != "dpsda"),
+    *(("dpsda", {"threshold": 0.0, "api": api}) for api in ("diffusion", "glyphs")),  # each vote counts
+    ("dp_mepf", {"moments": 2}),
+    ("dp_ldm", {"latent": True, "prior": "noisy"}),
+    ("dp_sapf", {"score": "votes", "convolutions": True}),
+    ("dp_feta", {"centre": "mode"}),
+]
+
+
+@pytest.mark.parametrize(("method", "options"), CASES)
+def test_nothing_unnoised_leaves(method, options, rendered, tmp_path, monkeypatch, capfd, caplog):
     monkeypatch.setattr(glyphs, "PER_CLASS", 4)
     monkeypatch.setattr(secrets, "token_bytes", lambda n: bytes(range(n)))
     worlds = []
@@ -80,8 +90,8 @@ def test_nothing_unnoised_leaves(method, rendered, tmp_path, monkeypatch, capfd,
         caplog.set_level(logging.DEBUG)
         p = Params(
             method=method, private="folder:nowhere", n_records=24, labels=("a", "b"), size=16, noise="secret",
-            delta=1e-3, epsilon=10.0, sample_rate=0.5, steps=2, pretrain_steps=2, encoder_steps=1, width=8,
-            options=OPTIONS.get(method, {"kept": 2} if METHODS[method].release else {}),
+            delta=1e-3, epsilon=10.0, sample_rate=0.5, steps=2, pretrain_steps=4, encoder_steps=1, width=8,
+            options={"kept": 2} if "kept" in METHODS[method].options.model_fields else options,
         )  # fmt: skip
         release = query.run(p)
         synthesiser = finetune.run(p)
@@ -92,6 +102,6 @@ def test_nothing_unnoised_leaves(method, rendered, tmp_path, monkeypatch, capfd,
     assert LAST[METHODS[method].learn.name] in text
     assert text == text_more
     assert files == files_more
-    if release is not None:  # under the same coins, the releases differ by the record's votes alone
+    if isinstance(release, Release):  # under the same coins, the releases differ by the record's votes alone
         assert (release_more.histogram - release.histogram).abs().sum() == p["votes"]
     assert any((w != synthesiser_more.weights[name]).any() for name, w in synthesiser.weights.items())

@@ -69,8 +69,15 @@ def test_a_killed_learner_goes_on_and_ends_with_the_same_bits(method, monkeypatc
     ],
 )  # fmt: skip
 def test_an_option_of_another_method_is_refused(method, option):
-    with pytest.raises(ValidationError, match=option):
+    with pytest.raises(ValidationError, match=f"{method} has no option '{option}'; its own are prior, "):
         Params(method=method, options={option: 1})
+
+
+def test_the_refusal_names_the_stage_that_has_the_option():
+    with pytest.raises(ValidationError, match=r"\(amp_gamma is of the stage 'base' of rpgen\)"):
+        Params(method="dpsda", options={"amp_gamma": 0.1})
+    with pytest.raises(ValidationError, match=r"\(it is one of dpsda\)"):
+        Params(method="dpgan", options={"iterations": 3})
 
 
 @pytest.mark.parametrize("method", ["dpgan", "dp_mepf", "dpsda"])

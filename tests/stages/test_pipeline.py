@@ -11,7 +11,7 @@ from dpsynth import glyphs, privacy, store
 from dpsynth.interfaces import Prior
 from dpsynth.methods import METHODS
 from dpsynth.params import Params
-from dpsynth.stages import evaluate, finetune, labelling, planning, pretrain, query, recall, selection
+from dpsynth.stages import evaluate, finetune, labelling, planning, pretrain, query, recall, saliency, selection
 
 TINY = dict(
     steps=2, sample_rate=0.01, noise_multiplicity=2, pretrain_steps=2, encoder_steps=2, extractor_steps=2, width=8,
@@ -181,3 +181,74 @@ def test_a_noisy_label_prior_is_in_the_plan_the_ledger_and_the_samples(tiny_root
 def test_labels_are_shared_out_by_the_noisy_counts_and_never_by_negative_ones(counts, expected):
     labels = labelling.shares(Prior(torch.tensor(counts)), 10)
     assert labels.bincount(minlength=len(counts)).tolist() == expected
+
+
+def test_methods_that_only_select_weights_share_the_base_of_pdp_diffusion(tiny_root):
+    pdp, ldm, same = (
+        pretrain.run(Params(method=method, options=options, **TINY)).artifact.digest
+        for method, options in (("pdp_diffusion", {}), ("dp_ldm", {}), ("dp_sapf", {"attention": "middle"}))
+    )
+    assert pdp == ldm == same
+    assert pretrain.run(Params(method="dp_sapf", **TINY)).artifact.digest != pdp
+
+
+def test_only_the_light_weights_move(tiny_root):
+    p = Params(method="dp_ldm", **TINY)
+    before, after = finetune.ready(pretrain.run(p), 10, p.seed).state_dict(), finetune.run(p).weights
+    moved = {name.split(".")[1] for name, w in after.items() if not torch.equal(w, before[name])}
+    assert moved == {"attention", "label", "time", "stem"}
+
+
+@pytest.mark.parametrize("low_rank", [True, False])
+def test_only_the_chosen_matrices_and_the_labels_move(tiny_root, low_rank):
+    p = Params(method="dp_sapf", options={"low_rank": low_rank, "share": 0.5}, **{**TINY, "pretrain_steps": 3})
+    before, after = finetune.ready(pretrain.run(p), 10, p.seed).state_dict(), finetune.run(p).weights
+    moved = {name for name, w in after.items() if not torch.equal(w, before[name])}
+    _, chosen = saliency.chosen(p)
+    assert len(chosen) == 6
+    assert moved <= {f"{name}.weight" for name in chosen} | {"net.label.weight"} and len(moved) > 1
+
+
+def test_a_base_without_labels_speaks_none_and_is_no_reference_row(tiny_root):
+    p = Params(method="privimage_d", options={"conditional": False}, **TINY)
+    base = pretrain.run(p)
+    assert base.architecture["n_labels"] == 1 and not base.private_labels
+    assert list(evaluate.rows(p)) == ["privimage_d", "floor_public", "real"]
+    assert evaluate.preview(base, p, 2)[2] == ["class 0"]
+
+
+@pytest.mark.parametrize(("warmup", "same"), [("none", "dpdm"), ("public", "pdp_diffusion")])
+def test_without_central_images_dp_feta_is_a_method_that_asks_nothing(tiny_root, warmup, same):
+    p, other = Params(method="dp_feta", options={"warmup": warmup}, **TINY), Params(method=same, **TINY)
+    assert query.run(p) is None
+    assert finetune.run(p).artifact.digest == finetune.run(other).artifact.digest
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [("dp_ldm", {"latent": True}), ("dp_ldm", {}), ("dp_sapf", {"score": "votes"}), ("dp_feta", {}),
+     ("dp_feta", {"centre": "mode"})],
+)  # fmt: skip
+def test_images_without_labels_are_one_class(tiny_root, folder, method, options):
+    p = folder_params(folder / "red", method=method, n_records=20, labels=(), options=options, delta=1e-3)
+    samples, plan = evaluate.samples(p), planning.run(p)
+    assert samples.images.shape == (20, 3, 16, 16) and not samples.labels.any()
+    said = privacy.certificate(plan, planning.ledger(p), finetune.run(p).artifact.lineage)
+    assert len(said["releases"]) == len(plan.mechanisms) and said["epsilon"] <= 10
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "said"),
+    [("dp_feta", {}, "its release"), ("dp_sapf", {}, "its probe"), ("dp_sapf", {"choice": "all"}, "its learn")],
+)  # fmt: skip
+def test_methods_without_a_twin_say_which_column_needs_noise(method, options, said):
+    with pytest.raises(ValueError, match=f"{method} has no non-private twin: {said}"):
+        Params(method=method, epsilon=float("inf"), options=options)
+
+
+def test_more_saliency_votes_than_matrices_are_refused_before_anything_is_asked(tiny_root, folder):
+    p = folder_params(folder, method="dp_sapf", delta=1e-3, options={"score": "votes", "saliency_votes": 13})
+    before = planning.ledger(p).entries()
+    with pytest.raises(ValueError, match="saliency_votes=13, but the network has only 12 candidate matrices"):
+        finetune.run(p)
+    assert planning.ledger(p).entries() == before
