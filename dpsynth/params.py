@@ -226,7 +226,7 @@ def _no_option(method: str, option: str, own: list[str]) -> str:
     """What is said of an option that the method lacks: which stage of which methods has it, if any does."""
     said = f"{method} has no option {option!r}; its own are {', '.join(own)}"
     owners = {name: row for name, row in METHODS.items() if option in row.options.model_fields}
-    for column in methods.Method._fields:
+    for column in ("encoder", "release", "corpus", "base", "probe", "learn"):
         asked = (getattr(row, column) for row in owners.values())
         functions = (getattr(one, "ask", one) for one in asked)
         if any(callable(f) and option in inspect.signature(f).parameters for f in functions):

@@ -39,15 +39,16 @@ def steps(work: Work, n_steps: int, parts: dict[str, Any], history: dict[str, li
 
 
 def silent(n_steps: int, desc: str) -> tqdm:
-    """A bar for steps on private records, that `spent` moves: no rate and no time, which would tell the batch sizes."""
+    """A bar for learning from private records, that `tell` moves: no rate and no time, which would tell batch sizes."""
     return tqdm(total=n_steps, desc=desc, bar_format="{desc}: step {n_fmt}/{total_fmt}{postfix}", mininterval=5)
 
 
-def spent(bar: tqdm, done: int, plan: Plan) -> None:
-    """Say, ten times in all, how many steps of DP-SGD are done and what they spent."""
+def tell(bar: tqdm, done: int, plan: Plan | None = None) -> None:
+    """Say, ten times in all, how many steps are done; with a plan also what so many of its learner's spent."""
     bar.n = done
     if done == bar.total or done % max(1, bar.total // 10) == 0:
-        bar.set_postfix_str(f"epsilon so far {plan.spent(done):.3f} of {plan.epsilon:g}", refresh=False)
+        if plan:
+            bar.set_postfix_str(f"epsilon so far {plan.spent(done):.3f} of {plan.epsilon:g}", refresh=False)
         bar.refresh()
 
 

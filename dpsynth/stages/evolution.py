@@ -118,7 +118,7 @@ def evolve(
         seen["images"].append(_favourites(state.now["images"], counts))
         chosen = resampled(counts, threshold * charge.mechanism.scale, training.generator(seed, step))
         state.now = api.vary(_picked(state.now, chosen), amplitude, store.seed_of(seed, "variation", number))
-        training.spent(bar, step + 1, allowance.plan)
+        training.tell(bar, step + 1, allowance.plan)
     bar.close()
     population = Population(*private.shape[:2], n_labels, candidates)
     snapshots = gans.captioned(list(range(1, n_steps + 1)), seen["images"], "most voted for in iteration")

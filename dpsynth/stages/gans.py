@@ -104,10 +104,11 @@ def dp_gan(
             for number in range(generator_steps):
                 generator_step(generator, copy, turns, store.seed_of(seed, "turn", str(number)), step)
                 averaged.update(generator)
-        training.spent(bar, step + 1, allowance.plan)
+        training.tell(bar, step + 1, allowance.plan)
         if (step + 1) % max(1, n_steps // SNAPSHOTS) == 0:
             seen["steps"].append(step + 1)
             seen["images"].append(shown(generator, averaged, seed))
+    bar.close()
     snapshots = captioned(seen["steps"], seen["images"], "step")
     return Synthesiser(averaged.weights, generator.architecture, snapshots)
 

@@ -11,7 +11,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from dpsynth import store
 from dpsynth.interfaces import Base, Encoder, Synthesiser
@@ -65,15 +64,16 @@ def match_moments(
     averaged = diffusion.Average(generator, average)
     seen: dict[str, list] = {"steps": [], "images": [], "gap": []}
     parts = {"model": generator, "optimizer": optimizer, "average": averaged}
-    bar = tqdm(total=matching_steps, desc="moment matching", mininterval=5)
+    bar = training.silent(matching_steps, "moment matching")
     for step in training.steps(work, matching_steps, parts, seen):
-        bar.update(step + 1 - bar.n)
         optimizer.param_groups[0]["lr"] = matching_rate * training.cosine(step, matching_steps)
         seen["gap"].append(_match(generator, embed, released, optimizer, store.seed_of(seed, "matching"), step))
         averaged.update(generator)
+        training.tell(bar, step + 1)
         if (step + 1) % max(1, matching_steps // SNAPSHOTS) == 0:
             seen["steps"].append(step + 1)
             seen["images"].append(gans.shown(generator, averaged, seed))
+    bar.close()
     snapshots = gans.captioned(seen["steps"], seen["images"], "step")
     curves = _curves(torch.tensor(seen["gap"]), allowance.mechanism, released)
     return Synthesiser(averaged.weights, generator.architecture, snapshots, curves)
