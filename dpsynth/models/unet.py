@@ -12,15 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dpsynth.privacy import Norm
+
 
 def embed_noise_level(noise: Tensor, dim: int) -> Tensor:
     """Sinusoidal embedding of c_noise = ln(sigma) / 4, about -1.6 to 1.1: (B,) to (B, dim), frequencies 1 to 32."""
     angle = noise[:, None] * torch.logspace(0, 1.5, dim // 2)
     return torch.cat([angle.cos(), angle.sin()], dim=1)
-
-
-def norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(min(channels // 4, 16), channels, eps=1e-6)
 
 
 def zeroed(layer: nn.Module) -> nn.Module:
@@ -35,14 +33,13 @@ class ResBlock(nn.Module):
 
     def __init__(self, channels: int, embedding: int):
         super().__init__()
-        self.norm1, self.conv1 = norm(channels), nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm1, self.conv1 = Norm(channels), nn.Conv2d(channels, channels, 3, padding=1)
         self.shift = nn.Linear(embedding, channels)
-        self.norm2, self.conv2 = norm(channels), zeroed(nn.Conv2d(channels, channels, 3, padding=1))
+        self.norm2, self.conv2 = Norm(channels), zeroed(nn.Conv2d(channels, channels, 3, padding=1))
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        h = self.conv1(F.silu(self.norm1(x)))
-        h = h + self.shift(embedding)[:, :, None, None]
-        return x + self.conv2(F.silu(self.norm2(h)))
+        h = self.conv1(self.norm1(x))
+        return x + self.conv2(self.norm2(h, self.shift(embedding)))
 
 
 class Attention(nn.Module):
@@ -50,7 +47,7 @@ class Attention(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.norm = norm(channels)
+        self.norm = Norm(channels, swish=False)
         self.qkv = nn.Linear(channels, 3 * channels)
         self.out = zeroed(nn.Linear(channels, channels))
 
@@ -90,7 +87,7 @@ class UNet(nn.Module):
         self.attention = Attention(high)
         self.grow = nn.Conv2d(high, low, 1)
         self.up = ResBlock(low, embedding)
-        self.head_norm, self.head = norm(low), zeroed(nn.Conv2d(low, 4 * channels, 3, padding=1))
+        self.head_norm, self.head = Norm(low), zeroed(nn.Conv2d(low, 4 * channels, 3, padding=1))
 
     def forward(self, x: Tensor, noise: Tensor, label: Tensor) -> Tensor:
         embedding = F.silu(self.time(embed_noise_level(noise, self.width)) + self.label(label))
@@ -99,4 +96,4 @@ class UNet(nn.Module):
         h = self.middle[1](self.attention(h), embedding)
         h = F.interpolate(self.grow(h), size=skip.shape[-2:], mode="nearest")
         h = self.attention_up(self.up(h + skip, embedding))
-        return F.pixel_shuffle(self.head(F.silu(self.head_norm(h))), 2)
+        return F.pixel_shuffle(self.head(self.head_norm(h)), 2)

@@ -91,31 +91,24 @@ def query_noise(votes: int, gradients: Gradients, epsilon: float, delta: float) 
     """
     if math.isinf(epsilon):
         return 4.0
-    sgd = accounting.with_noise(gradients, _first_guess(gradients, [], epsilon, delta))
-    roomier = accounting.with_noise(sgd, 1.05 * sgd.noise_multiplier)
-
-    def cost(s: float) -> float:
-        return accounting.epsilon([Counts("query", votes, s), roomier], delta, interval=accounting.COARSE)
-
-    return 4.0 if cost(4.0) <= epsilon else accounting.smallest_noise(cost, epsilon, low=4.0, high=8.0)
+    least, coarse = Counts("query", votes, 4.0), accounting.COARSE
+    roomier = accounting.with_noise(gradients, 1.05 * _enough(gradients, [], epsilon, delta, coarse, low=0.3))
+    if accounting.epsilon([least, roomier], delta, interval=coarse) <= epsilon:
+        return 4.0
+    return _enough(least, [roomier], epsilon, delta, coarse, low=4.0, high=8.0)
 
 
 def _calibrated(like: Mechanism, queries: list[Mechanism], epsilon: float, delta: float) -> Mechanism:
-    guess = _first_guess(like, queries, epsilon, delta)
+    guess = _enough(like, queries, epsilon, delta, accounting.COARSE, low=0.3)
+    exact = _enough(like, queries, epsilon, delta, accounting.INTERVAL, low=0.95 * guess, high=guess)
+    return accounting.with_noise(like, exact)
 
+
+def _enough(like: Mechanism, beside: list[Mechanism], epsilon: float, delta: float, interval: float, **bounds) -> float:
     def cost(s: float) -> float:
-        return accounting.epsilon([*queries, accounting.with_noise(like, s)], delta)
+        return accounting.epsilon([*beside, accounting.with_noise(like, s)], delta, interval=interval)
 
-    return accounting.with_noise(like, accounting.smallest_noise(cost, epsilon, low=0.95 * guess, high=guess))
-
-
-def _first_guess(like: Mechanism, queries: list[Mechanism], epsilon: float, delta: float) -> float:
-    """Noise that is enough, and little more: quickly, on coarse buckets."""
-
-    def cost(s: float) -> float:
-        return accounting.epsilon([*queries, accounting.with_noise(like, s)], delta, interval=accounting.COARSE)
-
-    return accounting.smallest_noise(cost, epsilon, low=0.3)
+    return accounting.smallest_noise(cost, epsilon, **bounds)
 
 
 def _truncated(mechanism: Mechanism, steps: int) -> Mechanism:

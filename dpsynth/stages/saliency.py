@@ -46,6 +46,7 @@ def probe(
         scores = private.count(favourites, len(names), charge, by_label=False)[0]
     else:
         scores = private.total(norms, len(names), charge)[0]
+    wrapped.close()
     return Saliency(scores.double(), names, charge.mechanism.scale / getattr(charge.mechanism, "divisor", 1.0))
 
 

@@ -11,6 +11,7 @@ from dpsynth.models import diffusion, lora, parts
 def denoiser():
     torch.manual_seed(0)
     model = diffusion.Denoiser(1, 8, 3, 8, attention="every")
+    model.precision = torch.float32
     for parameter in model.parameters():  # zero-initialised layers would hide what lies before them
         parameter.data += 0.05 * torch.randn_like(parameter)
     return model

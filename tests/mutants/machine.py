@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 # Where the sampler, the clip, the noise, the divisor and the ledger are: files, and the functions and classes in them.
 PLACES = {
-    "coins.py": {"Coins"},
-    "engine.py": {"Draws", "clipped_sum", "clip", "bounded", "_factors"},
+    "coins.py": {"Coins", "as_normals", "as_uniforms"},
+    "engine/parts.py": {"Reused", "Products", "clip", "bounded", "_factors"},
+    "engine/sums.py": {"Draws", "clipped_sum"},
     "ledger.py": {"Charge", "Ledger", "opened", "canonical", "_digest"},
     "mechanisms.py": {"Counts", "_Gaussian", "Sums", "Gradients", "_positive", "_rate"},
     "plan.py": {"make_plan", "_calibrated", "Plan"},

@@ -18,10 +18,12 @@ def _bug(name: str, *patch: str) -> Bug:
     return Bug(name, tuple(zip(patch[::3], patch[1::3], patch[2::3], strict=True)))
 
 
-NOISE = 'noise = charge.coins.normals(("noise", step, number), total.numel())'
-COUNTS = 'noise = charge.coins.discrete_gaussians(("noise", step), histogram.size, mechanism.scale)'
-PRIVATE, ENGINE, LEDGER = "privacy/private.py", "privacy/engine.py", "privacy/ledger.py"
+NOISE = "noise = charge.coins.normals((\"noise\", step, number), total.numel())"
+COUNTS = "noise = charge.coins.discrete_gaussians((\"noise\", step), histogram.size, mechanism.scale)"
+PRIVATE, LEDGER = "privacy/private.py", "privacy/ledger.py"
 MECHANISMS, PLAN, ACCOUNTING, COINS = (f"privacy/{n}.py" for n in ("mechanisms", "plan", "accounting", "coins"))
+PARTS, SUMS, MODEL = (f"privacy/engine/{n}.py" for n in ("parts", "sums", "model"))
+NORMS = "norms = [torch.linalg.vector_norm(piece, dim=1) for block in self.blocks for piece in _pieces(block)]"
 
 BUGS = (
     _bug("uniform noise on the histogram [PrivImage]", PRIVATE, COUNTS,
@@ -34,24 +36,26 @@ BUGS = (
          "return self.noise_multiplier"),
     _bug("a histogram's deviation without the root of its votes", MECHANISMS,
          "return self.noise_multiplier * self.sensitivity", "return self.noise_multiplier"),
-    _bug("views clipped one by one [DP-LoRA]", ENGINE,
+    _bug("views clipped one by one [DP-LoRA]", SUMS,
          "    views = mechanism.noise_multiplicity\n",
          "    views = mechanism.noise_multiplicity\n    if views > 1:\n        import dataclasses\n"
          "        one = dataclasses.replace(mechanism, noise_multiplicity=1)\n"
          "        many = [r for r in records for _ in range(views)]\n"
          "        return clipped_sum(model, loss, images, labels, many, one, coins, step, microbatch)\n"),
-    _bug("the sum is clipped, not its parts", ENGINE,
-         "    norms = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1, dtype=torch.float64) for g in gradients])\n",
-         "    gradients = [g.sum(0, keepdim=True) for g in gradients]\n"
-         "    norms = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1, dtype=torch.float64) for g in gradients])\n"),
-    _bug("each tensor is clipped to C by itself", ENGINE,
-         "    factors = _factors(norms, max_grad_norm).float()\n"
-         "    return [torch.tensordot(factors, g, dims=1).double() for g in gradients]",
-         "    return [torch.tensordot(_factors(torch.linalg.vector_norm(g.flatten(1).double(), dim=1), max_grad_norm)"
-         ".float(), g, dims=1).double() for g in gradients]"),
-    _bug("no clip at all", ENGINE, "return bound * MARGIN / norms.clamp(min=bound * MARGIN)",
+    _bug("the sum is clipped, not its parts", PARTS,
+         "    norms = torch.stack([part.squares() for part in parts]).sum(0).sqrt()\n",
+         "    parts = [Reused([part.each().sum(0, keepdim=True)]) for part in parts]\n"
+         "    norms = torch.stack([part.squares() for part in parts]).sum(0).sqrt()\n"),
+    _bug("each tensor is clipped to C by itself", PARTS, "return [part.weighted(factors) for part in parts]",
+         "return [part.weighted(_factors(part.squares().sqrt(), max_grad_norm)) for part in parts]"),
+    _bug("half of a convolution's norm is forgotten", PARTS, NORMS, NORMS.replace("self.blocks", "self.blocks[:2]")),
+    _bug("products are clipped by half their norm", PARTS, "return exact.clamp(min=0) + ",
+         "return exact.clamp(min=0) / 4 + "),
+    _bug("what rounding hides of a norm is believed", PARTS, "return exact.clamp(min=0) + terms", "return exact.clamp(min=0) + 0 * terms"),
+    _bug("the padding of a micro-batch counts", MODEL, "part.chosen(slice(count))", "part.chosen(slice(None))"),
+    _bug("no clip at all", PARTS, "return bound * MARGIN / norms.clamp(min=bound * MARGIN)",
          "return torch.ones_like(norms)"),
-    _bug("every gradient is scaled to C, as if small ones were too", ENGINE,
+    _bug("every gradient is scaled to C, as if small ones were too", PARTS,
          "return bound * MARGIN / norms.clamp(min=bound * MARGIN)", "return bound * 1.01 / norms.clamp(min=1e-12)"),
     _bug("noise before the clip", PRIVATE, "noisy = total + mechanism.scale * torch.from_numpy(noise).view_as(total)",
          "noisy = total + mechanism.scale * torch.from_numpy(noise).view_as(total)\n"
@@ -79,19 +83,20 @@ BUGS = (
     _bug("the same noise in every histogram", PRIVATE, COUNTS, COUNTS.replace('("noise", step)', '("noise",)')),
     _bug("noise is skipped on an empty batch", PRIVATE, "noisy = total + mechanism.scale * ",
          "noisy = total + (mechanism.scale if records else 0.0) * "),
-    _bug("NaN times zero [Opacus]", ENGINE,
-         "    if not finite.all():\n        gradients, norms = [g[finite] for g in gradients], norms[finite]\n",
+    _bug("NaN times zero [Opacus]", PARTS,
+         "    if not finite.all():\n        parts, norms = [part.chosen(finite) for part in parts], norms[finite]\n",
          "    norms = torch.where(finite, norms, torch.inf)\n"),
-    _bug("a record that is not finite counts as a whole one", ENGINE,
-         "    if not finite.all():\n        gradients, norms = [g[finite] for g in gradients], norms[finite]\n",
-         "    gradients = [g.nan_to_num(1.0, 1.0, 1.0) for g in gradients]\n    norms = norms.nan_to_num(1.0, 1.0, 1.0)\n"),
+    _bug("a record that is not finite counts as a whole one", PARTS,
+         "    if not finite.all():\n        parts, norms = [part.chosen(finite) for part in parts], norms[finite]\n",
+         "    parts = [Reused([part.each().nan_to_num(1.0, 1.0, 1.0)]) for part in parts]\n"
+         "    norms = norms.nan_to_num(1.0, 1.0, 1.0)\n"),
     _bug("a query that is left out of the ledger [PrivImage]", LEDGER,
          "            if entry not in entries:\n                self._append(entry)",
          "            if entry not in entries and mechanism.kind.startswith('Poisson'):\n"
          "                self._append(entry)"),
     _bug("a query that is left out of the plan's cost", PLAN,
-         "return accounting.epsilon([*queries, accounting.with_noise(like, s)], delta)\n\n    return accounting.with",
-         "return accounting.epsilon([accounting.with_noise(like, s)], delta)\n\n    return accounting.with"),
+         "return accounting.epsilon([*beside, accounting.with_noise(like, s)], delta, interval=interval)",
+         "return accounting.epsilon([accounting.with_noise(like, s)], delta, interval=interval)"),
     _bug("the ledger starts anew when a run resumes", LEDGER, 'with open(self.path, "ab") as file:',
          'with open(self.path, "wb") as file:'),
     _bug("the entry is written after the touch", LEDGER,
@@ -121,33 +126,29 @@ BUGS = (
          "    losses = [_loss(mechanism, replace, interval) for mechanism in mechanisms]\n"),
     _bug("steps that are not composed", ACCOUNTING, "return step.self_compose(mechanism.steps)\n", "return step\n"),
     _bug("amplification by a rate that is not the sampler's", ACCOUNTING, "sampling_prob=rate,", "sampling_prob=rate / 2,"),
-    _bug("norms in float16", ENGINE,
-         "torch.linalg.vector_norm(g.flatten(1), dim=1, dtype=torch.float64) for g in gradients])",
-         "torch.linalg.vector_norm(g.flatten(1).half(), dim=1).double() for g in gradients])"),
-    _bug("norms in bfloat16 [Opacus under autocast]", ENGINE,
-         "torch.linalg.vector_norm(g.flatten(1), dim=1, dtype=torch.float64) for g in gradients])",
-         "torch.linalg.vector_norm(g.flatten(1).bfloat16(), dim=1).double() for g in gradients])"),
+    _bug("norms in float16", PARTS, NORMS, NORMS.replace("(piece,", "(piece.half(),")),
+    _bug("norms in bfloat16 [Opacus under autocast]", PARTS, NORMS, NORMS.replace("(piece,", "(piece.bfloat16(),")),
     _bug("fakes that scale with the batch [GAN code]", PRIVATE,
          "beside = _mean_of_fakes(model, fakes, charge, step, microbatch) if fakes",
          "fakes = fakes and Fakes(fakes.images[: len(records)], fakes.labels[: len(records)], fakes.loss)\n"
          "        beside = _mean_of_fakes(model, fakes, charge, step, microbatch) if fakes and len(records)"),
-    _bug("a record's draws depend on its place in the batch", ENGINE,
-         "rows = [draw((*address, record), self._views * size) for record in self._records]",
-         "rows = [draw((*address, place), self._views * size) for place in range(len(self._records))]"),
-    _bug("a layer that couples records is let in", ENGINE,
+    _bug("a record's draws depend on its place in the batch", SUMS,
+         "np.stack([self._coins.words((*address, record), n) for record in self._records])",
+         "np.stack([self._coins.words((*address, place), n) for place in range(len(self._records))])"),
+    _bug("a layer that couples records is let in", MODEL,
          "if isinstance(layer, nn.modules.batchnorm._NormBase | nn.modules.dropout._DropoutNd):",
          "if isinstance(layer, nn.modules.dropout._DropoutNd):",
-         ENGINE, "    return type(layer) in EXACT\n", "    return True\n"),
-    _bug("the mean loss is printed [most code]", ENGINE, "            return loss(images[rows], labels[rows], draws) / views",
+         MODEL, "    return type(layer) in RULES or type(layer) is Norm\n", "    return True\n"),
+    _bug("the mean loss is printed [most code]", SUMS, "            return loss(images[rows], labels[rows], draws) / views",
          "            print('loss', loss(images[rows], labels[rows], draws).mean().item())\n"
          "            return loss(images[rows], labels[rows], draws) / views"),
     _bug("the size of the batch is logged", PRIVATE, "        records = self._drawn(charge, step)\n\n        def rescaled",
          "        records = self._drawn(charge, step)\n        import logging\n"
          "        logging.getLogger('dpsynth').info('batch of %d', len(records))\n\n        def rescaled"),
-    _bug("the norms are left beside the artifact", ENGINE, "    finite = norms < LARGEST  # false of NaN\n    if not",
+    _bug("the norms are left beside the artifact", PARTS, "    finite = norms < LARGEST  # false of NaN\n    if not",
          "    import os, pathlib\n    with open(pathlib.Path(os.environ.get('DPSYNTH_ROOT', '.'), 'norms.log'), 'a') as f:\n"
          "        f.write(f'{norms.tolist()}\\n')\n    finite = norms < LARGEST  # false of NaN\n    if not"),
-    _bug("seconds of a private step are kept", "stages/finetune.py", "timed=p.constants.builtin, private=private, base=base",
-         "timed=True, private=private, base=base"),
+    _bug("seconds of a private step are kept", "stages/planning.py", "timed=p.constants.builtin, **inputs",
+         "timed=True, **inputs"),
     _bug("a folder is opened for evaluation", PRIVATE, "    if not private.builtin:\n", "    if False:\n"),
 )  # fmt: skip

@@ -92,5 +92,5 @@ def test_the_core_imports_nothing_else_of_ours_and_no_other_generator():
 
 
 def test_the_core_without_the_engine_stays_under_a_thousand_lines():
-    core = [path for path in (PACKAGE / "privacy").glob("*.py") if path.name != "engine.py"]
+    core = (PACKAGE / "privacy").glob("*.py")
     assert sum(len(path.read_text().splitlines()) for path in core) < 1000

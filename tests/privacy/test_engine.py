@@ -1,14 +1,24 @@
-"""Per-record gradients against two oracles: torch on one record at a time, and Opacus's hooks."""
+"""Per-record gradients against two oracles: torch in float64 on one record at a time, and Opacus's hooks."""
 
 import warnings
+from collections import OrderedDict
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
 from opacus.grad_sample import GradSampleModule
 from torch import nn
 
+from dpsynth.models import diffusion
+from dpsynth.models.plain import plain
 from dpsynth.models.unet import UNet
-from dpsynth.privacy import PerExample
+from dpsynth.privacy import Norm, PerExample
+from dpsynth.privacy.engine import MARGIN, Reused, clip
+from dpsynth.privacy.engine.layers import RULES
+from dpsynth.privacy.engine.parts import Products
+
+DTYPES = (torch.float32, torch.bfloat16)
 
 LAYERS = {
     "linear": (nn.Linear(5, 3), (5,)),
@@ -20,8 +30,19 @@ LAYERS = {
     "conv 1x1": (nn.Conv2d(2, 3, 1), (2, 6, 5)),
     "conv 1x1 with padding": (nn.Conv2d(2, 3, 1, padding=1), (2, 6, 5)),
     "conv 3x3 with stride": (nn.Conv2d(2, 3, 3, stride=2, padding=1), (2, 6, 5)),
+    "conv 3x3 with strides": (nn.Conv2d(2, 3, 3, stride=(3, 2), padding=(1, 0)), (2, 8, 7)),
     "group norm": (nn.GroupNorm(2, 4), (4, 3, 5)),
+    "layer norm": (nn.LayerNorm(5), (7, 5)),
+    "our norm": (Norm(8), (8, 3, 5)),
+    "our norm without swish": (Norm(8, swish=False), (8, 3, 5)),
 }
+KERNELS = {"reused": 1e9, "products": 0.0}  # what `WORTH` must be for either
+
+
+@pytest.fixture(params=KERNELS)
+def kernel(request, monkeypatch):
+    monkeypatch.setattr("dpsynth.privacy.engine.model.WORTH", dict.fromkeys(DTYPES, KERNELS[request.param]))
+    return request.param
 
 
 class Squared(nn.Module):
@@ -54,14 +75,131 @@ def one_by_one(model, x, records):
     return [torch.stack(gradients).float() for gradients in zip(*loop, strict=True)]
 
 
-@pytest.mark.parametrize("views", [1, 3])
+@pytest.mark.parametrize("views", [1, 3, 8])
 @pytest.mark.parametrize("name", LAYERS)
-def test_each_layer_agrees_with_a_float64_loop_over_records(name, views):
+def test_each_layer_agrees_with_a_float64_loop_over_records(name, views, kernel):
     torch.manual_seed(0)
     layer, shape = LAYERS[name]
     x = [torch.randn(4 * views, *shape)]
     for a, b in zip(ours(Squared(layer), x, 4), one_by_one(Squared(layer), x, 4), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("views", [1, 3])
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_clipped_sum_of_each_layer_agrees_with_a_float64_loop(name, views, kernel):
+    torch.manual_seed(0)
+    layer, shape = LAYERS[name]
+    model, x, bound = Squared(layer), [torch.randn(5 * views, *shape)], 0.7
+    engine = PerExample(model)
+    found = engine.clipped(lambda: engine(*x), 5, 4, bound)  # the fifth is padding
+    engine.close()
+    each = torch.cat([g.double().flatten(1) for g in one_by_one(model, x, 5)], dim=1)[:4]
+    factors = (bound * MARGIN / each.norm(dim=1)).clamp(max=1)
+    assert (factors < 1).any()
+    torch.testing.assert_close(torch.cat([t.flatten() for t in found]), factors @ each, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("views", [1, 4])
+def test_each_contribution_of_the_denoiser_stays_below_the_norm_in_float64(kernel, precision, views):
+    model, x, label, draws = denoiser(precision, 6 * views)
+    engine = PerExample(model)
+
+    def losses():
+        return 1e4 * diffusion.loss(engine, "edm", 3, x, label, draws(0))
+
+    for first in range(6):  # one record at a time is counted; the others are its companions
+        order = torch.cat([torch.arange(first * views, (first + 1) * views), torch.arange(6 * views)])[: 6 * views]
+        norm = torch.cat([t.flatten() for t in engine.clipped(lambda o=order: losses()[o], 6, 1, 0.3)]).norm().item()
+        assert 0.29 < norm <= 0.3
+    engine.close()
+
+
+def test_a_gradient_that_nearly_cancels_is_bounded_all_the_same(kernel):
+    """What float32 loses of a sum of large products that cancel, the norm must not lose."""
+    torch.manual_seed(0)
+    layer = nn.Linear(64, 64, bias=False)
+    a = torch.randn(1, 1, 64).repeat(1, 50, 1)
+    g = torch.randn(1, 1, 64) * torch.tensor([1.0, -1.0]).repeat(25)[None, :, None] * 1e3
+    g = g + 1e-3 * torch.randn(1, 50, 64)
+    rule = RULES[nn.Linear]
+    part = Products(a[:, None], g[:, None], rule, layer) if kernel == "products" else Reused(
+        rule.weight(layer, a, g, 1), rule, layer
+    )  # fmt: skip
+    (total,) = clip([part], 0.5)
+    assert total.norm().item() <= 0.5
+    exact = (g.double().mT @ a.double())[0]
+    assert exact.norm() > 0.5  # so that the clip had to act
+
+
+@pytest.mark.parametrize("views", [1, 3, 8])
+def test_the_whole_denoiser_agrees_with_a_float64_loop_in_ragged_micro_batches(kernel, views):
+    model, x, label, draws = denoiser(torch.float32, 5 * views)
+    engine = PerExample(model)
+    found = engine.clipped(lambda: diffusion.loss(engine, "edm", 3, x, label, draws(0)) / views, 5, 3, 0.2)
+    engine.close()
+    model.double()
+    expected = 0
+    for r in range(3):
+        rows = slice(r * views, (r + 1) * views)
+        loss = diffusion.loss(model, "edm", 3, x.double(), label, draws(0, torch.float64))[rows].mean()
+        g = torch.cat([p.flatten() for p in torch.autograd.grad(loss, list(model.parameters()))])
+        expected = expected + g * min(1, 0.2 * MARGIN / g.norm().item())
+    found = torch.cat([t.flatten() for t in found])
+    if kernel == "products":  # errs towards smaller contributions, by what rounding may hide
+        assert (found - expected).norm() < 0.01 * expected.norm() and found.norm() < expected.norm()
+    else:
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)
+
+
+def test_bfloat16_is_close_to_float32():
+    found = []
+    for precision in DTYPES:
+        model, x, label, draws = denoiser(precision, 6)
+        engine = PerExample(model)
+        losses = partial(diffusion.loss, engine, "edm", 3, x, label, draws(0))
+        parts = engine.clipped(losses, 6, 6, 0.2)
+        found.append(torch.cat([t.flatten() for t in parts]))
+    assert (found[0] - found[1]).norm() < 0.03 * found[0].norm()
+
+
+def denoiser(precision, rows):
+    """A denoiser without zeros, images and labels for it, and repeatable draws."""
+    torch.manual_seed(0)
+    model = diffusion.Denoiser(1, 16, 3, 8)
+    model.precision = precision
+    for parameter in model.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)
+
+    def draws(seed, dtype=torch.float32):
+        public = diffusion.PublicDraws(torch.Generator().manual_seed(seed), rows)
+        normal, uniform = lambda *s: public.normal(*s).to(dtype), lambda: public.uniform().to(dtype)
+        return SimpleNamespace(normal=normal, uniform=uniform)
+
+    return model, torch.randn(rows, 1, 16, 16), torch.arange(rows) % 3, draws
+
+
+def test_where_opacus_is_wrong_about_padding_the_layer_is_refused_and_a_stale_norm_cannot_be():
+    """Opacus takes any padding for zeros, and keeps a skipped layer's norm of the step before."""
+    with pytest.raises(ValueError, match="conv"):
+        PerExample(nn.Sequential(OrderedDict(conv=nn.Conv2d(1, 2, 3, padding=1, padding_mode="circular"))))
+
+    class Skips(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.always, self.sometimes = nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False)
+
+        def forward(self, x, skip):
+            return self.always(x if skip else self.sometimes(x)).sum(1)
+
+    torch.manual_seed(0)
+    model, x = Skips(), torch.randn(2, 3)
+    engine = PerExample(model)
+    engine.clipped(lambda: engine(100 * x, False), 2, 2, 1.0)
+    always, sometimes = engine.clipped(lambda: engine(x, True), 2, 2, 1e3)
+    torch.testing.assert_close(always, x.double().sum(0).expand(3, 3))  # not clipped: nothing of the step before counts
+    assert not sometimes.any()
 
 
 def test_an_embedding_counts_each_use_of_an_entry():
@@ -119,11 +257,11 @@ def test_the_whole_network_agrees_with_opacus_and_leaves_no_plain_gradient():
     found = engine.gradients(lambda: losses(engine), 6)
     assert all(p.grad is None for p in model.parameters())
     engine.close()
-    opacus = GradSampleModule(model, loss_reduction="sum")
+    opacus = GradSampleModule(plain(model), loss_reduction="sum")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Full backward hook is firing")
         losses(opacus).sum().backward()
-    for gradient, parameter in zip(found, model.parameters(), strict=True):
+    for gradient, parameter in zip(found, opacus.parameters(), strict=True):
         torch.testing.assert_close(gradient, parameter.grad_sample, rtol=1e-3, atol=1e-4)
 
 

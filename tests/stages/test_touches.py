@@ -48,6 +48,7 @@ def base(monkeypatch):
     """A base whose every weight has a gradient; `finetune.ready` hands it over as it is."""
     torch.manual_seed(0)
     model = diffusion.Denoiser(1, 8, 3, 8, attention="every")
+    model.precision = torch.float32
     for parameter in model.parameters():
         parameter.data += 0.05 * torch.randn_like(parameter)
     monkeypatch.setattr(saliency.finetune, "ready", lambda base, n_classes, seed: base)

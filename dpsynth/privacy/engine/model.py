@@ -1,0 +1,150 @@
+"""A network under watch: one backward gives every record's gradient of every trainable weight."""
+
+import threading
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from dpsynth.privacy.engine.layers import RULES
+from dpsynth.privacy.engine.norm import Norm
+from dpsynth.privacy.engine.parts import Part, Products, Reused, clip
+
+# A layer's gradients are left as products where squared positions, times this, are at most the weight's size: measured
+# with `make bench`. A rule on shapes and not a measurement of each run, so that two runs have the same bits.
+WORTH = {torch.float32: 24, torch.bfloat16: 256}
+
+
+class PerExample:
+    """A model whose per-record gradients can be taken; shares the model's parameters, and computes its forward.
+
+    While it exists, the model's parameters receive no plain gradients: `close` gives them back.
+
+    Raises:
+        ValueError: a layer with trainable weights whose per-record gradient is not proved exact, by name.
+    """
+
+    def __init__(self, model: nn.Module):
+        check(model)
+        self.model, self.parameters = model, [p for p in model.parameters() if p.requires_grad]
+        self._index = {id(p): i for i, p in enumerate(self.parameters)}
+        trained = [layer for layer in model.modules() if any(_trainable(layer))]
+        self._hooks = [layer.register_forward_hook(self._keep) for layer in trained if type(layer) in RULES]
+        self._norms = [layer for layer in trained if type(layer) is Norm]
+        for layer in self._norms:
+            layer.rows = partial(self._rows, layer)
+        self._now = threading.local()  # `records` and `parts` of the micro-batch that this thread works on
+        for parameter in self.parameters:
+            parameter.requires_grad_(False)
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        return self.model(*inputs)
+
+    def close(self) -> None:
+        """Remove the hooks; parameters receive plain gradients again."""
+        for hook in self._hooks:
+            hook.remove()
+        for layer in self._norms:
+            layer.__dict__.pop("rows", None)
+        for parameter in self.parameters:
+            parameter.requires_grad_(True)
+
+    def gradients(self, losses: Callable[[], Tensor], records: int) -> list[Tensor]:
+        """Gradient of each record's summed losses: one (records, *shape) tensor a parameter.
+
+        Args:
+            losses: () -> (records * views,), record by record; runs the forward.
+        """
+        return [part.each() for part in self._parts(losses, records)]
+
+    def clipped(self, losses: Callable[[], Tensor], records: int, count: int, max_grad_norm: float) -> list[Tensor]:
+        """Sum over the first `count` of `records` of their gradients, each clipped: one float64 tensor a parameter."""
+        return clip([part.chosen(slice(count)) for part in self._parts(losses, records)], max_grad_norm)
+
+    def _parts(self, losses: Callable[[], Tensor], records: int) -> list[Part]:
+        self._now.records, self._now.parts = records, [None] * len(self.parameters)
+        with torch.enable_grad():
+            losses().sum().backward()
+        parts, self._now.parts = self._now.parts, None
+        return [
+            Reused([torch.zeros(records, *p.shape)]) if part is None else part  # of a layer that this forward skipped
+            for part, p in zip(parts, self.parameters, strict=True)
+        ]
+
+    def _keep(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if not torch.is_grad_enabled():
+            return
+        if not output.requires_grad:
+            output.requires_grad_()  # nothing before this layer needs a gradient
+        kept = inputs[0].detach()
+        output.register_hook(lambda g: self._take(layer, kept, g.detach()))
+
+    @torch.no_grad()
+    def _take(self, layer: nn.Module, a: Tensor, g: Tensor) -> None:
+        records, rule = self._now.records, RULES[type(layer)]
+        if id(layer.weight) in self._index:
+            self._add(layer.weight, _part(layer, a, g, records))
+        if id(getattr(layer, "bias", None)) in self._index:
+            self._add(layer.bias, Reused([rule.bias(layer, g, records)]))
+
+    def _rows(self, layer: Norm, records: int) -> tuple[Tensor, Tensor]:
+        rows = []
+        for parameter in (layer.weight, layer.bias):
+            row = parameter.detach().expand(records, -1)
+            if torch.is_grad_enabled() and id(parameter) in self._index:
+                row.requires_grad_().register_hook(partial(self._take_rows, parameter))
+            rows.append(row)
+        return tuple(rows)
+
+    @torch.no_grad()
+    def _take_rows(self, parameter: Tensor, g: Tensor) -> None:
+        self._add(parameter, Reused([g.view(self._now.records, -1, g.shape[1]).sum(1)]))
+
+    def _add(self, parameter: Tensor, part: Part) -> None:
+        place = self._index[id(parameter)]
+        before = self._now.parts[place]
+        self._now.parts[place] = part if before is None else before + part
+
+
+def check(model: nn.Module) -> None:
+    """Refuse, by name, any layer whose per-record gradient is not proved exact, or that couples records.
+
+    Raises:
+        ValueError: names the layers.
+    """
+    bad = [f"{name} ({type(layer).__name__})" for name, layer in model.named_modules() if not _exact(layer)]
+    if bad:
+        known = ", ".join(layer.__name__ for layer in (*RULES, Norm))
+        raise ValueError(
+            f"no exact per-record gradient for {', '.join(bad)}; there is one for {known}, with zero padding, "
+            "without groups or dilation"
+        )
+
+
+def _part(layer: nn.Module, a: Tensor, g: Tensor, records: int) -> Part:
+    rule = RULES[type(layer)]
+    positions = rule.products.positions(layer, g, records) if rule.products else None
+    if positions is None or WORTH.get(g.dtype, WORTH[torch.float32]) * positions**2 > layer.weight.numel():
+        return Reused(rule.weight(layer, a, g, records), rule, layer)
+    wide = torch.promote_types(g.dtype, torch.float32)
+    return Products(*(t.to(g.dtype).to(wide).unflatten(0, (records, -1)) for t in (a, g)), rule, layer)
+
+
+def _trainable(layer: nn.Module):
+    return (p.requires_grad for p in layer.parameters(recurse=False))
+
+
+def _exact(layer: nn.Module) -> bool:
+    if isinstance(layer, nn.modules.batchnorm._NormBase | nn.modules.dropout._DropoutNd):
+        return False  # the one couples records or keeps their statistics, the other tosses coins that have no address
+    if not any(_trainable(layer)):
+        return True
+    if isinstance(layer, nn.Conv2d):
+        plain = layer.groups == 1 and layer.dilation == (1, 1) and not isinstance(layer.padding, str)
+        return type(layer) is nn.Conv2d and layer.padding_mode == "zeros" and plain
+    if isinstance(layer, nn.Embedding):
+        return type(layer) is nn.Embedding and layer.max_norm is None and not layer.scale_grad_by_freq
+    if isinstance(layer, nn.LayerNorm):
+        return type(layer) is nn.LayerNorm and len(layer.normalized_shape) == 1
+    return type(layer) in RULES or type(layer) is Norm

@@ -1,0 +1,138 @@
+"""A micro-batch's per-record gradients of one weight, as they are kept until the norms are known, and their clip."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dpsynth.privacy.engine.layers import Rule
+from dpsynth.privacy.mechanisms import MARGIN
+
+LARGEST = 2.0**63  # the square of a norm above it would overflow in float32
+PIECE = 2**13  # columns taken at once: few enough for float32 to add their squares within MARGIN, and for the cache
+
+
+@dataclass(frozen=True)
+class Reused:
+    """The gradients themselves, in `blocks` of (records, ...) each, used for the norm and again for the sum.
+
+    They may be bfloat16: what is measured is what is summed, in float32 or better.
+    """
+
+    blocks: list[Tensor]
+    rule: Rule | None = None
+    layer: torch.nn.Module | None = None
+
+    def squares(self) -> Tensor:
+        """Squared l2 norm of each record's gradient: (records,) float64."""
+        norms = [torch.linalg.vector_norm(piece, dim=1) for block in self.blocks for piece in _pieces(block)]
+        return torch.stack(norms).double().square().sum(0)
+
+    def chosen(self, records: slice | Tensor) -> "Reused":
+        """Of some of the records."""
+        return Reused([block[records] for block in self.blocks], self.rule, self.layer)
+
+    def weighted(self, factors: Tensor) -> Tensor:
+        """Sum over the records of their gradients times `factors` (records,): the weight's shape, float64."""
+        sums = [torch.cat([factors.to(p.dtype) @ p for p in _pieces(block)]) for block in self.blocks]
+        return self._whole([total.view(block.shape[1:]) for total, block in zip(sums, self.blocks, strict=True)])
+
+    def each(self) -> Tensor:
+        """The gradients: (records, *shape), float32 or better."""
+        return self._whole([_wide(block) for block in self.blocks], torch.float32)
+
+    def reused(self) -> "Reused":
+        """Itself."""
+        return self
+
+    def __add__(self, other: "Reused") -> "Reused":
+        """Of a weight used twice in one forward: the sum of both uses."""
+        return Reused([a + b for a, b in zip(self.blocks, other.blocks, strict=True)], self.rule, self.layer)
+
+    def _whole(self, blocks: list[Tensor], dtype: torch.dtype = torch.float64) -> Tensor:
+        whole = self.rule.whole(self.layer, blocks) if self.rule else blocks[0]
+        return whole.to(torch.promote_types(whole.dtype, dtype))
+
+
+@dataclass(frozen=True)
+class Products:
+    """A layer's inputs and output gradients, (records, views, ...) each, whose products are never formed.
+
+    The norm comes from inner products of positions (Goodfellow 2015), the sum from one product of all records.
+    """
+
+    a: Tensor
+    g: Tensor
+    rule: Rule
+    layer: torch.nn.Module
+
+    def squares(self) -> Tensor:
+        """As of `Reused`, and above it by what rounding in float32 may hide, so that the clip holds all the same."""
+        exact, reach, terms = self.rule.products.squares(self.layer, self.a, self.g)
+        return exact.clamp(min=0) + terms * torch.finfo(torch.float32).eps / 2 * reach.square()
+
+    def chosen(self, records: slice | Tensor) -> "Products":
+        """As of `Reused`."""
+        return Products(self.a[records], self.g[records], self.rule, self.layer)
+
+    def weighted(self, factors: Tensor) -> Tensor:
+        """As of `Reused`."""
+        g = self.g * factors.to(self.g.dtype).view(-1, *[1] * (self.g.ndim - 1))
+        return self.rule.products.total(self.layer, self.a, g).double()
+
+    def each(self) -> Tensor:
+        """As of `Reused`."""
+        return self.reused().each()
+
+    def reused(self) -> Reused:
+        """The same with the products formed."""
+        records, a, g = len(self.a), self.a.flatten(0, 1), self.g.flatten(0, 1)
+        return Reused(self.rule.weight(self.layer, a, g, records), self.rule, self.layer)
+
+    def __add__(self, other: "Reused | Products") -> Reused:
+        """As of `Reused`."""
+        return self.reused() + other.reused()
+
+
+Part = Reused | Products
+
+
+def clip(parts: list[Part], max_grad_norm: float) -> list[Tensor]:
+    """Sum over the records of their gradients, each scaled to a joint l2 norm of at most max_grad_norm.
+
+    Args:
+        parts: one a weight, of the same records.
+    Returns:
+        One float64 tensor a part. Records whose norm is NaN, or above LARGEST, are left out by selection.
+    """
+    norms = torch.stack([part.squares() for part in parts]).sum(0).sqrt()
+    finite = norms < LARGEST  # false of NaN
+    if not finite.all():
+        parts, norms = [part.chosen(finite) for part in parts], norms[finite]
+    factors = _factors(norms, max_grad_norm)
+    return [part.weighted(factors) for part in parts]
+
+
+def bounded(vectors: Tensor, bound: float) -> tuple[Tensor, Tensor]:
+    """Rows of `vectors` (B, D), each scaled down to an l2 norm of at most `bound`; rows not finite are left out.
+
+    Returns:
+        The finite rows in float64, (F, D), and which they are, (B,) bool.
+    """
+    norms = torch.linalg.vector_norm(vectors.double(), dim=1)
+    finite = norms.isfinite()
+    return vectors.double()[finite] * _factors(norms[finite], bound)[:, None], finite
+
+
+def _factors(norms: Tensor, bound: float) -> Tensor:
+    """What to multiply vectors of these norms by: at most 1, and to a norm a little below `bound`."""
+    return bound * MARGIN / norms.clamp(min=bound * MARGIN)
+
+
+def _pieces(block: Tensor) -> Iterator[Tensor]:
+    return map(_wide, block.flatten(1).split(PIECE, dim=1))
+
+
+def _wide(block: Tensor) -> Tensor:
+    return block.to(torch.promote_types(block.dtype, torch.float32))

@@ -1,0 +1,97 @@
+"""A step's sum of clipped gradients, micro-batch by micro-batch.
+
+Micro-batches have a fixed shape, so that memory is flat in the batch and a record's gradient does not depend on how
+many others were drawn. Each is one thread's work, and as many run at once as torch has threads: on small images that
+is quicker than many threads in one operator, and the bits of a step do not depend on the number of threads.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dpsynth.privacy.coins import Coins, as_normals, as_uniforms
+from dpsynth.privacy.engine.model import PerExample
+from dpsynth.privacy.mechanisms import Gradients
+
+
+class Draws:
+    """Randomness of a loss, addressed by (step, record, call): it does not depend on which other records were drawn.
+
+    Args:
+        coins: the release's stream; records: index of each row; views: rows a record.
+    """
+
+    def __init__(self, coins: Coins, step: int, records: list[int], views: int):
+        self._coins, self._step, self._records, self._views, self._call = coins, step, records, views, 0
+
+    def _words(self, n: int) -> np.ndarray:
+        """(records, n) uint64."""
+        self._call += 1
+        address = ("draw", self._step, self._call)
+        return np.stack([self._coins.words((*address, record), n) for record in self._records])
+
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normals: (rows, *shape) float32."""
+        size = self._views * int(np.prod(shape))
+        drawn = as_normals(self._words(size + size % 2))[:, :size]
+        return torch.from_numpy(drawn).float().reshape(-1, *shape)
+
+    def uniform(self) -> Tensor:
+        """Uniforms in [0, 1): (rows,) float32."""
+        drawn = torch.from_numpy(as_uniforms(self._words(self._views))).float().flatten()
+        return drawn.clamp(max=1 - 2**-24)  # float32 rounds the last ones up to 1
+
+
+def clipped_sum(
+    model: PerExample, loss: Callable, images: Tensor, labels: Tensor, records: list[int],
+    mechanism: Gradients, coins: Coins, step: int, microbatch: int,
+) -> list[Tensor]:  # fmt: skip
+    """Sum over the drawn records of their clipped mean gradients.
+
+    Args:
+        loss: `loss(images, labels, draws) -> (rows,)`, one value a row; runs `model`.
+        images, labels: all records; records: indices of the drawn ones, possibly none.
+        microbatch: rows (records times views) computed on at once.
+    Returns:
+        One float64 tensor a trainable parameter. Each record's part has l2 norm at most max_grad_norm; a record whose
+        gradient is not finite has none.
+    """
+    views = mechanism.noise_multiplicity
+    at_once = max(1, microbatch // views)
+
+    def part_sum(start: int) -> list[Tensor]:
+        part = records[start : start + at_once]
+        padded = part + [part[-1]] * (at_once - len(part))
+        draws = Draws(coins, step, padded, views)
+        rows = torch.tensor(padded).repeat_interleave(views)
+
+        def mean_losses() -> Tensor:
+            return loss(images[rows], labels[rows], draws) / views  # averaged over views before the one clip
+
+        return model.clipped(mean_losses, at_once, len(part), mechanism.max_grad_norm)
+
+    total = [torch.zeros(p.shape, dtype=torch.float64) for p in model.parameters]
+    for sums in side_by_side(part_sum, range(0, len(records), at_once)):
+        for into, addition in zip(total, sums, strict=True):
+            into += addition
+    return total
+
+
+def side_by_side(work: Callable, parts: Iterable) -> Iterator:
+    """`work(part)` of each part, in their order: as many at once as torch has threads, each on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # threads that start now inherit it
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            pending = deque()
+            for part in parts:
+                pending.append(pool.submit(work, part))
+                if len(pending) > threads:
+                    yield pending.popleft().result()
+            yield from (future.result() for future in pending)
+    finally:
+        torch.set_num_threads(threads)
