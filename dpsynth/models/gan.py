@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dpsynth.models.unet import norm
+from dpsynth.privacy import Norm
 
 LATENT = 64  # numbers that a generator's image is drawn from
 AT_ONCE = 500  # images that `sample` makes together
@@ -22,14 +22,14 @@ class GenBlock(nn.Module):
 
     def __init__(self, channels: int, code: int):
         super().__init__()
-        self.norm1, self.conv1 = norm(channels), nn.Conv2d(channels, channels, 3, padding=1)
-        self.norm2, self.conv2 = norm(channels), nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm1, self.conv1 = Norm(channels, swish=False), nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm2, self.conv2 = Norm(channels), nn.Conv2d(channels, channels, 3, padding=1)
         self.modulate = nn.Linear(code, 2 * channels)
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
         scale, shift = self.modulate(code)[:, :, None, None].chunk(2, dim=1)
         h = self.conv1(F.silu(self.norm1(x) * (1 + scale) + shift))
-        return x + self.conv2(F.silu(self.norm2(h)))
+        return x + self.conv2(self.norm2(h))
 
 
 class Generator(nn.Module):
@@ -53,13 +53,13 @@ class Generator(nn.Module):
         self.first = nn.Linear(2 * LATENT, high * (size // 4) ** 2)
         self.lower, self.grow = GenBlock(high, 2 * LATENT), nn.Conv2d(high, low, 1)
         self.upper = GenBlock(low, 2 * LATENT)
-        self.last_norm, self.last = norm(low), nn.Conv2d(low, 4 * channels, 3, padding=1)
+        self.last_norm, self.last = Norm(low), nn.Conv2d(low, 4 * channels, 3, padding=1)
 
     def forward(self, z: Tensor, label: Tensor) -> Tensor:
         code = torch.cat([z, self.label(label)], dim=1)
         h = self.lower(self.first(code).view(-1, *self.start), code)
         h = self.upper(F.interpolate(self.grow(h), scale_factor=2), code)
-        return torch.tanh(F.pixel_shuffle(self.last(F.silu(self.last_norm(h))), 2))
+        return torch.tanh(F.pixel_shuffle(self.last(self.last_norm(h)), 2))
 
     @torch.no_grad()
     def sample(self, labels: Tensor, seed: int) -> Tensor:
@@ -79,18 +79,18 @@ class Discriminator(nn.Module):
         super().__init__()
         low, high = 2 * width, 4 * width
         self.stem = nn.Conv2d(4 * channels, low, 3, padding=1)
-        self.norm1, self.down1 = norm(low), nn.Conv2d(low, high, 3, stride=2, padding=1)
-        self.norm2, self.conv = norm(high), nn.Conv2d(high, high, 3, padding=1)
-        self.norm3, self.down2 = norm(high), nn.Conv2d(high, high, 3, stride=2, padding=1)
-        self.norm4, self.value, self.label = norm(high), nn.Linear(high, 1), nn.Embedding(n_labels, high)
+        self.norm1, self.down1 = Norm(low), nn.Conv2d(low, high, 3, stride=2, padding=1)
+        self.norm2, self.conv = Norm(high), nn.Conv2d(high, high, 3, padding=1)
+        self.norm3, self.down2 = Norm(high), nn.Conv2d(high, high, 3, stride=2, padding=1)
+        self.norm4, self.value, self.label = Norm(high), nn.Linear(high, 1), nn.Embedding(n_labels, high)
         nn.init.zeros_(self.label.weight)  # the hinge would rest, from the start, on a label that it took for real
 
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
         h = self.stem(F.pixel_unshuffle(x, 2))
-        h = self.down1(F.leaky_relu(self.norm1(h), 0.2))
-        h = h + self.conv(F.leaky_relu(self.norm2(h), 0.2))
-        h = self.down2(F.leaky_relu(self.norm3(h), 0.2))
-        h = F.leaky_relu(self.norm4(h), 0.2).mean((2, 3))
+        h = self.down1(self.norm1(h))
+        h = h + self.conv(self.norm2(h))
+        h = self.down2(self.norm3(h))
+        h = self.norm4(h).mean((2, 3))
         return self.value(h)[:, 0] + (self.label(label) * h).sum(1)
 
 
