@@ -65,7 +65,7 @@ def public(name: str, channels: int, size: int, *, scale: float = 1.0) -> ImageS
     else:
         raise ValueError(f"no public set {name!r} is available; there are glyphs and {FOLDER}PATH")
     kept = _first_of_each(labels, scale)
-    return ImageSet(name, _in_shape(images[kept], channels, size), labels[kept], classes)
+    return ImageSet(name, in_shape(images[kept], channels, size), labels[kept], classes)
 
 
 def n_public_classes(name: str) -> int:
@@ -173,7 +173,7 @@ def _first_of_each(labels: Tensor, scale: float) -> Tensor:
     return torch.cat([of_class[: max(1, round(scale * len(of_class)))] for of_class in rows]).sort().values
 
 
-def _in_shape(images: Tensor, channels: int, size: int) -> Tensor:
+def in_shape(images: Tensor, channels: int, size: int) -> Tensor:
     """(N, C, H, W) uint8 as (N, channels, size, size) uint8; resizing is bicubic and antialiased."""
     if channels < images.shape[1]:
         images = images.float().mean(1, keepdim=True).round().to(torch.uint8)

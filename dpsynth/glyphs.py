@@ -76,6 +76,30 @@ class Outline(NamedTuple):
         return ((start + end) * cross[:, None]).sum(0) / (3 * cross.sum())
 
 
+class Hand(NamedTuple):
+    """How a character is written: degrees, shear, logarithm of width over height, part of BOX, and pixels."""
+
+    angle: float
+    shear: float
+    aspect: float
+    zoom: float
+    pen: float
+    right: float
+    up: float
+
+
+def random_hand(rng: np.random.Generator) -> Hand:
+    """One hand of those that the glyphs are written by."""
+    form = rng.normal(0, ROTATION), rng.normal(*SHEAR), rng.normal(0, ASPECT)
+    return Hand(*form, rng.uniform(*ZOOM), rng.uniform(*PEN), *rng.normal(0, SHIFT, 2))
+
+
+def write(character: str, face: int, hand: Hand) -> np.ndarray:
+    """One character in one hand, (28, 28) uint8, in the face number `face`, counted around, of those that draw it."""
+    outlines = _outlines(character)
+    return _drawing(outlines[face % len(outlines)], hand)
+
+
 def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
 
@@ -109,11 +133,17 @@ def render(character: str, n: int) -> np.ndarray:
     Raises:
         ValueError: no face draws the character.
     """
+    outlines = _outlines(character)
+    rng = np.random.default_rng([SEED, ord(character)])
+    return np.stack([_random_drawing(outlines[rng.integers(len(outlines))], rng) for _ in range(n)])
+
+
+@functools.cache
+def _outlines(character: str) -> list[Outline]:
     outlines = [outline for face in FACES if (outline := _outline(face, character)) is not None]
     if not outlines:
         raise ValueError(f"no font that matplotlib ships draws {character!r}")
-    rng = np.random.default_rng([SEED, ord(character)])
-    return np.stack([_random_drawing(outlines[rng.integers(len(outlines))], rng) for _ in range(n)])
+    return outlines
 
 
 def _is_candidate(character: str) -> bool:
@@ -151,12 +181,15 @@ def _outline(face: str, character: str) -> Outline | None:
 
 
 def _random_drawing(outline: Outline, rng: np.random.Generator) -> np.ndarray:
-    angle, shear = np.deg2rad(rng.normal(0, ROTATION)), rng.normal(*SHEAR)
-    aspect = np.exp(rng.normal(0, ASPECT) / 2)
+    return _drawing(outline, random_hand(rng))
+
+
+def _drawing(outline: Outline, hand: Hand) -> np.ndarray:
+    angle, aspect = np.deg2rad(hand.angle), np.exp(hand.aspect / 2)
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    matrix = rotation @ np.array([[1, shear], [0, 1]]) @ np.diag([aspect, 1 / aspect])
-    box, pen, shift = BOX * rng.uniform(*ZOOM), rng.uniform(*PEN), rng.normal(0, SHIFT, 2)
-    return _draw(*_fit(outline._replace(points=outline.points @ matrix.T), box, pen, shift))
+    matrix = rotation @ np.array([[1, hand.shear], [0, 1]]) @ np.diag([aspect, 1 / aspect])
+    fitted = outline._replace(points=outline.points @ matrix.T)
+    return _draw(*_fit(fitted, BOX * hand.zoom, hand.pen, np.array([hand.right, hand.up])))
 
 
 def _look(outline: Outline) -> np.ndarray:

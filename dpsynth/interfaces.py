@@ -33,11 +33,44 @@ class Encoder(Stored):
 
 
 @dataclass(frozen=True)
+class Codes(Stored):
+    """An autoencoder of public images. `error` is the root mean square, on held-out ones, of pixels in [-1, 1]."""
+
+    weights: dict[str, Tensor]
+    error: float
+    history: dict[str, list[float]]
+
+
+@dataclass(frozen=True)
 class Release(Stored):
     """What was asked of the private records once, with noise: `histogram` (rows, public classes) int64."""
 
     histogram: Tensor
     by_label: bool
+
+
+@dataclass(frozen=True)
+class Central(Stored):
+    """One central image a private label, with noise: `values` (classes, C, S/2, S/2) float64, in [0, 1] but for it."""
+
+    values: Tensor
+
+
+@dataclass(frozen=True)
+class Prior(Stored):
+    """How many private records have each label, with noise: `counts` (classes,) int64, possibly negative."""
+
+    counts: Tensor
+
+
+@dataclass(frozen=True)
+class Saliency(Stored):
+    """How much the private records would move each candidate matrix: `scores` (M,) float64 of the layers `names`, with
+    noise of standard deviation `scale`."""
+
+    scores: Tensor
+    names: list[str]
+    scale: float
 
 
 @dataclass(frozen=True)
@@ -55,7 +88,10 @@ class Corpus(Stored):
 
 @dataclass(frozen=True)
 class Base(Stored):
-    """A denoiser that has seen no private record. `weights` are raw, `averaged` their moving average."""
+    """A model that has seen no private record. `weights` are raw, `averaged` their moving average.
+
+    `architecture` is plain data: `network`, a name in `models.networks`, and the arguments of its class.
+    """
 
     weights: dict[str, Tensor]
     averaged: dict[str, Tensor]
@@ -66,10 +102,16 @@ class Base(Stored):
 
 @dataclass(frozen=True)
 class Synthesiser(Stored):
-    """A denoiser that speaks the private labels: what a run yields, and all that evaluation sees of it."""
+    """A model that speaks the private labels: what a run yields, and all that evaluation sees of it.
+
+    Of the method's own figures: `snapshots`, images drawn along training, (N, C, H, W) uint8 by caption; `curves`,
+    (S,) floats by name. Both are post-processing of what was released.
+    """
 
     weights: dict[str, Tensor]
     architecture: dict[str, Any]
+    snapshots: dict[str, Tensor] = field(default_factory=dict)
+    curves: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

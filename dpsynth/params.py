@@ -6,6 +6,7 @@ itself would only log them, and because YAML 1.1 reads `1e-5` as a string.
 """
 
 import hashlib
+import inspect
 import itertools
 import json
 import math
@@ -17,7 +18,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from dpsynth import data
+from dpsynth import data, methods
 from dpsynth.fields import Real, Strict
 from dpsynth.methods import METHODS
 from dpsynth.privacy.ledger import canonical
@@ -97,13 +98,21 @@ class Params(Strict):
             raise ValueError("epsilon: .inf is a benchmark's non-private twin; a folder set needs a finite epsilon")
         if _overlap(canonical(self.private), canonical(self.public)):
             raise ValueError(f"public and private are the same folder, or one holds the other: {self.private}")
-        self.choices  # noqa: B018 - validates the options now, not at first use
+        private = {name: getattr(self.row, name) for name in ("prior", "release", "probe", "learn")}
+        without = [name for name, touch in private.items() if touch and not touch.exact]
+        if math.isinf(self.epsilon) and without:
+            raise ValueError(
+                f"epsilon: .inf, but {self.method} has no non-private twin: its {without[0]} "
+                f"({private[without[0]].name}) is not defined without noise"
+            )
+        if self.row.prior and self.n_classes == 1:
+            raise ValueError(f"prior: noisy asks how frequent each label is, and {self.private} has no labels")
         return self
 
     @property
     def row(self):
-        """The method's row of the table: what each stage does."""
-        return METHODS[self.method]
+        """The method's row of the table, as its options have it: what each stage does."""
+        return methods.row(self.method, self.choices)
 
     @cached_property
     def constants(self):
@@ -113,7 +122,11 @@ class Params(Strict):
     @cached_property
     def choices(self) -> Strict:
         """The method's own options, validated by its own model."""
-        return self.row.options.model_validate(self.options)
+        model = METHODS[self.method].options
+        for name in self.options:
+            if name not in model.model_fields:
+                raise ValueError(_no_option(self.method, name, list(model.model_fields)))
+        return model.model_validate(self.options)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -207,6 +220,18 @@ def load(path: Path, **overrides: Any) -> Experiment:
     except (yaml.YAMLError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
     return experiment
+
+
+def _no_option(method: str, option: str, own: list[str]) -> str:
+    """What is said of an option that the method lacks: which stage of which methods has it, if any does."""
+    said = f"{method} has no option {option!r}; its own are {', '.join(own)}"
+    owners = {name: row for name, row in METHODS.items() if option in row.options.model_fields}
+    for column in ("encoder", "release", "corpus", "base", "probe", "learn"):
+        asked = (getattr(row, column) for row in owners.values())
+        functions = (getattr(one, "ask", one) for one in asked)
+        if any(callable(f) and option in inspect.signature(f).parameters for f in functions):
+            return f"{said} ({option} is of the stage {column!r} of {', '.join(owners)})"
+    return said + (f" (it is one of {', '.join(owners)})" if owners else "")
 
 
 def _overlap(one: str, other: str) -> bool:

@@ -20,7 +20,7 @@ import pandas as pd
 
 from dpsynth import data, params, privacy, run, store, tables
 from dpsynth.params import Params
-from dpsynth.stages import evaluate, finetune, planning, query
+from dpsynth.stages import evaluate, planning
 
 NOTEBOOKS = {
     "query": "01_semantic_query",
@@ -96,28 +96,30 @@ def lineage(p: Params, private: privacy.Private) -> dict[str, list[Made]]:
     """The artifacts of `p`'s stages before evaluation, standing or not. Makes nothing but the plan."""
     plan, row = planning.run(p), p.row
     made: dict[str, list[Made]] = {stage: [] for stage in NOTEBOOKS}
+    have: dict[str, Any] = {"private": private}
 
-    def name(kind: str, function: Callable | None, **upstream: Any) -> store.Stored | None:
+    def name(kind: str, function: Callable | None) -> store.Stored | None:
         if function is None:
             return None
+        upstream = store.named(function, have)
         digest = store.digest_of(kind, function, store.settings_of(function, p), upstream)
         path = store.folder(kind, digest)
         made[tables.STAGE_OF[kind]].append(Made(path, function))
         return store.Stored(artifact=store.Artifact(path, digest, {}))
 
-    encoder = name("encoder", row.encoder)
-    release = None
-    if row.release and plan.is_private:
-        allowance = planning.allow(p, "semantic_histogram")
-        release = name("release", row.release.ask, private=private, encoder=encoder, allowance=allowance)
-    elif row.release:
-        release = name("votes", query.exact_histogram, private=private, encoder=encoder)
-    corpus = name("corpus", row.corpus, release=release)
-    base = name("base", row.base, corpus=corpus)
-    if plan.is_private:
-        name("synthesiser", row.learn.ask, private=private, base=base, allowance=planning.allow(p, "dp_sgd"))
-    else:
-        name("twin", finetune.without_privacy, private=private, base=base)
+    def touch(kind: str, twin: str, column: Any, *earlier: store.Stored) -> store.Stored | None:
+        if column is None or not plan.is_private:
+            return name(twin, column and column.exact)
+        have["allowance"] = planning.allow(p, column, *earlier)
+        return name(kind, column.ask)
+
+    have["encoder"] = name("encoder", row.encoder)
+    prior = touch("prior", "", row.prior)
+    have["release"] = touch("release", "votes", row.release)
+    have["corpus"] = name("corpus", row.corpus)
+    have["base"] = name("base", row.base)
+    have["probe"] = touch("probe", "", row.probe)
+    touch("synthesiser", "twin", row.learn, *([prior] if prior else []))
     return made
 
 

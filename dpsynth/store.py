@@ -126,6 +126,11 @@ def settings_of(function: Callable, params) -> dict[str, Any]:
     return found
 
 
+def named(function: Callable, available: dict[str, Any]) -> dict[str, Any]:
+    """Those of the `available` inputs that are arguments of `function`."""
+    return {name: available[name] for name in inspect.signature(function).parameters if name in available}
+
+
 def digest_of(kind: str, function: Callable, settings: dict, upstream: dict) -> str:
     """SHA-256 over what the artifact depends on."""
     identities = {name: _identity(value) for name, value in upstream.items()}
@@ -168,8 +173,15 @@ def _identity(value: Any) -> Any:
     return value.identity
 
 
+def _lineage(value: Any) -> tuple[str, ...]:
+    """Digests of what stands behind an input: an artifact's, or those that it names itself."""
+    if isinstance(value, Stored):
+        return value.artifact.lineage if value.artifact else ()
+    return getattr(value, "lineage", ())
+
+
 def _make(kind, function, settings, upstream, digest, path, timed) -> None:
-    ancestors = [v.artifact.lineage for v in upstream.values() if isinstance(v, Stored) and v.artifact]
+    ancestors = map(_lineage, upstream.values())
     lineage = tuple(dict.fromkeys(d for line in ancestors for d in line))
     aside = path.with_name(path.name + ".partial")
     aside.mkdir(parents=True, exist_ok=True)

@@ -4,10 +4,10 @@ import pandas as pd
 
 from dpsynth import data, tables
 from dpsynth.audit import Audit
-from dpsynth.interfaces import Base, Corpus, Measurement
+from dpsynth.interfaces import Base, Codes, Corpus, Encoder, Measurement, Prior
 from dpsynth.privacy import Plan
 from dpsynth.privacy.accounting import ADJACENCY
-from dpsynth.stages import evaluate
+from dpsynth.stages import evaluate, labelling
 
 
 def badge(p) -> str:
@@ -45,10 +45,30 @@ def audits(audits: list[Audit]) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("noise")
 
 
+def encoder(encoder: Encoder | Codes | None) -> str:
+    """What a network trained on public images, before all else, is good for."""
+    if encoder is None:
+        return "none: this method needs no network before its base"
+    if isinstance(encoder, Codes):
+        return f"an autoencoder: root mean square error {encoder.error:.3f} on held-out public images, in [-1, 1]"
+    return f"a classifier: right on {encoder.accuracy:.1%} of held-out public images"
+
+
+def prior(prior: Prior | None, p) -> pd.DataFrame:
+    """How many samples of each label there will be, and why."""
+    if prior is None:
+        return pd.DataFrame({"labels of samples": [f"equally many of each of {p.n_classes}: a public constant"]})
+    n = labelling.shares(prior, p.n_synthetic).bincount(minlength=p.n_classes)
+    rows = {"private label": p.constants.classes, "noisy count": prior.counts.tolist(), "samples": n.tolist()}
+    return pd.DataFrame(rows).set_index("private label")
+
+
 def selection(corpus: Corpus | None, p) -> str:
     """Size and share of the corpus."""
     if corpus is None:
         return "no public images: the base starts from random weights"
+    if not corpus.chosen:
+        return f"{len(corpus.images):,} images ({corpus.provenance}), {corpus.n_labels} labels"
     source, n_classes = data.public(p.public, *p.shape), sum(map(len, corpus.chosen))
     ratio = 100 * n_classes / len(source.classes)
     return (
@@ -59,7 +79,7 @@ def selection(corpus: Corpus | None, p) -> str:
 
 def label_map(corpus: Corpus | None, classes: list[str] | None, p) -> pd.DataFrame:
     """Private label -> public classes, where the corpus has such a map."""
-    if corpus is None or classes is None or not corpus.private_labels:
+    if corpus is None or classes is None or not (corpus.private_labels and corpus.chosen):
         return pd.DataFrame({"map": ["none: the corpus does not speak the private labels"]})
     picks = [" ".join(classes[c] for c in row) for row in corpus.chosen]
     return pd.DataFrame({"private label": p.constants.classes, "public classes": picks}).set_index("private label")
@@ -67,6 +87,8 @@ def label_map(corpus: Corpus | None, classes: list[str] | None, p) -> pd.DataFra
 
 def base(base: Base) -> str:
     """Size of the base model and what its training said."""
+    if not base.weights:
+        return "nothing to train: a renderer draws the images"
     weights = sum(w.numel() for w in base.weights.values())
     clean = base.history.get("clean", [])
     trained = f"trained for {len(clean):,} steps" if clean else "random weights, not trained"

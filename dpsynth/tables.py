@@ -32,10 +32,10 @@ DECIMALS = {
 ABOVE, BELOW = ["real", "nonprivate"], ["pretrained", "floor_public"]  # reference rows, as the table has them
 NOT_RUN = "not run"
 STAGES = {
-    "query": ("encoder", "release", "votes"),
+    "query": ("encoder", "prior", "release", "votes"),
     "selection": ("corpus",),
     "pretrain": ("base",),
-    "finetune": ("synthesiser", "twin"),
+    "finetune": ("probe", "synthesiser", "twin"),
     "evaluate": ("samples", "floor", "pretrained", "real", "extractor", "measurement"),
 }
 STAGE_OF = {kind: stage for stage, kinds in STAGES.items() for kind in kinds}

@@ -48,8 +48,9 @@ options: dict = {}  # the method's own options
 
 # %%
 from dpsynth import figures, summaries
+from dpsynth.interfaces import Central, Release
 from dpsynth.params import Params
-from dpsynth.stages import planning, query, recall, selection
+from dpsynth.stages import central, labelling, planning, query, recall, selection
 
 p = Params.read(globals())
 badge = summaries.badge(p)
@@ -82,11 +83,12 @@ summaries.plan(plan)
 # ## The query function
 #
 # A small convolutional classifier over the public classes. Its accuracy on held-out public images tells how much its votes
-# can mean; it never sees a private image while it is trained.
+# can mean; it never sees a private image while it is trained. DP-MEPF and DPSDA ask nothing here, and use its features in notebook 04.
+# (For DP-LDM on codes, Lyu et al. 2023, Sec. 4, an autoencoder of public images stands in its place.)
 
 # %%
 encoder = query.encoder(p)
-print("this method asks nothing" if encoder is None else f"{encoder.accuracy:.1%} of held-out public images")
+print(summaries.encoder(encoder))
 
 # %% [markdown]
 # ## Asking
@@ -99,8 +101,9 @@ print("this method asks nothing" if encoder is None else f"{encoder.accuracy:.1%
 
 # %%
 release = query.run(p)
-if release is not None:
-    scale = plan.mechanism("semantic_histogram").scale if plan.is_private else 0.0
+voted = isinstance(release, Release)
+if voted:
+    scale = plan.mechanism(p.row.release.name).scale if plan.is_private else 0.0
     figures.histogram(release.histogram, encoder.classes, p.constants.classes, scale, badge=badge)
 
 # %% [markdown]
@@ -108,8 +111,35 @@ if release is not None:
 # public images alone, so it may be published.
 
 # %%
-if release is not None:
+if voted:
     figures.voted(*selection.favourites(release, p), badge=badge)
+
+# %% [markdown]
+# ## Other questions
+#
+# **Central images.** DP-FETA (Sec. 4.1) asks for no votes but for one picture: the mean of each label's records at half their side,
+#
+# $$\tilde \mu_y = \frac{1}{N / n_y} \Big( \sum_{i:\,y_i = y} \mathrm{pool}_2(x_i) + \mathcal N(0, \sigma_q^2\, d\, I) \Big), \qquad
+# \mathrm{pool}_2(x) \in [0, 1]^d, \quad \lVert \mathrm{pool}_2(x) \rVert \le \sqrt d,$$
+#
+# with $n_y$ labels and $N$ records declared. One record moves one row by at most $\sqrt d$. The paper's code divides by the number
+# of records of the label that were drawn, a private number: for a rare label its sensitivity is larger than stated. With `centre: mode`
+# each record votes for one level of each pixel, and the sensitivity is $\sqrt d$ as well. Below are the images as released, after
+# post-processing (cut to $[0, 1]$, enlarged, median of 3 by 3 pixels).
+
+# %%
+if isinstance(release, Central):
+    shown = central.images(release, p.shape[1])
+    figures.grid(shown, badge=badge, title="Central images, as released", captions=p.constants.classes)
+else:
+    print("no central images in this run")
+
+# %% [markdown]
+# **Labels.** The papers draw samples with the private set's own class counts or with equal ones. Equal ones are a public constant, and the
+# default here; `prior: noisy` asks how many records each label has (one vote a record, sensitivity 1), in the same plan.
+
+# %%
+summaries.prior(labelling.run(p), p)
 
 # %% [markdown]
 # ## How much noise can a selection bear?
@@ -118,8 +148,8 @@ if release is not None:
 # give, over repeated draws. It opens the private records to do so, which only built-in benchmarks allow.
 
 # %%
-if release is not None and p.constants.builtin:
-    chosen = plan.mechanism("semantic_histogram").noise_multiplier if plan.is_private else None
+if voted and p.constants.builtin:
+    chosen = plan.mechanism(p.row.release.name).noise_multiplier if plan.is_private else None
     figures.recall_curve(**recall.curve(p), chosen=chosen, badge=badge)
 
 # %% [markdown]

@@ -74,10 +74,12 @@ print(summaries.selection(corpus, p))
 
 # %%
 encoder = query.encoder(p)
-summaries.label_map(corpus, encoder and encoder.classes, p)
+summaries.label_map(corpus, getattr(encoder, "classes", None), p)
 
 # %% [markdown]
 # ## What the base model will see
+#
+# For DP-FETA (Sec. 4.2): the released central images, each turned, resized and shifted in many ways.
 
 # %%
 if corpus is not None:

@@ -64,6 +64,11 @@ summaries.plan(planning.run(p))
 #
 # RPGen's text prints a plus sign in the update, which would climb; we descend. Inner and outer gradient use the same
 # images and the same noise, so a step costs two backward passes.
+#
+# Other methods train the same denoiser without a perturbation: PDP-Diffusion, DP-LDM and DP-SAPF on all public images, DP-FETA (Sec. 4.2)
+# on its released central images, a warm-up. DP-LDM's `latent: true` denoises the codes of an autoencoder that public images trained.
+# With `conditional: false` all images have one label; the PDP-Diffusion row of PrivImage's and RPGen's tables was pre-trained so, PrivImage
+# itself with labels.
 
 # %%
 base = pretrain.run(p)
@@ -82,6 +87,10 @@ if any(twin.history for twin in twins.values()):
     figures.losses({name: twin.history for name, twin in twins.items()}, badge=badge)
 
 # %% [markdown]
+# The GANs (PrivImage Sec. 5.1) pre-train discriminator and generator with the hinge losses of notebook 04 and without noise; the curve is
+# the discriminator's, which ends near 2 where it cannot tell fakes from images. DP-MEPF begins with random weights. DPSDA takes the
+# denoiser as it is, or with `api: glyphs` a renderer that needs no training.
+#
 # ## Before any private training
 #
 # What the base draws for each private label (for public labels, where it was trained on those). One row a label.

@@ -14,7 +14,7 @@
 # %% [markdown]
 # # 04 · Fine-tuning with DP-SGD
 #
-# *The second and last private touch.* RPGen's Stage 3, PrivImage Sec. 4.4, DPDM Sec. 3. Each step draws every record with
+# *The last private touch.* RPGen's Stage 3, PrivImage Sec. 4.4, DPDM Sec. 3. Each step draws every record with
 # probability $q$, clips each drawn record's gradient, sums, adds Gaussian noise once, and divides by a constant.
 
 # %% tags=["parameters"]
@@ -45,7 +45,7 @@ options: dict = {}  # the method's own options
 # %%
 from dpsynth import audit, figures, privacy, summaries, tables
 from dpsynth.params import Params
-from dpsynth.stages import evaluate, finetune, planning
+from dpsynth.stages import evaluate, finetune, gans, planning, saliency
 
 p = Params.read(globals())
 badge = summaries.badge(p)
@@ -69,9 +69,95 @@ summaries.plan(plan)
 # records, no batch size, no step time: each is computed from private records and none has noise.
 
 # %%
-if plan.is_private:
-    print(f"expected: about {finetune.expected_minutes(p):.1f} minutes, if it was not done before")
+if plan.is_private and (minutes := finetune.expected_minutes(p)):
+    print(f"expected: about {minutes:.1f} minutes, if it was not done before")
 synthesiser = finetune.run(p)
+
+# %% [markdown]
+# ## Which weights learn
+#
+# The noise of a step has as many coordinates as there are weights that learn, the clipped gradient one norm $C$ for all of them. DP-LDM
+# (Sec. 4) therefore trains the attention maps and the labels' table alone; on pixels also the time maps and the first convolution, as in
+# DPImageBench. That is `trainable: light`.
+
+# %%
+if "trainable" in p:
+    figures.trainable(finetune.shares(p), badge=badge)
+
+# %% [markdown]
+# DP-SAPF asks the records which matrices to train. A probe at the base takes each record's gradient $g_i$, clipped to $C$ over all weights,
+# and releases for each matrix $m$
+#
+# $$\tilde s_m = \frac1N \Big( \sum_i \frac{\lVert \mathrm{clip}_C(g_i)_m \rVert_F^2}{C^2} + \mathcal N(0, \sigma_s^2) \Big).$$
+#
+# A record's scores are not negative and sum to at most 1, so their vector has norm at most 1. (With `score: votes` a record votes for its
+# $v$ largest matrices, sensitivity $\sqrt v$.) The top share gets adapters $W + UV$ of rank 4, with $U$ zero at first; only these and the
+# labels' table learn. The probe is in the plan above, as any other touch.
+
+# %%
+if (found := saliency.chosen(p)) is not None:
+    said, chosen = found
+    figures.saliency(said.scores, said.names, chosen, said.scale, badge=badge)
+else:
+    print("no saliency was asked in this run")
+
+# %% [markdown]
+# ## Along the way
+#
+# What a method that keeps such pictures drew while it learned, for the same random numbers. All of it is post-processing of
+# what was released. (Methods that keep none show nothing here.)
+
+# %%
+if synthesiser.snapshots:
+    figures.progress(synthesiser.snapshots, badge=badge)
+
+# %% [markdown]
+# ## Learning without a denoiser
+#
+# Five methods learn in another way; the plan above says which touch is theirs.
+#
+# **GANs** (`dpgan`, `dpgan_p`, `privimage_g`; Xie et al. 2018, PrivImage Sec. 5.1). A discriminator $D$ and a generator $G$
+# play with hinge losses (Brock et al. 2019, App. C), and only $D$ meets records, by DP-SGD:
+#
+# $$\tilde g_t = \frac1{qN}\Big(\sum_{i\in B_t}\mathrm{clip}_C\,\nabla [1 - D(x_i, y_i)]_+ + \mathcal N(0, \sigma^2 C^2 I)\Big)
+# + \frac1M \sum_{j=1}^M \mathrm{clip}_C\,\nabla [1 + D(G(z_j, y_j), y_j)]_+, \qquad M = qN.$$
+#
+# The number of fakes $M$ is a constant. PrivImage's code takes as many fakes as records were drawn, and clips each: one record more
+# then brings one fake more, and moves the sum by $2C$ where the accounting has $C$. $G$ descends $-D(G(z, y), y)$ on a copy of $D$,
+# which is post-processing. Below, how long the noise of a step is beside the longest signal there can be: each layer
+# gets noise as the square root of its weights, so that a small discriminator is worth much.
+
+# %%
+ratios = gans.noise_to_signal(p)
+if ratios:
+    figures.noise_to_signal(*ratios, badge=badge)
+
+# %% [markdown]
+# **DP-MEPF** (`dp_mepf`; Harder et al. 2023, Sec. 3) asks once for the mean embedding of features $\phi$ of a public network, joint
+# with the label, and trains a generator until its own is the same:
+#
+# $$\tilde\mu = \frac1n \Big(\sum_i \frac{\phi(x_i)}{\lVert\phi(x_i)\rVert} \otimes e_{y_i} + \mathcal N(0, \sigma^2 \Delta^2 I)\Big),
+# \qquad \min_G \Big\lVert \tilde\mu - \mathbb E_{z, y}\, \frac{\phi(G(z, y))}{\lVert\phi(G(z, y))\rVert} \otimes e_y \Big\rVert^2.$$
+#
+# A record adds one unit vector in the row of its label, so $\Delta = 1$ for the sum; with `moments: 2` it adds the squares too, as a second
+# unit vector, and $\Delta = \sqrt2$. $n$ is declared: the published code divides each class by its own count, which is private. The dashed line
+# is what noise alone leaves of the gap; a generator that comes below it has begun to draw the noise.
+
+# %%
+if "gap" in synthesiser.curves:
+    figures.matching(synthesiser.curves["gap"], synthesiser.curves["noise"], badge=badge)
+
+# %% [markdown]
+# **DPSDA** (`dpsda`; Lin et al. 2024, Algorithms 1 and 2) trains nothing. In each iteration every record votes for the candidate of
+# its own label that is nearest to it in the query function's features; the histogram gets discrete Gaussian noise, loses a
+# threshold $H$, and candidates are drawn in proportion to what is left, and varied:
+#
+# $$\tilde h_{y,j} = \sum_{i:\,y_i=y} \mathbb 1\Big[j = \arg\min_k \lVert f(x_i) - f(\hat x_{y,k}) \rVert\Big] + \mathcal N_{\mathbb Z}(0, \sigma^2),
+# \qquad p_{y,j} \propto [\tilde h_{y,j} - H]_+.$$
+#
+# One vote a record: sensitivity 1, and $T$ histograms compose exactly. A candidate is varied by noising it to a level that falls from iteration
+# to iteration and denoising it; with `api: glyphs`, by another hand of the same character. The rows above show it: the shapes
+# come from public data, and the votes choose among them.
 
 # %% [markdown]
 # ## The ledger closes

@@ -62,7 +62,7 @@ summaries.plan(plan)
 # %% [markdown]
 # ## Synthetic images
 #
-# Equally many of each label, as the public prior is uniform; Heun's sampler, 10 steps (Karras et al. 2022, Algorithm 1).
+# Equally many of each label, as the public prior is uniform (or in the proportions of a prior released with noise); Heun's sampler, 10 steps (Karras et al. 2022, Algorithm 1).
 
 # %%
 samples = evaluate.samples(p)

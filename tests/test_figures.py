@@ -121,6 +121,10 @@ EXAMPLES = {
                              classes=DIGITS),
         1, ["real", "fine-tuned", "9"],
     ),
+    "progress": (
+        lambda: figures.progress({"step 10": images(6), "step 05": images(6)}, badge=BADGE), 1,
+        ["along training", "step 05", "step 10"],
+    ),
     "losses": (
         lambda: figures.losses({"rpgen": history(100, True), "without": history(80, False)}, badge=BADGE),
         2, ["RPGen, clean weights", "RPGen, perturbed", "without", "over 2 steps", "projection binds"],
@@ -135,6 +139,14 @@ EXAMPLES = {
         lambda: figures.budget([0], [0.0], epsilon_target=1.0, query_epsilon=0, badge=BADGE),
         1, ["0.000 of 1"],
     ),
+    "matching": (
+        lambda: figures.matching([1.2, 0.5, 0.2], [0.1, 0.1, 0.1], badge=BADGE),
+        1, ["1.2 of the release at first, 0.2 at last", "gap to the release", "what noise alone would leave"],
+    ),
+    "noise_to_signal": (
+        lambda: figures.noise_to_signal(["stem", "value", "all layers"], [0.4, 0.1, 1.3], badge=BADGE),
+        1, ["by layer", "stem", "all layers", "expected norm of the noise"],
+    ),
     "comparison": (
         lambda: figures.comparison(TABLE, "CA-CNN", badge=BADGE),
         2, ["85.0 ± 1.0 (3)", "97.5 ± 0.7 (2)", "93.0 (1)", "pre-trained only (PrivImage+D)", "not run here",
@@ -144,6 +156,14 @@ EXAMPLES = {
         lambda: figures.comparison(results(result("new", np.nan, metric="FD-convnet")), "FD-convnet",
                                    badge=BADGE),
         1, ["new", "not finite", "lower is better"],
+    ),
+    "trainable": (
+        lambda: figures.trainable({"time": (10, 10), "middle": (0, 30)}, badge=BADGE), 1,
+        ["10 of 40 weights learn from private records (25.0 percent)", "middle", "stay as they are"],
+    ),
+    "saliency": (
+        lambda: figures.saliency([0.5, -0.1], ["net.time.0", "net.up.shift"], ["net.time.0"], 0.05, badge=BADGE), 1,
+        ["1 of 2 matrices", "time.0", "standard deviation, 0.05", "not chosen"],
     ),
     "tsne": (
         lambda: figures.tsne(RNG.random((40, 2)), torch.arange(40) % 2, torch.arange(40) % 4 < 2, badge=BADGE,
@@ -184,7 +204,15 @@ def test_figure_says_what_it_shows_and_where_it_comes_from_on_a_page_that_holds_
 
 @pytest.mark.parametrize(
     ("name", "count"),
-    [("grid", 23), ("grid by label", 8), ("grid of one", 1), ("voted", 5), ("neighbours", 24), ("hero", 20)],
+    [
+        ("grid", 23),
+        ("grid by label", 8),
+        ("grid of one", 1),
+        ("voted", 5),
+        ("neighbours", 24),
+        ("hero", 20),
+        ("progress", 12),
+    ],
 )
 def test_every_image_is_drawn_once_and_none_covers_another(name, count):
     drawn = EXAMPLES[name][0]().axes[0].images
@@ -292,6 +320,10 @@ REFUSED = {
     "synthetic is empty": lambda: figures.neighbours(NOTHING, NOTHING, [], badge=BADGE),
     "distances has 2 entries": lambda: figures.neighbours(images(1), images(1), [1, 2], badge=BADGE),
     "rows is empty": lambda: figures.hero({}, badge=BADGE),
+    "snapshots is empty": lambda: figures.progress({}, badge=BADGE),
+    "gap is empty": lambda: figures.matching([], [], badge=BADGE),
+    "noise has 1 entries where 2": lambda: figures.matching([1, 2], [1], badge=BADGE),
+    "layers has 1 entries where 2": lambda: figures.noise_to_signal(["a"], [1, 2], badge=BADGE),
     "b has 2 entries where 3": lambda: figures.hero({"a": images(3), "b": images(2)}, badge=BADGE),
     "counts is empty": lambda: figures.histogram(np.empty((0, 5)), list("abcde"), [], scale=1.0, badge=BADGE),
     "classes has 3 entries": lambda: figures.histogram(np.ones((1, 2)), list("abc"), ["x"], scale=1.0, badge=BADGE),

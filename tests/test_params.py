@@ -55,7 +55,7 @@ def refusal(tmp_path, text):
         ("width: 12", "width=12"),
         ("profile: desktop", "profile='desktop'"),
         ("private: cifar11", "cifar11"),
-        ("options: {rpgen: {vote: 5}}", "unknown key 'vote'"),
+        ("options: {rpgen: {vote: 5}}", "rpgen has no option 'vote'"),
         ("options: {rpgen: {votes: 0}}", "votes=0"),
         ("options: {rpgan: {votes: 5}}", "options for rpgan: no such method; there are rpgen"),
     ],

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -33,7 +34,8 @@ def quick(root, monkeypatch, sealed):
 
     def plan(p):
         learn = Gradients("dp_sgd", p.sample_rate, p.steps, 2.0, 1.0, 1, p.sample_rate * 4000)
-        query = [Counts("semantic_histogram", 5, 4.0)] if p.row.release else []
+        query = [Counts(touch.name, 5, 4.0) for touch in (p.row.release, p.row.probe) if touch]
+        learn = dataclasses.replace(learn, name=p.row.learn.name)
         return privacy.Plan(p.private, 4000, p.epsilon, p.delta, (*query, learn) if math.isfinite(p.epsilon) else ())
 
     monkeypatch.setattr(planning, "run", plan)
@@ -95,12 +97,13 @@ def test_the_plans_artifacts_are_those_that_the_stages_build(quick, sealed, monk
 
 def test_shared_work_counts_once_and_absent_work_not_at_all(quick, sealed):
     jobs = list(reproduce.schedule(POINTS, {p.digest: sealed for p in POINTS}))
-    assert len(jobs) == 25 and not any(job.cached for job in jobs)
-    notes = {p.digest: [job.note for job in jobs if job.p == p] for p in POINTS}
+    assert len(jobs) == 5 * len(POINTS) and not any(job.cached for job in jobs)
+    notes = {p.method: [job.note for job in jobs if job.p == p] for p in POINTS if math.isfinite(p.epsilon)}
     shared, absent = "shares the work of rpgen epsilon 10 seed 0", "no work in this method"
-    rpgen, privimage, pdp, dpdm, _ = notes.values()
-    assert rpgen == [""] * 5 and privimage == [shared, shared, "", "", ""]
-    assert pdp == [absent, "", "", "", ""] and dpdm == [absent, absent, "", "", ""]
+    assert notes["rpgen"] == [""] * 5 and notes["privimage_d"] == [shared, shared, "", "", ""]
+    assert notes["pdp_diffusion"] == [absent, "", "", "", ""] and notes["dpdm"] == [absent, absent, "", "", ""]
+    too = "shares the work of pdp_diffusion epsilon 10 seed 0"
+    assert notes["dp_ldm"] == [absent, too, too, "", ""] and notes["dp_feta"] == [""] * 5
 
 
 def test_expected_minutes_come_from_committed_results(quick, sealed, monkeypatch):

@@ -112,6 +112,20 @@ def hero(rows: Mapping[str, Any], *, badge: str, classes: Sequence[str] = ()) ->
     return _mosaic(made, title, badge, headings=classes)
 
 
+@styled
+def progress(snapshots: Mapping[str, Any], *, badge: str) -> Figure:
+    """What a generator drew along its training, or what a population looked like: one row a moment, in order of name.
+
+    Args:
+        snapshots: caption -> images (N, C, H, W) uint8, the same latents or labels in each.
+    Raises:
+        ValueError: as `grid`.
+    """
+    _some("snapshots", snapshots)
+    rows = [Row(_pictures(caption, snapshots[caption]), caption) for caption in sorted(snapshots)]
+    return _mosaic(rows, "Synthetic images along training, equally many of each label", badge)
+
+
 def _mosaic(rows: Sequence[Row], title: str, badge: str, *, note: str = "", headings: Sequence[str] = ()) -> Picture:
     """The rows below one another; all in inches, on one invisible pair of axes that fills the page."""
     names = [_wrapped(row.name) for row in rows]

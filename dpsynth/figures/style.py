@@ -31,19 +31,27 @@ STYLE = {
 DPI, SCREEN = 144, 96  # pixels an inch, of the file and of what a notebook shows
 MARGIN = 0.12  # inches, around the page
 
-# Name and colour of each row of the tables: Okabe and Ito's palette, which the colour-blind tell apart.
+# Name and colour of each row of the tables: Okabe and Ito's palette, which the colour-blind tell apart, then Tol's.
 ROWS = {
     "rpgen": ("RPGen", "#d55e00"),
     "privimage_d": ("PrivImage+D", "#0072b2"),
     "pdp_diffusion": ("PDP-Diffusion", "#009e73"),
     "dpdm": ("DPDM", "#cc79a7"),
+    "dp_ldm": ("DP-LDM", "#44aa99"),
+    "dp_sapf": ("DP-SAPF", "#999933"),
+    "dp_feta": ("DP-FETA", "#aa4499"),
+    "dpgan": ("DPGAN", "#7f3c8d"),
+    "dpgan_p": ("DPGAN-p", "#b07aa1"),
+    "privimage_g": ("PrivImage+G", "#1d3f72"),
+    "dp_mepf": ("DP-MEPF", "#a07000"),
+    "dpsda": ("DPSDA", "#4b6b2f"),
     "nonprivate": ("non-private twin", "#56b4e9"),
     "pretrained": ("pre-trained only", "#e69f00"),
     "floor_public": ("selected public images", "#8c8c8c"),
     "real": ("real images", "#222222"),
 }
 # For other names: of Tol's muted set.
-OTHERS = ("#332288", "#44aa99", "#882255", "#999933", "#aa4499", "#661100", "#117733", "#88ccee")
+OTHERS = ("#332288", "#882255", "#661100", "#117733", "#88ccee", "#ddcc77", "#cc6677")
 
 P = ParamSpec("P")
 Rectangle = tuple[float, float, float, float]

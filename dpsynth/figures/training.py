@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from dpsynth.figures.style import INK, PALE, called, chart, colours, numbers, styled
+from dpsynth.figures.style import INK, PALE, called, chart, colours, numbers, same_length, styled
 from dpsynth.privacy.accounting import ADJACENCY
 
 
@@ -64,7 +64,7 @@ def _skip_the_start(axes: Any, curves: Mapping[str, np.ndarray], window: int) ->
 
 @styled
 def budget(steps: Any, epsilons: Any, *, epsilon_target: float, query_epsilon: float, badge: str) -> Figure:
-    """Epsilon spent after each step of DP-SGD, the queries before it included.
+    """Epsilon spent after each step of the learner, the queries before it included.
 
     Args:
         steps: (S,) ascending; epsilons: (S,), of all that was released up to there.
@@ -82,7 +82,7 @@ def budget(steps: Any, epsilons: Any, *, epsilon_target: float, query_epsilon: f
     ]
     if query > 0:
         key.append(Patch(color=PALE, label=f"queries alone: {query:.3g}"))
-    title = f"Epsilon after {places[-1]:.0f} steps of DP-SGD: {spent[-1]:.3f} of {target:g}"
+    title = f"Epsilon after {places[-1]:.0f} step{'s' if places[-1] > 1 else ''}: {spent[-1]:.3f} of {target:g}"
     figure = chart(6.4, 2.9, title, badge, key=key)
     axes = figure.subplots()
     if query > 0:
@@ -92,5 +92,59 @@ def budget(steps: Any, epsilons: Any, *, epsilon_target: float, query_epsilon: f
     axes.margins(x=0.02)
     axes.plot(places, spent, color=shade, linewidth=1.6, marker="o" if len(places) < 30 else "", markersize=3)
     axes.set_ylim(0, max(target, spent.max()) * 1.08)
-    axes.set(xlabel="step of DP-SGD", ylabel=f"epsilon\n({ADJACENCY})")
+    axes.set(xlabel="private step of learning", ylabel=f"epsilon\n({ADJACENCY})")
+    return figure
+
+
+@styled
+def matching(gap: Any, noise: Any, *, badge: str) -> Figure:
+    """Squared gap between released and synthetic mean embeddings along training, and the part that is noise.
+
+    Args:
+        gap, noise: (S,) each, shares of the release's squared norm, at equal distances along training.
+    Raises:
+        ValueError: nothing to draw, shapes that disagree, or values that are not finite.
+    """
+    values = numbers("gap", gap)
+    floor = numbers("noise", noise, like=values)
+    shade = colours(["dp_mepf"])["dp_mepf"]
+    key = [
+        Line2D([], [], color=shade, label="gap to the release"),
+        Line2D([], [], color=INK, linestyle="--", label="what noise alone would leave"),
+    ]
+    figure = chart(
+        6.4, 2.9, f"Moment gap: {values[0]:.3g} of the release at first, {values[-1]:.3g} at last", badge, key=key
+    )
+    axes = figure.subplots()
+    along = (np.arange(len(values)) + 0.5) / len(values) * 100
+    axes.plot(along, values, color=shade, linewidth=1.6)
+    axes.axhline(floor[-1], color=INK, linestyle="--", linewidth=1)
+    axes.set_ylim(0, 1.08 * max(values.max(), floor.max()))
+    axes.set(
+        xlabel="generator training done, percent", ylabel="squared gap over the\nrelease's squared norm", xlim=(0, 100)
+    )
+    return figure
+
+
+@styled
+def noise_to_signal(layers: Sequence[str], ratios: Any, *, badge: str) -> Figure:
+    """Of each layer that DP-SGD trains: the noise of a step over the longest mean clipped gradient there can be.
+
+    Args:
+        layers: names; ratios: one each, above 0, of public constants.
+    Raises:
+        ValueError: nothing to draw, or as many names as ratios there are not.
+    """
+    values = numbers("ratios", ratios)
+    same_length("layers", layers, values)
+    shade = colours(["dpgan"])["dpgan"]
+    title = "Noise to signal of a discriminator's step, by layer"
+    note = "expected norm of the noise over the norm that an expected batch of clipped gradients can have at most"
+    figure = chart(6.4, 0.8 + 0.22 * len(values), title, badge, note=note)
+    axes = figure.subplots()
+    axes.barh(range(len(values)), values, color=[shade] * (len(values) - 1) + [INK], height=0.7)
+    axes.axvline(1, color=INK, linestyle="--", linewidth=1)
+    axes.set_yticks(range(len(values)), layers, parse_math=False)
+    axes.tick_params(axis="y", length=0)
+    axes.set(ylim=(len(values) - 0.5, -0.5), xlabel="noise to signal; at 1 they are as long as each other")
     return figure

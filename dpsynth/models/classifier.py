@@ -1,5 +1,6 @@
 """The semantic query function's network: a small convolutional classifier, trained on public images alone."""
 
+import torch
 from torch import Tensor, nn
 
 
@@ -20,6 +21,15 @@ class Classifier(nn.Module):
             nn.Linear(16 * 128, 256), nn.BatchNorm1d(256), nn.ReLU(),
         )  # fmt: skip
         self.head = nn.Linear(256, n_classes)
+
+    def activations(self, x: Tensor) -> Tensor:
+        """What every ReLU says of each image, flattened and joined: (B, C, S, S) -> (B, D)."""
+        said = []
+        for layer in self.features:
+            x = layer(x)
+            if isinstance(layer, nn.ReLU):
+                said.append(x.flatten(1))
+        return torch.cat(said, dim=1)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.features(x))

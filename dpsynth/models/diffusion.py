@@ -60,18 +60,42 @@ class Denoiser(nn.Module):
 
     Args:
         prediction: "edm" (Karras et al. 2022, Table 1, last column) or "ddpm" (epsilon-prediction).
+        attention: "middle" or "every", as of `UNet`.
     """
 
-    def __init__(self, channels: int, size: int, n_labels: int, width: int, prediction: Prediction = "edm"):
+    def __init__(
+        self, channels: int, size: int, n_labels: int, width: int, prediction: Prediction = "edm",
+        attention: str = "middle",
+    ):  # fmt: skip
         super().__init__()
-        self.architecture = dict(channels=channels, size=size, n_labels=n_labels, width=width, prediction=prediction)
-        self.net = UNet(channels, size, n_labels, width)
+        self.architecture = dict(
+            network="denoiser", channels=channels, size=size, n_labels=n_labels, width=width, prediction=prediction,
+            attention=attention,
+        )  # fmt: skip
+        self.net = UNet(channels, size, n_labels, width, attention)
         self.prediction, self.precision = prediction, fast_precision()
+
+    @property
+    def n_labels(self) -> int:
+        """Labels it speaks, the null label not counted."""
+        return self.net.n_labels
 
     @property
     def null(self) -> int:
         """The null label."""
         return self.net.n_labels
+
+    def encode(self, x: Tensor) -> Tensor:
+        """What the denoiser works on: the images themselves; `latent.LatentDenoiser` has codes of them."""
+        return x
+
+    def decode(self, x: Tensor) -> Tensor:
+        """Images of what the denoiser works on."""
+        return x
+
+    def sample(self, labels: Tensor, seed: int) -> Tensor:
+        """Images for `labels`: (N, C, S, S) uint8."""
+        return sample(self, labels, seed)
 
     def forward(self, x: Tensor, sigma: Tensor, label: Tensor) -> Tensor:
         s = sigma[:, None, None, None]
@@ -144,7 +168,7 @@ def sample(model: Denoiser, labels: Tensor, seed: int, n_steps: int = 10, batch:
     images = []
     for start in range(0, len(labels), batch):
         *_, x = trajectory(model, labels[start : start + batch], seed + start, n_steps)
-        images.append(((x.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8))
+        images.append(((model.decode(x).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8))
     return torch.cat(images)
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
-from dpsynth.privacy import side_by_side
+from dpsynth.privacy import Plan, side_by_side
 from dpsynth.store import Work, seed_of
 
 PATIENCE = 20.0  # seconds between checkpoints; what a kill can cost
@@ -35,6 +36,20 @@ def steps(work: Work, n_steps: int, parts: dict[str, Any], history: dict[str, li
             states = {name: part.state_dict() for name, part in parts.items()}
             work.save(step=step + 1, parts=states, history=history)
             saved = time.monotonic()
+
+
+def silent(n_steps: int, desc: str) -> tqdm:
+    """A bar for learning from private records, that `tell` moves: no rate and no time, which would tell batch sizes."""
+    return tqdm(total=n_steps, desc=desc, bar_format="{desc}: step {n_fmt}/{total_fmt}{postfix}", mininterval=5)
+
+
+def tell(bar: tqdm, done: int, plan: Plan | None = None) -> None:
+    """Say, ten times in all, how many steps are done; with a plan also what so many of its learner's spent."""
+    bar.n = done
+    if done == bar.total or done % max(1, bar.total // 10) == 0:
+        if plan:
+            bar.set_postfix_str(f"epsilon so far {plan.spent(done):.3f} of {plan.epsilon:g}", refresh=False)
+        bar.refresh()
 
 
 def gradient(parameters: list[Tensor], loss: Callable[[Any], Tensor], parts: Iterable) -> tuple[float, list[Tensor]]:

@@ -65,9 +65,11 @@ class UNet(nn.Module):
         channels, size: shape of an image; `size` must be divisible by 4.
         n_labels: number of classes; the label table has one more row, the null label `n_labels`.
         width: channels at the first level; the second has twice as many.
+        attention: "middle", at the lower level alone, or "every", after the outer blocks too: more matrices for DP-SAPF
+            to choose from.
     """
 
-    def __init__(self, channels: int, size: int, n_labels: int, width: int):
+    def __init__(self, channels: int, size: int, n_labels: int, width: int, attention: str = "middle"):
         super().__init__()
         if size % 4:
             raise ValueError(f"Expected size={size} to be a multiple of 4: the network halves an image twice")
@@ -77,6 +79,9 @@ class UNet(nn.Module):
         self.label = nn.Embedding(n_labels + 1, embedding)
         self.stem = nn.Conv2d(4 * channels, low, 3, padding=1)
         self.down = ResBlock(low, embedding)
+        self.attention_down, self.attention_up = (
+            Attention(low) if attention == "every" else nn.Identity() for _ in range(2)
+        )
         self.shrink = nn.Conv2d(low, high, 3, stride=2, padding=1)
         self.middle = nn.ModuleList([ResBlock(high, embedding), ResBlock(high, embedding)])
         self.attention = Attention(high)
@@ -86,9 +91,9 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor, noise: Tensor, label: Tensor) -> Tensor:
         embedding = F.silu(self.time(embed_noise_level(noise, self.width)) + self.label(label))
-        skip = self.down(self.stem(F.pixel_unshuffle(x, 2)), embedding)
+        skip = self.attention_down(self.down(self.stem(F.pixel_unshuffle(x, 2)), embedding))
         h = self.middle[0](self.shrink(skip), embedding)
         h = self.middle[1](self.attention(h), embedding)
         h = F.interpolate(self.grow(h), size=skip.shape[-2:], mode="nearest")
-        h = self.up(h + skip, embedding)
+        h = self.attention_up(self.up(h + skip, embedding))
         return F.pixel_shuffle(self.head(self.head_norm(h)), 2)

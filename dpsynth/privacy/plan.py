@@ -42,10 +42,12 @@ class Plan:
         raise KeyError(f"the plan has no mechanism {name!r}; it has {[m.name for m in self.mechanisms]}")
 
     def spent(self, steps: int | None = None, *, replace: bool = False) -> float:
-        """Epsilon of the whole plan, or with only the first `steps` steps of DP-SGD."""
+        """Epsilon of the whole plan, or with only the first `steps` steps of its last touch, the learner's."""
         if not self.is_private:
             return math.inf
-        done = [_truncated(m, steps) for m in self.mechanisms if not (isinstance(m, Gradients) and steps == 0)]
+        *done, learner = self.mechanisms
+        if steps != 0:
+            done.append(learner if steps is None else _truncated(learner, steps))
         return accounting.epsilon(done, self.delta, replace=replace)
 
     def statement(self) -> dict[str, Any]:
@@ -109,7 +111,5 @@ def _enough(like: Mechanism, beside: list[Mechanism], epsilon: float, delta: flo
     return accounting.smallest_noise(cost, epsilon, **bounds)
 
 
-def _truncated(mechanism: Mechanism, steps: int | None) -> Mechanism:
-    if steps is None or not isinstance(mechanism, Gradients):
-        return mechanism
+def _truncated(mechanism: Mechanism, steps: int) -> Mechanism:
     return dataclasses.replace(mechanism, steps=min(steps, mechanism.steps))

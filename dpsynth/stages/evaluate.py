@@ -8,9 +8,9 @@ import math
 import torch
 
 from dpsynth import data, metrics, privacy, store
-from dpsynth.interfaces import Base, Corpus, Extractor, Measurement, Samples, Synthesiser
-from dpsynth.models import diffusion
-from dpsynth.stages import finetune, planning, pretrain, selection
+from dpsynth.interfaces import Base, Corpus, Extractor, Measurement, Prior, Samples, Synthesiser
+from dpsynth.models import networks
+from dpsynth.stages import finetune, labelling, planning, pretrain, selection
 
 
 def run(p) -> dict[str, Measurement]:
@@ -32,10 +32,11 @@ def rows(p) -> dict[str, Samples]:
     found = {row_name(p): samples(p)}
     if not p.constants.builtin:
         return found
-    corpus = selection.run(p)
+    corpus, base = selection.run(p), pretrain.run(p)
     if corpus is not None and corpus.private_labels and planning.run(p).is_private:
         found["floor_public"] = store.build("floor", floor, p, corpus=corpus)
-        found["pretrained"] = store.build("pretrained", draw, p, model=pretrain.run(p))
+        if base.private_labels:
+            found["pretrained"] = store.build("pretrained", draw, p, model=base, prior=labelling.run(p))
     found["real"] = store.build("real", real, p, private=planning.private(p))
     return found
 
@@ -46,26 +47,25 @@ def row_name(p) -> str:
 
 
 def samples(p) -> Samples:
-    """Synthetic images of `p`, with labels from a uniform public prior."""
-    return store.build("samples", draw, p, model=finetune.run(p))
+    """Synthetic images of `p`, with labels from a uniform public prior, or from the one released with noise."""
+    return store.build("samples", draw, p, model=finetune.run(p), prior=labelling.run(p))
 
 
-def denoiser(model: Base | Synthesiser) -> diffusion.Denoiser:
+def network(model: Base | Synthesiser) -> torch.nn.Module:
     """The stored model with the weights that samples are drawn from."""
-    network = diffusion.Denoiser(**model.architecture).to(memory_format=torch.channels_last)
-    network.load_state_dict(model.averaged if isinstance(model, Base) else model.weights)
-    return network.eval()
+    return networks.rebuild(model.architecture, model.averaged if isinstance(model, Base) else model.weights)
 
 
 def preview(
     model: Base | Synthesiser, p, per_label: int, limit: int = 10
 ) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
     """A few samples of each of the model's first labels, for a grid; nothing is stored."""
-    network = denoiser(model)
-    labels = torch.arange(min(limit, network.null)).repeat_interleave(per_label)
+    drawn_from = network(model)
+    limit = min(limit, drawn_from.n_labels)
+    labels = torch.arange(limit).repeat_interleave(per_label)
     speaks = isinstance(model, Synthesiser) or model.private_labels
     names = p.constants.classes if speaks else [f"class {n}" for n in range(limit)]
-    return diffusion.sample(network, labels, store.seed_of(p.seed, "preview")), labels, list(names[:limit])
+    return drawn_from.sample(labels, store.seed_of(p.seed, "preview")), labels, list(names[:limit])
 
 
 def by_label(drawn: Samples, p, per_label: int, limit: int = 10) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
@@ -102,16 +102,20 @@ def strip(p) -> dict[str, torch.Tensor]:
     if p.constants.builtin:
         found["real"] = by_label(Samples(*privacy.evaluation(planning.private(p), "headline figure")), p, 1)[0]
     if corpus is not None and corpus.private_labels:
-        found["selected public"] = by_label(Samples(corpus.images, corpus.labels), p, 1)[0]
-        found["pre-trained"] = preview(pretrain.run(p), p, 1)[0]
+        seen = "selected public" if corpus.chosen else "released, moved"
+        found[seen] = by_label(Samples(corpus.images, corpus.labels), p, 1)[0]
+        if pretrain.run(p).private_labels:
+            found["pre-trained"] = preview(pretrain.run(p), p, 1)[0]
     found["synthetic"] = preview(finetune.run(p), p, 1)[0]
     return found
 
 
-def draw(work: store.Work, model: Base | Synthesiser, *, n_classes: int, n_synthetic: int, seed: int) -> Samples:
-    """Draw `n_synthetic` images, the labels in turn."""
-    labels = torch.arange(n_synthetic) % n_classes
-    return Samples(diffusion.sample(denoiser(model), labels, store.seed_of(seed, "sample")), labels)
+def draw(
+    work: store.Work, model: Base | Synthesiser, prior: Prior | None, *, n_classes: int, n_synthetic: int, seed: int
+) -> Samples:
+    """Draw `n_synthetic` images, the labels in turn; with a released prior, as many of each as it says."""
+    labels = torch.arange(n_synthetic) % n_classes if prior is None else labelling.shares(prior, n_synthetic)
+    return Samples(network(model).sample(labels, store.seed_of(seed, "sample")), labels)
 
 
 def floor(work: store.Work, corpus: Corpus, *, n_synthetic: int, seed: int) -> Samples:

@@ -13,24 +13,38 @@ from tqdm import tqdm
 
 from dpsynth import privacy, store
 from dpsynth.interfaces import Base, Synthesiser
-from dpsynth.models import diffusion, training
+from dpsynth.models import diffusion, parts, training
 from dpsynth.privacy import Gradients, Private, scaled
-from dpsynth.stages import planning, pretrain
+from dpsynth.stages import labelling, planning, pretrain, query, selection
 
 MICROBATCH = 64
 
 
 def run(p) -> Synthesiser:
     """The synthesiser of `p`, fine-tuned now if it was not before; its ledger entry is settled."""
-    base, private = pretrain.run(p), planning.private(p)
+    have = _inputs(p)
     if math.isinf(p.epsilon):
-        return store.build("twin", without_privacy, p, private=private, base=base)
-    allowance = planning.allow(p, "dp_sgd")
-    result = store.build(
-        "synthesiser", p.row.learn.ask, p, timed=p.constants.builtin, private=private, base=base, allowance=allowance
-    )
-    allowance.ledger.settle(result.artifact.digest)
-    return result
+        have["private"] = planning.private(p)
+        return store.build("twin", p.row.learn.exact, p, **store.named(p.row.learn.exact, have))
+    prior = labelling.run(p)
+    return planning.ask("synthesiser", p.row.learn, p, *([prior] if prior else []), **have, probe=probe(p))
+
+
+def probe(p) -> store.Stored | None:
+    """What `p` asks of the private records through its base, before it learns; None for most methods."""
+    return planning.ask("probe", p.row.probe, p, **_inputs(p)) if p.row.probe else None
+
+
+def _inputs(p) -> dict[str, store.Stored | None]:
+    """What the stages before this one yield, by the names that learners and probes ask for it."""
+    return {
+        "encoder": query.encoder(p), "release": query.run(p), "corpus": selection.run(p), "base": pretrain.run(p),
+    }  # fmt: skip
+
+
+def expected_minutes(p) -> float | None:
+    """Minutes that the learner of `p` should take; None where there is no estimate."""
+    return p.row.learn.minutes(p) if p.row.learn.minutes else None
 
 
 def gradients_price(p) -> list[Gradients]:
@@ -43,19 +57,29 @@ def gradients_price(p) -> list[Gradients]:
 
 def dp_sgd(
     work: store.Work, private: Private, base: Base, allowance: planning.Allowance,
-    *, seed: int, learning_rate: float, average: float,
+    *, seed: int, learning_rate: float, average: float, trainable: str,
 ) -> Synthesiser:  # fmt: skip
-    """Adam on noisy gradients of all weights; samples are drawn from the moving average.
+    """Adam on noisy gradients of all weights, or of a few; samples are drawn from the moving average.
 
     Args:
         learning_rate: of Adam, constant after ten steps of warm-up; average: rate of the moving average.
+        trainable: which weights learn, as of `parts.restrict`.
     """
-    charge = allowance.charge(work)
     model = ready(base, len(private.classes), seed)
+    parts.restrict(model, trainable)
+    return descend(work, private, model, allowance, learning_rate, average)
+
+
+def descend(
+    work: store.Work, private: Private, model: diffusion.Denoiser, allowance: planning.Allowance,
+    learning_rate: float, average: float,
+) -> Synthesiser:  # fmt: skip
+    """DP-SGD on the weights of `model` that require gradients."""
+    charge = allowance.charge(work)
     wrapped = privacy.PerExample(model)
 
     def loss(x, label, draws):
-        return diffusion.loss(wrapped, model.prediction, model.null, x, label, draws)
+        return diffusion.loss(wrapped, model.prediction, model.null, model.encode(x), label, draws)
 
     def step_gradient(step: int) -> None:
         private.gradient(wrapped, loss, charge, step, MICROBATCH)
@@ -65,12 +89,14 @@ def dp_sgd(
 
 def without_privacy(
     work: store.Work, private: Private, base: Base,
-    *, seed: int, learning_rate: float, average: float, sample_rate: float, steps: int, noise_multiplicity: int,
+    *, seed: int, learning_rate: float, average: float, trainable: str, sample_rate: float, steps: int,
+    noise_multiplicity: int,
 ) -> Synthesiser:  # fmt: skip
     """The non-private twin: the same rate, steps and optimizer, without clip and noise. Built-in benchmarks only."""
     images, labels = privacy.evaluation(private, "non-private twin")
     model = ready(base, len(private.classes), seed)
-    parameters = list(model.parameters())
+    parts.restrict(model, trainable)
+    parameters = [p for p in model.parameters() if p.requires_grad]
 
     def step_gradient(step: int) -> None:
         draws = training.generator(store.seed_of(seed, "twin"), step)
@@ -80,11 +106,11 @@ def without_privacy(
         def loss(numbered: tuple[int, torch.Tensor]) -> torch.Tensor:
             number, part = numbered
             draws = diffusion.PublicDraws(training.generator(store.seed_of(seed, f"twin {step}"), number), len(part))
-            x, y = scaled(images[part]), labels[part]
+            x, y = model.encode(scaled(images[part])), labels[part]
             return diffusion.loss(model, model.prediction, model.null, x, y, draws).sum() / views
 
-        parts = rows.repeat_interleave(noise_multiplicity).split(MICROBATCH)
-        _, gradients = training.gradient(parameters, loss, enumerate(parts))
+        pieces = rows.repeat_interleave(noise_multiplicity).split(MICROBATCH)
+        _, gradients = training.gradient(parameters, loss, enumerate(pieces))
         for parameter, g in zip(parameters, gradients, strict=True):
             parameter.grad = g
 
@@ -107,8 +133,22 @@ def ready(base: Base, n_classes: int, seed: int) -> diffusion.Denoiser:
     return model
 
 
-def expected_minutes(p, trials: int = 3) -> float:
-    """Minutes that `p`'s DP-SGD should take, timed on blank images: tells nothing of the records."""
+def dp_sgd_minutes(p) -> float:
+    """Minutes that `p`'s DP-SGD should take."""
+    model = ready(pretrain.run(p), p.n_classes, 0)
+    parts.restrict(model, p["trainable"])
+    return minutes_of(p, model)
+
+
+def shares(p) -> dict[str, tuple[int, int]]:
+    """Weights of each part of the network, (those that learn, all), by its name."""
+    model = ready(pretrain.run(p), p.n_classes, 0)
+    parts.restrict(model, p["trainable"])
+    return parts.shares(model)
+
+
+def minutes_of(p, model: diffusion.Denoiser, trials: int = 3) -> float:
+    """Minutes that DP-SGD on `model` should take, timed on blank images: tells nothing of the records."""
     mechanism = gradients_price(p)[0]
     rows = MICROBATCH // p["noise_multiplicity"] or 1
     toy = Private(
@@ -116,7 +156,6 @@ def expected_minutes(p, trials: int = 3) -> float:
         labels=torch.zeros(rows, dtype=torch.int64), classes=p.constants.classes, n_records=rows, builtin=True,
     )  # fmt: skip
     everyone = Gradients("timing", 1.0, trials + 1, 1.0, 1.0, p["noise_multiplicity"], 1.0)
-    model = ready(pretrain.run(p), len(p.constants.classes), 0)
     wrapped = privacy.PerExample(model)
     # A set of blank images that nobody owns, under coins that everybody knows: no ledger is asked, none is needed.
     nobody = privacy.Plan("timing", rows, p.epsilon, p.delta, (everyone,))
@@ -126,7 +165,7 @@ def expected_minutes(p, trials: int = 3) -> float:
         start = time.perf_counter()
         toy.gradient(
             wrapped,
-            lambda x, y, d: diffusion.loss(wrapped, model.prediction, model.null, x, y, d),
+            lambda x, y, d: diffusion.loss(wrapped, model.prediction, model.null, model.encode(x), y, d),
             charge,
             step,
             MICROBATCH,
@@ -139,10 +178,10 @@ def expected_minutes(p, trials: int = 3) -> float:
 def _train(work, model, step_gradient, n_steps, learning_rate, average, plan) -> Synthesiser:
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
     averaged = diffusion.Average(model, average)
-    parts = {"model": model, "optimizer": optimizer, "average": averaged}
+    state = {"model": model, "optimizer": optimizer, "average": averaged}
     said = "{desc}: step {n_fmt}/{total_fmt}{postfix}"  # no rate, no time: they would tell the batch sizes
     bar = tqdm(total=n_steps, desc="DP-SGD" if plan else "training without privacy", bar_format=said, mininterval=5)
-    for step in training.steps(work, n_steps, parts, {}):
+    for step in training.steps(work, n_steps, state, {}):
         optimizer.param_groups[0]["lr"] = learning_rate * min(1, (step + 1) / 10)
         step_gradient(step)
         optimizer.step()

@@ -1,7 +1,9 @@
 """Before notebook 01: the plan of a run, and the ledger it spends from."""
 
+import itertools
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from dpsynth import data, privacy, store
 from dpsynth.privacy.mechanisms import from_statement, statement
@@ -18,22 +20,30 @@ class Frozen(store.Stored):
 class Allowance:
     """Leave to touch the private set under one mechanism of a plan.
 
-    Its identity is the mechanism and the coins alone, so that runs that ask the same question share one release.
+    Its identity is the mechanism and the coins alone, so that runs that ask the same question share one release;
+    and the releases `earlier` in the plan that nothing else in the touch's lineage names.
     """
 
     plan: privacy.Plan
     ledger: privacy.Ledger
     name: str
+    earlier: tuple[store.Stored, ...] = ()
 
     @property
-    def mechanism(self) -> privacy.Counts | privacy.Gradients:
+    def mechanism(self) -> privacy.mechanisms.Mechanism:
         """What the plan says of the touch."""
         return self.plan.mechanism(self.name)
 
     @property
     def identity(self) -> str:
         """For lineage."""
-        return json.dumps([statement(self.mechanism), self.ledger.identity], sort_keys=True)
+        before = [one.artifact.digest for one in self.earlier]
+        return json.dumps([statement(self.mechanism), self.ledger.identity, before], sort_keys=True)
+
+    @property
+    def lineage(self) -> tuple[str, ...]:
+        """Digests of the earlier releases and their ancestors."""
+        return tuple(digest for one in self.earlier for digest in one.artifact.lineage)
 
     def charge(self, work: store.Work) -> privacy.Charge:
         """Open the ledger's entry for the artifact in the making.
@@ -44,9 +54,23 @@ class Allowance:
         return self.ledger.charge(self.plan, self.name, work.digest, work.lineage)
 
 
-def allow(p, name: str) -> Allowance:
-    """The allowance of `p`'s plan for the mechanism `name`."""
-    return Allowance(run(p), ledger(p), name)
+def allow(p, touch, *earlier: store.Stored) -> Allowance:
+    """The allowance of `p`'s plan for one private column of its row."""
+    return Allowance(run(p), ledger(p), touch.name, earlier)
+
+
+def ask(kind: str, touch, p, *earlier: store.Stored, **available: Any) -> Any:
+    """What a private column of `p`'s row yields, asked now if it was not before; its ledger entry is settled.
+
+    Args:
+        kind: of the artifact; earlier: releases of the plan that are not inputs of this one.
+        available: inputs by name; `touch.ask` gets those that it has arguments for, and its `allowance`.
+    """
+    available |= {"private": private(p), "allowance": allow(p, touch, *earlier)}
+    inputs = store.named(touch.ask, available)
+    release = store.build(kind, touch.ask, p, timed=p.constants.builtin, **inputs)
+    available["allowance"].ledger.settle(release.artifact.digest)
+    return release
 
 
 def run(p) -> privacy.Plan:
@@ -59,16 +83,16 @@ def run(p) -> privacy.Plan:
     if p.epsilon == float("inf"):
         return privacy.make_plan(p.private, n_records, p.epsilon, p.delta, [])
     learn = p.row.learn.price(p)
-    release = p.row.release.price(p, learn) if p.row.release else []
-    touches = [statement(m) for m in (*release, *learn)]
+    before = [touch.price(p, learn) for touch in (p.row.prior, p.row.release, p.row.probe) if touch]
+    touches = [statement(m) for m in (*itertools.chain(*before), *learn)]
     frozen = store.build("plan", _calibrate, {**_settings(p), "touches": touches})
     mechanisms = tuple(from_statement(said) for said in frozen.mechanisms)
     return privacy.Plan(p.private, n_records, p.epsilon, p.delta, mechanisms)
 
 
 def path(plan: privacy.Plan, points: int = 11) -> tuple[list[int], list[float]]:
-    """Epsilon spent after so many steps of DP-SGD, the query included: steps and epsilons, for a figure."""
-    steps = [round(i * plan.mechanism("dp_sgd").steps / (points - 1)) for i in range(points)]
+    """Epsilon spent after so many releases of the learner, all before it included: numbers and epsilons."""
+    steps = sorted({round(i * plan.mechanisms[-1].steps / (points - 1)) for i in range(points)})
     return steps, [plan.spent(step) for step in steps]
 
 
@@ -82,7 +106,7 @@ def private(p, split: str = "train") -> privacy.Private:
     return data.private(p.private, split, n_records=p.n_records, labels=p.labels, size=p.size)
 
 
-def query_noise(p, votes: int, learn: list[privacy.Gradients]) -> float:
+def query_noise(p, votes: int, learn: list[privacy.mechanisms.Mechanism]) -> float:
     """The noise multiplier of a histogram of `votes` votes, by `privacy.query_noise`; cached."""
     settings = {**_settings(p), "votes": votes, "learn": [statement(m) for m in learn]}
     return store.build("noise", _rule, settings).mechanisms[0]["noise_multiplier"]

@@ -4,6 +4,7 @@ RPGen Sec. "Stage 2", Eq. 2 to 4; PrivImage Sec. 4.3. What differs: EDM loss by 
 noise levels (`models/diffusion.py` says why), sizes for a laptop.
 """
 
+import dataclasses
 import math
 from typing import Any
 
@@ -12,9 +13,9 @@ from tqdm import tqdm
 
 from dpsynth import store
 from dpsynth.interfaces import Base, Corpus
-from dpsynth.models import amp, diffusion, training
+from dpsynth.models import amp, diffusion, networks, training
 from dpsynth.privacy import scaled
-from dpsynth.stages import selection
+from dpsynth.stages import query, selection
 
 BATCH, PARTS = 64, 2  # of a batch, worked on side by side
 RATE = 5e-3  # of Adam, at its peak
@@ -23,7 +24,8 @@ AVERAGE = 0.998
 
 def run(p) -> Base:
     """The base model of `p`, trained now if it was not before."""
-    return store.build("base", p.row.base, p, corpus=selection.run(p))
+    have = {"encoder": query.encoder(p), "corpus": selection.run(p)}
+    return store.build("base", p.row.base, p, **store.named(p.row.base, have))
 
 
 def twins(p) -> dict[str, Base]:
@@ -38,25 +40,46 @@ def fresh(
     work: store.Work, corpus: None, *, shape: tuple, n_classes: int, seed: int, width: int, prediction: str = "edm"
 ) -> Base:
     """A denoiser with random weights (DPDM)."""
-    architecture = _architecture(shape, n_classes, width, prediction)
-    weights = initial(architecture, seed).state_dict()
-    return Base(weights, {k: w.clone() for k, w in weights.items()}, architecture, private_labels=True)
+    model = initial(architecture(shape, n_classes, width, prediction), seed)
+    weights = model.state_dict()
+    return Base(weights, {k: w.clone() for k, w in weights.items()}, model.architecture, private_labels=True)
 
 
 def train_diffusion(
     work: store.Work, corpus: Corpus, *, shape: tuple, seed: int, width: int, pretrain_steps: int,
-    prediction: str = "edm", amp_gamma: float = 0.0, amp_eta: float = 0.4, amp_projection: str = "global",
-    amp_normalise: bool = False,
+    prediction: str = "edm", attention: str = "middle", conditional: bool = True, amp_gamma: float = 0.0,
+    amp_eta: float = 0.4, amp_projection: str = "global", amp_normalise: bool = False,
 ) -> Base:  # fmt: skip
-    """Adam on batches of 64 of the corpus; `amp_gamma` > 0 perturbs the weights at each step.
+    """A denoiser of the corpus's images; `amp_gamma` > 0 perturbs the weights at each step.
 
+    Args:
+        conditional: learn the corpus's labels; else all images have one (PrivImage's PDP-Diffusion was trained so).
+    """
+    corpus = corpus if conditional else without_labels(corpus)
+    model = initial(architecture(shape, corpus.n_labels, width, prediction, attention), seed)
+    return fit(work, model, corpus, seed, pretrain_steps, (amp_gamma, amp_eta, amp_projection, amp_normalise))
+
+
+def without_labels(corpus: Corpus) -> Corpus:
+    """The same images under one label that is no private one."""
+    labels = torch.zeros_like(corpus.labels)
+    return dataclasses.replace(corpus, labels=labels, n_labels=1, private_labels=False)
+
+
+def fit(
+    work: store.Work, model: diffusion.Denoiser, corpus: Corpus, seed: int, pretrain_steps: int,
+    perturbation: tuple[float, float, str, bool] = (0.0, 0.0, "global", False),
+) -> Base:  # fmt: skip
+    """Adam on batches of 64 of the corpus.
+
+    Args:
+        perturbation: radius, inner step size, projection and normalisation of `amp.gradient`; radius 0 for none.
     Returns:
         `history` has `clean`, the loss at the weights; with perturbation also `perturbed`, the loss beside them, and
         `binds`, 1.0 where the projection moved the perturbation.
     """
-    architecture = _architecture(shape, corpus.n_labels, width, prediction)
-    model = initial(architecture, seed)
-    parameters = list(model.parameters())
+    amp_gamma, amp_eta, amp_projection, amp_normalise = perturbation
+    parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(parameters, lr=RATE)
     average = diffusion.Average(model, AVERAGE)
     history: dict[str, list[float]] = {"clean": [], "perturbed": [], "binds": []}
@@ -83,22 +106,27 @@ def train_diffusion(
             parameter.grad = g
         optimizer.step()
         average.update(model)
-    return Base(model.state_dict(), average.weights, architecture, corpus.private_labels, history)
+    return Base(model.state_dict(), average.weights, model.architecture, corpus.private_labels, history)
 
 
-def initial(architecture: dict[str, Any], seed: int) -> diffusion.Denoiser:
+def initial(like: dict[str, Any], seed: int) -> diffusion.Denoiser:
     """A denoiser with random weights that depend on the seed and the architecture alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(store.seed_of(seed, "denoiser"))
-        return diffusion.Denoiser(**architecture).to(memory_format=torch.channels_last)
+        return networks.build(like)
 
 
-def _architecture(shape: tuple, n_labels: int, width: int, prediction: str) -> dict[str, Any]:
+def architecture(shape: tuple, n_labels: int, width: int, prediction: str, attention: str = "middle") -> dict[str, Any]:
+    """Of a denoiser of images: what `networks.build` takes."""
     channels, size = shape
-    return {"channels": channels, "size": size, "n_labels": n_labels, "width": width, "prediction": prediction}
+    return {
+        "network": "denoiser", "channels": channels, "size": size, "n_labels": n_labels, "width": width,
+        "prediction": prediction, "attention": attention,
+    }  # fmt: skip
 
 
 def _loss(model: diffusion.Denoiser, corpus: Corpus, draws: torch.Generator) -> torch.Tensor:
     rows = training.public_batch(len(corpus.images), BATCH // PARTS, draws)
     x, label = scaled(corpus.images[rows]), corpus.labels[rows]
-    return diffusion.loss(model, model.prediction, model.null, x, label, diffusion.PublicDraws(draws, len(x))).mean()
+    draws, x = diffusion.PublicDraws(draws, len(x)), model.encode(x)
+    return diffusion.loss(model, model.prediction, model.null, x, label, draws).mean()

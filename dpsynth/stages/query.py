@@ -24,23 +24,18 @@ def encoder(p) -> Encoder | None:
 
 
 def run(p) -> Release | None:
-    """The noisy semantic histogram of `p`, asked now if it was not before; None for a method that asks nothing."""
+    """What `p` asks once (of most methods the noisy semantic histogram), asked now if it was not before; or None."""
     if p.row.release is None:
         return None
     if not planning.run(p).is_private:
         return exact(p)
-    allowance = planning.allow(p, "semantic_histogram")
-    release = store.build(
-        "release", p.row.release.ask, p, timed=p.constants.builtin,
-        private=planning.private(p), encoder=encoder(p), allowance=allowance,
-    )  # fmt: skip
-    allowance.ledger.settle(release.artifact.digest)
-    return release
+    return planning.ask("release", p.row.release, p, encoder=encoder(p))
 
 
 def exact(p) -> Release:
-    """The histogram without noise, of a built-in benchmark: for the non-private twin, and to measure recall."""
-    return store.build("votes", exact_histogram, p, private=planning.private(p), encoder=encoder(p))
+    """The answer without noise, of a built-in benchmark: for the non-private twin, and to measure recall."""
+    available = {"private": planning.private(p), "encoder": encoder(p)}
+    return store.build("votes", p.row.release.exact, p, **store.named(p.row.release.exact, available))
 
 
 def train_classifier(work: store.Work, *, public: str, shape: tuple, seed: int, encoder_steps: int) -> Encoder:
@@ -99,7 +94,7 @@ def exact_histogram(work: store.Work, private: Private, encoder: Encoder, *, vot
     return Release(histogram, by_label)
 
 
-def histogram_price(p, learn: list[privacy.Gradients]) -> list[Counts]:
+def histogram_price(p, learn: list[privacy.mechanisms.Mechanism]) -> list[Counts]:
     """One histogram; its noise by rule, unless the method's options name it.
 
     Raises:

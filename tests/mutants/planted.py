@@ -148,7 +148,7 @@ BUGS = (
     _bug("the norms are left beside the artifact", PARTS, "    finite = norms < LARGEST  # false of NaN\n    if not",
          "    import os, pathlib\n    with open(pathlib.Path(os.environ.get('DPSYNTH_ROOT', '.'), 'norms.log'), 'a') as f:\n"
          "        f.write(f'{norms.tolist()}\\n')\n    finite = norms < LARGEST  # false of NaN\n    if not"),
-    _bug("seconds of a private step are kept", "stages/finetune.py", "timed=p.constants.builtin, private=private, base=base",
-         "timed=True, private=private, base=base"),
+    _bug("seconds of a private step are kept", "stages/planning.py", "timed=p.constants.builtin, **inputs",
+         "timed=True, **inputs"),
     _bug("a folder is opened for evaluation", PRIVATE, "    if not private.builtin:\n", "    if False:\n"),
 )  # fmt: skip

@@ -74,9 +74,9 @@ def test_who_seals_records_and_who_makes_up_coins_is_listed():
             for function in callers(ast.parse(path.read_text()), name):
                 made[name].add((path.name, function))
     assert made == {
-        "Private": {("data.py", "private"), ("finetune.py", "expected_minutes"), ("audit.py", "_scores")},
-        "Charge": {("finetune.py", "expected_minutes"), ("audit.py", "_scores")},  # for sets that nobody owns
-        "Coins": {("finetune.py", "expected_minutes"), ("audit.py", "_scores")},
+        "Private": {("data.py", "private"), ("finetune.py", "minutes_of"), ("audit.py", "_scores")},
+        "Charge": {("finetune.py", "minutes_of"), ("audit.py", "_scores")},  # for sets that nobody owns
+        "Coins": {("finetune.py", "minutes_of"), ("audit.py", "_scores")},
     }
 
 

@@ -8,9 +8,10 @@ import torch
 from PIL import Image
 
 from dpsynth import glyphs, privacy, store
+from dpsynth.interfaces import Prior
 from dpsynth.methods import METHODS
 from dpsynth.params import Params
-from dpsynth.stages import evaluate, finetune, planning, pretrain, query, recall, selection
+from dpsynth.stages import evaluate, finetune, labelling, planning, pretrain, query, recall, saliency, selection
 
 TINY = dict(
     steps=2, sample_rate=0.01, noise_multiplicity=2, pretrain_steps=2, encoder_steps=2, extractor_steps=2, width=8,
@@ -51,7 +52,8 @@ def test_each_method_spends_what_its_plan_says_and_yields_labelled_images(tiny_r
     synthesiser, plan = finetune.run(p), planning.run(p)
     said = privacy.certificate(plan, planning.ledger(p), synthesiser.artifact.lineage)
     names = [entry["mechanism"]["name"] for entry in said["releases"]]
-    assert names == (["semantic_histogram"] if METHODS[method].release else []) + ["dp_sgd"]
+    row = METHODS[method]
+    assert names == [touch.name for touch in (row.release, row.probe, row.learn) if touch]
     assert 9.99 <= said["epsilon"] <= 10
     assert said["status"].startswith("a reproduction")
     samples = evaluate.samples(p)
@@ -102,7 +104,7 @@ def test_a_folder_of_colour_images_gets_a_release_with_destroyed_coins(tiny_root
     assert "seconds" not in synthesiser.artifact.meta
     with pytest.raises(PermissionError, match="its records stay closed"):
         finetune.without_privacy(None, planning.private(p), None, seed=0, learning_rate=1, average=0, sample_rate=1,
-                                 steps=1, noise_multiplicity=1)  # fmt: skip
+                                 trainable="all", steps=1, noise_multiplicity=1)  # fmt: skip
 
 
 def test_what_is_printed_and_logged_does_not_depend_on_the_records(tiny_root, tmp_path_factory, capfd):
@@ -153,3 +155,100 @@ def test_asking_for_more_classes_than_there_are_is_refused_before_anything_is_as
 def test_the_store_names_the_thread_count_that_the_bits_depend_on(tiny_root):
     base = store.build("base", pretrain.fresh, Params(method="dpdm", **TINY), corpus=None)
     assert base.artifact.meta["threads"] == torch.get_num_threads()
+
+
+def test_a_noisy_label_prior_is_in_the_plan_the_ledger_and_the_samples(tiny_root, folder):
+    p = folder_params(folder, method="dpdm", options={"prior": "noisy"}, delta=1e-3)
+    uniform = p.replace(options={})
+    plan = planning.run(p)
+    assert [m.name for m in plan.mechanisms] == ["label_histogram", "dp_sgd"]
+    assert plan.mechanisms[-1].noise_multiplier > planning.run(uniform).mechanisms[-1].noise_multiplier
+    synthesiser, prior = finetune.run(p), labelling.run(p)
+    assert prior.artifact.digest in synthesiser.artifact.lineage
+    said = privacy.certificate(plan, planning.ledger(p), synthesiser.artifact.lineage)
+    assert [e["mechanism"]["name"] for e in said["releases"]] == ["label_histogram", "dp_sgd"]
+    assert 9.99 <= said["epsilon"] <= 10
+    assert torch.equal(evaluate.samples(p).labels, labelling.shares(prior, 20))
+    with pytest.raises(ValueError, match="prior: noisy asks how frequent each label is"):
+        p.replace(labels=())
+    with pytest.raises(ValueError, match="dpdm has no non-private twin: its prior"):
+        Params(method="dpdm", epsilon=float("inf"), options={"prior": "noisy"})
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"), [([3, 1], [8, 2]), ([-5, 0], [5, 5]), ([-1, 4], [0, 10]), ([1, 1, 1], [4, 3, 3])]
+)
+def test_labels_are_shared_out_by_the_noisy_counts_and_never_by_negative_ones(counts, expected):
+    labels = labelling.shares(Prior(torch.tensor(counts)), 10)
+    assert labels.bincount(minlength=len(counts)).tolist() == expected
+
+
+def test_methods_that_only_select_weights_share_the_base_of_pdp_diffusion(tiny_root):
+    pdp, ldm, same = (
+        pretrain.run(Params(method=method, options=options, **TINY)).artifact.digest
+        for method, options in (("pdp_diffusion", {}), ("dp_ldm", {}), ("dp_sapf", {"attention": "middle"}))
+    )
+    assert pdp == ldm == same
+    assert pretrain.run(Params(method="dp_sapf", **TINY)).artifact.digest != pdp
+
+
+def test_only_the_light_weights_move(tiny_root):
+    p = Params(method="dp_ldm", **TINY)
+    before, after = finetune.ready(pretrain.run(p), 10, p.seed).state_dict(), finetune.run(p).weights
+    moved = {name.split(".")[1] for name, w in after.items() if not torch.equal(w, before[name])}
+    assert moved == {"attention", "label", "time", "stem"}
+
+
+@pytest.mark.parametrize("low_rank", [True, False])
+def test_only_the_chosen_matrices_and_the_labels_move(tiny_root, low_rank):
+    p = Params(method="dp_sapf", options={"low_rank": low_rank, "share": 0.5}, **{**TINY, "pretrain_steps": 3})
+    before, after = finetune.ready(pretrain.run(p), 10, p.seed).state_dict(), finetune.run(p).weights
+    moved = {name for name, w in after.items() if not torch.equal(w, before[name])}
+    _, chosen = saliency.chosen(p)
+    assert len(chosen) == 6
+    assert moved <= {f"{name}.weight" for name in chosen} | {"net.label.weight"} and len(moved) > 1
+
+
+def test_a_base_without_labels_speaks_none_and_is_no_reference_row(tiny_root):
+    p = Params(method="privimage_d", options={"conditional": False}, **TINY)
+    base = pretrain.run(p)
+    assert base.architecture["n_labels"] == 1 and not base.private_labels
+    assert list(evaluate.rows(p)) == ["privimage_d", "floor_public", "real"]
+    assert evaluate.preview(base, p, 2)[2] == ["class 0"]
+
+
+@pytest.mark.parametrize(("warmup", "same"), [("none", "dpdm"), ("public", "pdp_diffusion")])
+def test_without_central_images_dp_feta_is_a_method_that_asks_nothing(tiny_root, warmup, same):
+    p, other = Params(method="dp_feta", options={"warmup": warmup}, **TINY), Params(method=same, **TINY)
+    assert query.run(p) is None
+    assert finetune.run(p).artifact.digest == finetune.run(other).artifact.digest
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [("dp_ldm", {"latent": True}), ("dp_ldm", {}), ("dp_sapf", {"score": "votes"}), ("dp_feta", {}),
+     ("dp_feta", {"centre": "mode"})],
+)  # fmt: skip
+def test_images_without_labels_are_one_class(tiny_root, folder, method, options):
+    p = folder_params(folder / "red", method=method, n_records=20, labels=(), options=options, delta=1e-3)
+    samples, plan = evaluate.samples(p), planning.run(p)
+    assert samples.images.shape == (20, 3, 16, 16) and not samples.labels.any()
+    said = privacy.certificate(plan, planning.ledger(p), finetune.run(p).artifact.lineage)
+    assert len(said["releases"]) == len(plan.mechanisms) and said["epsilon"] <= 10
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "said"),
+    [("dp_feta", {}, "its release"), ("dp_sapf", {}, "its probe"), ("dp_sapf", {"choice": "all"}, "its learn")],
+)  # fmt: skip
+def test_methods_without_a_twin_say_which_column_needs_noise(method, options, said):
+    with pytest.raises(ValueError, match=f"{method} has no non-private twin: {said}"):
+        Params(method=method, epsilon=float("inf"), options=options)
+
+
+def test_more_saliency_votes_than_matrices_are_refused_before_anything_is_asked(tiny_root, folder):
+    p = folder_params(folder, method="dp_sapf", delta=1e-3, options={"score": "votes", "saliency_votes": 13})
+    before = planning.ledger(p).entries()
+    with pytest.raises(ValueError, match="saliency_votes=13, but the network has only 12 candidate matrices"):
+        finetune.run(p)
+    assert planning.ledger(p).entries() == before

@@ -1,0 +1,47 @@
+"""The glyphs' renderer in the place of a trained model: a simulator, as in Lin et al. (2025), Sim-PE."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dpsynth import data, glyphs
+
+# What a variation of full amplitude changes a hand by: standard deviations of the glyphs' own.
+JITTER = np.array([glyphs.ROTATION, glyphs.SHEAR[1], glyphs.ASPECT, 0.05, 0.5, glyphs.SHIFT, glyphs.SHIFT])
+
+
+class Renderer(nn.Module):
+    """Draws the public glyphs' characters in random faces and hands; its labels are the public classes."""
+
+    def __init__(self, channels: int, size: int):
+        super().__init__()
+        self.architecture = {"network": "renderer", "channels": channels, "size": size}
+        self.n_labels = glyphs.LETTERS + glyphs.SYMBOLS
+
+    def sample(self, labels: Tensor, seed: int) -> Tensor:
+        """Images for public `labels`: (N,) -> (N, C, S, S) uint8."""
+        return self.draw(labels, *self.random(len(labels), seed))
+
+    def random(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
+        """Numbers of faces (n,) int64, and hands (n, 7) float64."""
+        rng = np.random.default_rng(seed)
+        hands = np.array([glyphs.random_hand(rng) for _ in range(n)])
+        return torch.from_numpy(rng.integers(len(glyphs.FACES), size=n)), torch.from_numpy(hands)
+
+    def vary(self, faces: Tensor, hands: Tensor, amplitude: float, seed: int) -> tuple[Tensor, Tensor]:
+        """Faces and hands near the given ones: a face changes with probability `amplitude` / 2, a hand by noise."""
+        rng = np.random.default_rng(seed)
+        others = rng.integers(len(glyphs.FACES), size=len(faces))
+        changed = np.where(rng.random(len(faces)) < amplitude / 2, others, faces.numpy())
+        moved = hands.numpy() + amplitude * JITTER * rng.normal(size=hands.shape)
+        moved[:, 3:5] = moved[:, 3:5].clip(*zip(glyphs.ZOOM, glyphs.PEN, strict=True))
+        return torch.from_numpy(changed), torch.from_numpy(moved)
+
+    def draw(self, labels: Tensor, faces: Tensor, hands: Tensor) -> Tensor:
+        """Images of characters in the given faces and hands: (N, C, S, S) uint8."""
+        characters, (_, channels, size) = glyphs.characters(), self.architecture.values()
+        written = [
+            glyphs.write(characters[label], face, glyphs.Hand(*hand))
+            for label, face, hand in zip(labels.tolist(), faces.tolist(), hands.tolist(), strict=True)
+        ]
+        return data.in_shape(torch.from_numpy(np.stack(written))[:, None], channels, size)

@@ -1,0 +1,194 @@
+"""GANs, moment matching and Private Evolution: resume, options, unlabelled sets, and what learning is made of."""
+
+import shutil
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from dpsynth import glyphs, privacy, store
+from dpsynth.models import diffusion, gan, networks, training
+from dpsynth.models.renderer import Renderer
+from dpsynth.params import Params
+from dpsynth.privacy import Private
+from dpsynth.stages import evaluate, evolution, finetune, gans, moments, planning, pretrain, query
+
+TINY = dict(
+    steps=3, sample_rate=0.01, pretrain_steps=2, encoder_steps=2, extractor_steps=2, width=8, n_synthetic=20,
+)  # fmt: skip
+NEW = {
+    "dpgan": {"turn": 2},
+    "dp_mepf": {"matching_steps": 3},
+    "dpsda": {"api": "glyphs", "candidates": 4, "lookahead": 1},
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny_root(tmp_path_factory):
+    """One root for the module, with four glyphs a class."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(glyphs, "PER_CLASS", 4)
+    patch.setenv("DPSYNTH_ROOT", str(folder := tmp_path_factory.mktemp("root")))
+    yield folder
+    patch.undo()
+
+
+@pytest.mark.parametrize("method", NEW)
+def test_a_killed_learner_goes_on_and_ends_with_the_same_bits(method, monkeypatch):
+    p = Params(method=method, options=NEW[method], **TINY)
+    owner, name = {"dpgan": (Private, "gradient"), "dp_mepf": (moments, "_match"), "dpsda": (Private, "count")}[method]
+    real, calls = getattr(owner, name), []
+
+    def killed(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "PATIENCE", -1.0)  # a checkpoint each step
+        patch.setattr(owner, name, killed)
+        with pytest.raises(KeyboardInterrupt):
+            finetune.run(p)
+        resumed = finetune.run(p)
+    assert len(calls) == 4  # the third step was begun twice, no other
+    shutil.rmtree(resumed.artifact.path)
+    straight = finetune.run(p)
+    for field in ("weights", "snapshots", "curves"):
+        ours, theirs = getattr(resumed, field), getattr(straight, field)
+        assert ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
+    opened = [e["open"] for e in planning.ledger(p).entries() if "open" in e]
+    assert opened.count(straight.artifact.digest) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "option"),
+    [
+        ("dpsda", "amp_gamma"), ("dpgan", "public_rate"), ("dpgan", "conditional"), ("dp_mepf", "max_grad_norm"),
+        ("privimage_g", "prediction"), ("dpsda", "votes"),
+    ],
+)  # fmt: skip
+def test_an_option_of_another_method_is_refused(method, option):
+    with pytest.raises(ValidationError, match=f"{method} has no option '{option}'; its own are prior, "):
+        Params(method=method, options={option: 1})
+
+
+def test_the_refusal_names_the_stage_that_has_the_option():
+    with pytest.raises(ValidationError, match=r"\(amp_gamma is of the stage 'base' of rpgen\)"):
+        Params(method="dpsda", options={"amp_gamma": 0.1})
+    with pytest.raises(ValidationError, match=r"\(it is one of dpsda\)"):
+        Params(method="dpgan", options={"iterations": 3})
+
+
+@pytest.mark.parametrize("method", ["dpgan", "dp_mepf", "dpsda"])
+def test_a_method_that_needs_its_noise_has_no_non_private_twin(method):
+    with pytest.raises(ValidationError, match="no non-private twin"):
+        Params(method=method, epsilon=float("inf"))
+
+
+@pytest.mark.parametrize("method", [*NEW, "dpgan_p"])
+def test_records_without_labels_are_one_class(method, monkeypatch):
+    images = torch.randint(0, 256, (24, 3, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    toy = Private(
+        name="folder:nowhere", images=images, labels=torch.zeros(24, dtype=torch.int64), classes=("all",),
+        n_records=24, builtin=False,
+    )  # fmt: skip
+    monkeypatch.setattr(planning, "private", lambda p: toy)
+    declared = dict(private="folder:nowhere", n_records=24, labels=(), size=16, noise="secret", delta=1e-3)
+    p = Params(method=method, options=NEW.get(method, {}), **{**TINY, **declared, "sample_rate": 0.5})
+    samples = evaluate.samples(p)
+    assert samples.images.shape == (20, 3, 16, 16) and (samples.labels == 0).all()
+
+
+def test_the_generator_learns_from_a_copy_and_never_moves_the_discriminator():
+    torch.manual_seed(0)
+    model = gan.Gan(1, 12, 3, 8)
+    judge = model.discriminator.requires_grad_(False)
+    before = {name: w.clone() for name, w in model.state_dict().items()}
+    optimizer = torch.optim.SGD(model.generator.parameters(), lr=0.01)
+    values = []
+    for step in range(3):
+        z, labels = gan.latents(32, torch.Generator().manual_seed(9)), torch.arange(32) % 3
+        values.append(judge(model.generator(z, labels), labels).mean().item())
+        gans.generator_step(model.generator, judge, optimizer, 0, step)
+    assert values[0] < values[1] < values[2]
+    moved = {name for name, w in model.state_dict().items() if not torch.equal(w, before[name])}
+    assert moved and all(name.startswith("generator.") for name in moved)
+
+
+def test_labels_of_a_public_corpus_do_not_survive_into_the_private_ones_of_a_gan():
+    base = pretrain.run(Params(method="dpgan_p", **TINY))
+    model, fresh = gans.ready(base, 10, seed=0), gans.initial((1, 28), 10, 8, seed=0)
+    assert base.architecture["n_labels"] == 1000 and model.n_labels == 10
+    for net in ("generator", "discriminator"):
+        assert torch.equal(getattr(model, net).label.weight, getattr(fresh, net).label.weight)
+    assert torch.equal(model.generator.first.weight, base.weights["generator.first.weight"])
+
+
+def test_noise_to_signal_is_the_noise_over_the_clip_and_public():
+    p = Params(method="dpgan", **TINY)
+    layers, ratios = gans.noise_to_signal(p)
+    mechanism = planning.run(p).mechanism("dp_sgd")
+    weights = sum(w.numel() for w in gans.initial((1, 28), 10, 8, 0).discriminator.parameters())
+    assert layers[-1] == "all layers" and ratios[-1] == max(ratios)
+    assert ratios[-1] == pytest.approx(mechanism.noise_multiplier * weights**0.5 / (0.01 * 4000))
+    assert gans.noise_to_signal(Params(method="dpdm", **TINY)) is None
+
+
+def test_moment_matching_closes_the_gap_to_an_exact_release():
+    torch.manual_seed(0)
+    generator, target = gan.Generator(1, 12, 2, 8), gan.Generator(1, 12, 2, 8)
+    optimizer = torch.optim.Adam(generator.parameters(), lr=2e-3)
+    labels = torch.arange(400) % 2
+    rows = torch.nn.functional.normalize(target(gan.latents(400, torch.Generator()), labels).flatten(1)).detach()
+    released = rows.view(200, 2, -1).mean(0) / 2
+    gaps = [
+        moments._match(generator, lambda x: torch.nn.functional.normalize(x.flatten(1)), released, optimizer, 0, step)
+        for step in range(60)
+    ]
+    assert sum(gaps[-10:]) < 0.2 * sum(gaps[:10])
+
+
+def test_two_moments_are_two_unit_vectors():
+    encoder = query.encoder(Params(method="dp_mepf", **TINY))
+    x = torch.randn(5, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    one, dim = moments.perceptual(encoder, (1, 28, 28), 1)
+    both, twice = moments.perceptual(encoder, (1, 28, 28), 2)
+    assert twice == 2 * dim
+    said = both(x)
+    torch.testing.assert_close(said[:, :dim], one(x))
+    torch.testing.assert_close(said.norm(dim=1), torch.full((5,), 2**0.5))
+    torch.testing.assert_close(said[:, dim:].norm(dim=1), torch.ones(5))
+
+
+def test_candidates_are_drawn_in_proportion_to_what_their_counts_have_above_the_threshold():
+    counts = torch.tensor([[0, 3, 11, 3, -5, 0, 0, 0], [1, 0, 2, 0, 0, 0, 0, -9]])
+    chosen = evolution.resampled(counts, 3.0, torch.Generator().manual_seed(0))
+    assert chosen[0].tolist() == [2] * 8  # the only one above
+    assert sorted(chosen[1].tolist()) == list(range(8))  # none above: each once
+    shares = evolution.resampled(counts, 1.0, torch.Generator().manual_seed(0))[0].bincount(minlength=8)
+    assert shares[1] + shares[2] + shares[3] == 8 and 5 <= shares[2] <= 6  # 2 : 10 : 2 of 8
+
+
+def test_a_variation_of_a_denoiser_stays_near_and_nearer_as_the_amplitude_falls():
+    torch.manual_seed(0)
+    api = evolution.DenoiserApi(diffusion.Denoiser(1, 12, 4, 8).eval())
+    state = api.random(6, seed=0)
+    changes = [
+        (api.vary(state, amplitude, seed=1)["images"].float() - state["images"].float()).square().mean().item()
+        for amplitude in (0.0, 0.5, 1.0)
+    ]
+    assert 0 < changes[0] < changes[1] < changes[2]
+    assert torch.equal(api.vary(state, 0.5, seed=1)["labels"], state["labels"])
+
+
+def test_the_renderer_is_a_base_that_trains_nothing():
+    p = Params(method="dpsda", options=NEW["dpsda"], **TINY)
+    base = pretrain.run(p)
+    assert base.weights == {} and not base.private_labels
+    assert isinstance(networks.rebuild(base.architecture, base.averaged), Renderer)
+    images, _, names = evaluate.preview(base, p, 2)
+    assert images.shape == (20, 1, 28, 28) and names[0] == "class 0"
+    assert store.settings_of(p.row.base, p) == {"shape": (1, 28)}
+    said = privacy.certificate(planning.run(p), planning.ledger(p), finetune.run(p).artifact.lineage)
+    assert [e["mechanism"]["name"] for e in said["releases"]] == ["nearest_votes"]
