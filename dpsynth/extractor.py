@@ -18,6 +18,7 @@ from torch_fidelity import FeatureExtractorBase, register_feature_extractor
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 from torch_fidelity.utils import create_feature_extractor
 
+from dpsynth.models import precision
 from dpsynth.privacy import scaled
 
 SIZE = 28  # pixels a side that the convnet looks at
@@ -104,7 +105,9 @@ def train_convnet(images: Tensor, labels: Tensor, n_classes: int, steps: int = S
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
     for _ in range(steps):
         rows = torch.randint(len(images), (BATCH,), generator=draws)
-        loss = F.cross_entropy(network(_augmented(scaled(images[rows]), draws)), labels[rows])
+        with precision.autocast(precision.fastest()):
+            answers = network(_augmented(scaled(images[rows]), draws))
+        loss = F.cross_entropy(answers.float(), labels[rows])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from torch_fidelity import calculate_metrics
 
 from dpsynth.extractor import FeatureExtractor, convnet, features, inception, train_convnet
+from dpsynth.models import precision
 from dpsynth.privacy import scaled
 
 __all__ = [
@@ -126,7 +127,9 @@ def _cnn(x: Tensor, y: Tensor, test: Tensor, n_classes: int, seed: int) -> np.nd
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, CNN_RATE, total_steps=steps)
         for _ in range(CNN_EPOCHS):
             for rows in torch.randperm(len(x)).split(CNN_BATCH):
-                loss = F.cross_entropy(network(scaled(x[rows])), y[rows])
+                with precision.autocast(precision.fastest()):
+                    answers = network(scaled(x[rows]))
+                loss = F.cross_entropy(answers.float(), y[rows])
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()

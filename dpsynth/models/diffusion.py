@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from dpsynth.models import precision
 from dpsynth.models.unet import UNet
 
 SIGMA_DATA = 1 / 3**0.5  # images in [-1, 1], as DPDM's code has it
@@ -49,12 +50,6 @@ class PublicDraws:
         return torch.rand(self._rows, generator=self._generator)
 
 
-def fast_precision() -> torch.dtype:
-    """bfloat16 where the processor multiplies it in hardware, several times as fast; else float32."""
-    able = torch.cpu.get_capabilities()
-    return torch.bfloat16 if able.get("avx512_bf16") or able.get("amx_bf16") else torch.float32
-
-
 class Denoiser(nn.Module):
     """D(x; sigma, label): (B, C, S, S), (B,), (B,) -> (B, C, S, S), an estimate of the clean image.
 
@@ -73,7 +68,7 @@ class Denoiser(nn.Module):
             attention=attention,
         )  # fmt: skip
         self.net = UNet(channels, size, n_labels, width, attention)
-        self.prediction, self.precision = prediction, fast_precision()
+        self.prediction, self.precision = prediction, precision.fastest()
 
     @property
     def n_labels(self) -> int:
@@ -106,7 +101,7 @@ class Denoiser(nn.Module):
         return x * SIGMA_DATA**2 / total + f * s * SIGMA_DATA / total.sqrt()
 
     def _f(self, x: Tensor, sigma: Tensor, label: Tensor) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == torch.bfloat16):
+        with precision.autocast(self.precision):
             return self.net(x, sigma.log() / 4, label).to(x.dtype)
 
 

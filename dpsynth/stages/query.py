@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from dpsynth import data, privacy, store
 from dpsynth.interfaces import Encoder, Release
-from dpsynth.models import training
+from dpsynth.models import precision, training
 from dpsynth.models.classifier import Classifier
 from dpsynth.privacy import Counts, Private, scaled
 from dpsynth.stages import planning
@@ -58,7 +58,9 @@ def train_classifier(work: store.Work, *, public: str, shape: tuple, seed: int, 
         draws = training.generator(store.seed_of(seed, "encoder"), step)
         rows = training.public_batch(len(x), BATCH, draws)
         optimizer.param_groups[0]["lr"] = 2e-3 * training.cosine(step, encoder_steps)
-        loss = F.cross_entropy(model(scaled(x[rows])), y[rows], label_smoothing=0.05)
+        with precision.autocast(precision.fastest()):
+            answers = model(scaled(x[rows]))
+        loss = F.cross_entropy(answers.float(), y[rows], label_smoothing=0.05)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
