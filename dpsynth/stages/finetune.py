@@ -9,7 +9,6 @@ import math
 import time
 
 import torch
-from tqdm import tqdm
 
 from dpsynth import privacy, store
 from dpsynth.interfaces import Base, Synthesiser
@@ -179,21 +178,12 @@ def _train(work, model, step_gradient, n_steps, learning_rate, average, plan) ->
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
     averaged = diffusion.Average(model, average)
     state = {"model": model, "optimizer": optimizer, "average": averaged}
-    said = "{desc}: step {n_fmt}/{total_fmt}{postfix}"  # no rate, no time: they would tell the batch sizes
-    bar = tqdm(total=n_steps, desc="DP-SGD" if plan else "training without privacy", bar_format=said, mininterval=5)
+    bar = training.silent(n_steps, "DP-SGD" if plan else "training without privacy")
     for step in training.steps(work, n_steps, state, {}):
         optimizer.param_groups[0]["lr"] = learning_rate * min(1, (step + 1) / 10)
         step_gradient(step)
         optimizer.step()
         averaged.update(model)
-        _report(bar, step + 1, n_steps, plan)
+        training.tell(bar, step + 1, plan)
     bar.close()
     return Synthesiser(averaged.weights, model.architecture)
-
-
-def _report(bar: tqdm, done: int, n_steps: int, plan: privacy.Plan | None) -> None:
-    bar.n = done
-    if done == n_steps or done % max(1, n_steps // 10) == 0:
-        if plan:
-            bar.set_postfix_str(f"epsilon so far {plan.spent(done):.3f} of {plan.epsilon:g}", refresh=False)
-        bar.refresh()
