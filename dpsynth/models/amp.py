@@ -37,31 +37,29 @@ def gradient(
         normalise: Delta = gamma * grad / |grad|, as SAM (Foret et al. 2021): the ball then always binds.
     """
     clean, gradients = here()
-    delta, binds = _project([eta * g for g in gradients], gamma, projection, normalise)
+    delta, binds = _project(torch._foreach_mul(gradients, eta), gamma, projection, normalise)
     with _moved(parameters, delta):
         perturbed, gradients = here()
     return Perturbed(clean, perturbed, binds), gradients
 
 
 def _project(step: list[Tensor], gamma: float, projection: Projection, normalise: bool) -> tuple[list[Tensor], bool]:
-    norms = torch.stack([s.norm() for s in step])
+    norms = torch.stack(torch._foreach_norm(step))
     if projection == "global":
         norms = norms.norm().expand(len(step))
     scale = gamma / norms.clamp(min=1e-12)
     if not normalise:
         scale = scale.clamp(max=1)
-    return [s * c for s, c in zip(step, scale, strict=True)], bool((norms >= gamma).any()) or normalise
+    return torch._foreach_mul(step, list(scale)), bool((norms >= gamma).any()) or normalise
 
 
 @contextmanager
 @torch.no_grad()
 def _moved(parameters: list[Tensor], delta: list[Tensor]) -> Iterator[None]:
     clean = [p.clone() for p in parameters]
-    for p, d in zip(parameters, delta, strict=True):
-        p.add_(d)
+    torch._foreach_add_(parameters, delta)
     try:
         with torch.enable_grad():
             yield
     finally:
-        for p, c in zip(parameters, clean, strict=True):
-            p.copy_(c)
+        torch._foreach_copy_(parameters, clean)

@@ -179,8 +179,7 @@ class Average:
         """Take in the weights after one optimizer step."""
         decay = min(self.rate, (1 + self.n) / (10 + self.n))
         self.n += 1
-        for name, weight in model.state_dict().items():
-            self.weights[name].lerp_(weight, 1 - decay)
+        torch._foreach_lerp_(list(self.weights.values()), list(model.state_dict().values()), 1 - decay)
 
     def state_dict(self) -> dict:
         """For checkpoints."""

@@ -80,7 +80,7 @@ def fit(
     """
     amp_gamma, amp_eta, amp_projection, amp_normalise = perturbation
     parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.Adam(parameters, lr=RATE)
+    optimizer = torch.optim.Adam(parameters, lr=RATE, fused=True)
     average = diffusion.Average(model, AVERAGE)
     history: dict[str, list[float]] = {"clean": [], "perturbed": [], "binds": []}
     parts = {"model": model, "optimizer": optimizer, "average": average}
