@@ -2,7 +2,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help reproduce dry-run test mutants crash bench lint lab readme record clean
+.PHONY: help reproduce table1 dry-run test mutants crash bench lint lab readme record clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PROFILE ?= laptop
@@ -22,6 +22,9 @@ help: ## list the targets
 
 reproduce: .venv/.installed ## plan and execute the notebooks of every run, end with the comparison table
 	@.venv/bin/python -m dpsynth.reproduce $(CHOICE)
+
+table1: .venv/.installed ## the same for all twelve methods at epsilon 1, 5 and 10; hours, can be stopped and resumed
+	@$(MAKE) --no-print-directory reproduce EXPERIMENT=table1
 
 dry-run: .venv/.installed ## print the plan of `make reproduce`, and what it would spend
 	@.venv/bin/python -m dpsynth.reproduce $(CHOICE) --dry-run
