@@ -16,7 +16,7 @@ CHOICE = --profile '$(PROFILE)' --experiment '$(EXPERIMENT)' $(if $(METHOD),--me
 	$(if $(EPS),--epsilon '$(EPS)') $(if $(SEED),--seed '$(SEED)')
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo "  PROFILE=smoke|laptop  EXPERIMENT=table  METHOD=rpgen,dpdm  EPS=10|inf  SEED=0,1,2 choose among the runs"
 
