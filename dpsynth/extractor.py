@@ -101,7 +101,7 @@ def train_convnet(images: Tensor, labels: Tensor, n_classes: int, steps: int = S
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         network = Convnet(n_classes).to(memory_format=torch.channels_last).train()
-    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=1e-3, fused=True)
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
     for _ in range(steps):
         rows = torch.randint(len(images), (BATCH,), generator=draws)

@@ -122,7 +122,7 @@ def _cnn(x: Tensor, y: Tensor, test: Tensor, n_classes: int, seed: int) -> np.nd
     with torch.random.fork_rng(devices=[]):  # dropout knows no other generator than the global one
         torch.manual_seed(seed)
         network = _cnn_layers(x.shape, n_classes).to(memory_format=torch.channels_last).train()
-        optimizer = torch.optim.Adam(network.parameters(), fused=True)
+        optimizer = torch.optim.Adam(network.parameters())
         steps = CNN_EPOCHS * -(-len(x) // CNN_BATCH)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, CNN_RATE, total_steps=steps)
         for _ in range(CNN_EPOCHS):

@@ -32,7 +32,7 @@ def train_autoencoder(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(store.seed_of(seed, "autoencoder"))
         model = Autoencoder(*shape, width).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.Adam(model.parameters(), lr=RATE, fused=True)
+    optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
     history: dict[str, list[float]] = {"loss": []}
     bar = tqdm(total=encoder_steps, desc="autoencoder", mininterval=5)
     for step in training.steps(work, encoder_steps, {"model": model, "optimizer": optimizer}, history):

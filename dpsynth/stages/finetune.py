@@ -175,7 +175,7 @@ def minutes_of(p, model: diffusion.Denoiser, trials: int = 3) -> float:
 
 
 def _train(work, model, step_gradient, n_steps, learning_rate, average, plan) -> Synthesiser:
-    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
+    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
     averaged = diffusion.Average(model, average)
     state = {"model": model, "optimizer": optimizer, "average": averaged}
     bar = training.silent(n_steps, "DP-SGD" if plan else "training without privacy")

@@ -46,7 +46,7 @@ def train_gan(
     corpus = corpus if conditional else pretrain.without_labels(corpus)
     model = initial(shape, corpus.n_labels, width, seed)
     nets = (model.discriminator, model.generator)
-    optimizers = [torch.optim.Adam(net.parameters(), lr=public_rate, betas=BETAS, fused=True) for net in nets]
+    optimizers = [torch.optim.Adam(net.parameters(), lr=public_rate, betas=BETAS) for net in nets]
     average = diffusion.Average(model, 0.998)
     history: dict[str, list[float]] = {"clean": []}
     parts = {"model": model, "average": average, "real": optimizers[0], "fake": optimizers[1]}
@@ -86,8 +86,8 @@ def dp_gan(
     generator, discriminator = model.generator, model.discriminator
     copy = initial(_shape(model), model.n_labels, model.architecture["width"], seed).discriminator.requires_grad_(False)
     wrapped = privacy.PerExample(discriminator)
-    optimizer = torch.optim.Adam(discriminator.parameters(), lr=discriminator_rate, betas=BETAS, fused=True)
-    turns = torch.optim.Adam(generator.parameters(), lr=generator_rate, betas=BETAS, fused=True)
+    optimizer = torch.optim.Adam(discriminator.parameters(), lr=discriminator_rate, betas=BETAS)
+    turns = torch.optim.Adam(generator.parameters(), lr=generator_rate, betas=BETAS)
     averaged = diffusion.Average(generator, average)
     n_steps = charge.mechanism.steps
     seen: dict[str, list] = {"steps": [], "images": []}

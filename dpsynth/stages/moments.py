@@ -60,7 +60,7 @@ def match_moments(
     ).float()  # (labels, dim)
     generator = networks.build(base.architecture)
     generator.load_state_dict(base.weights)
-    optimizer = torch.optim.Adam(generator.parameters(), lr=matching_rate, fused=True)
+    optimizer = torch.optim.Adam(generator.parameters(), lr=matching_rate)
     averaged = diffusion.Average(generator, average)
     seen: dict[str, list] = {"steps": [], "images": [], "gap": []}
     parts = {"model": generator, "optimizer": optimizer, "average": averaged}

@@ -49,7 +49,7 @@ def train_classifier(work: store.Work, *, public: str, shape: tuple, seed: int, 
     x, y = images.images[~held_out], images.labels[~held_out]
     torch.manual_seed(store.seed_of(seed, "encoder", "weights"))
     model = Classifier(shape[0], len(images.classes)).to(memory_format=torch.channels_last).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.05, fused=True)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.05)
     history: dict[str, list[float]] = {"loss": []}
     parts = {"model": model, "optimizer": optimizer}
     bar = tqdm(total=encoder_steps, desc="query function", mininterval=5)
