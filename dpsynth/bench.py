@@ -2,7 +2,8 @@
 
 `python -m dpsynth.bench [--quick]` writes build/bench.csv and build/bench.png, and prints ratios beside their goals.
 All steps see the same network, images and batch, and end with Adam. Opacus has no rule for our fused norm, and gets the
-same network with library layers. Memory is each step's own process's largest, less what importing takes.
+same network with library layers. Memory is the largest of a process of the step's own, less what that held
+before its first step.
 """
 
 import argparse
@@ -201,7 +202,7 @@ def memory(setting: Setting, name: str) -> float:
 
 
 def ratios(table: pd.DataFrame) -> pd.DataFrame:
-    """The goals, and what was measured: of the quicker ordinary step, of Opacus's quicker precision."""
+    """The goals, and what was measured: speed against the quicker ordinary step and Opacus's quicker precision."""
 
     def seconds(setting: Setting, *names: str) -> float:
         at = table[(table[list(Setting._fields)] == list(setting)).all(axis=1) & table["step"].isin(names)]
@@ -215,11 +216,12 @@ def ratios(table: pd.DataFrame) -> pd.DataFrame:
     for said in ("float32", "bfloat16"):
         ordinary = (f"ordinary {said}", f"ordinary {said}, side by side")
         speed = seconds(FULL, *ordinary) / seconds(FULL, f"ours {said}")
-        rows.append((f"ours over ordinary, {said}, K = 1", speed, 0.85))
+        rows.append((f"speed of ours over ordinary's, {said}, K = 1", speed, 0.85))
         speed = seconds(four, *ordinary) / seconds(four, f"ours {said}")
-        rows.append((f"ours over ordinary, {said}, K = 4", speed, 0.95))
+        rows.append((f"speed of ours over ordinary's, {said}, K = 4", speed, 0.95))
     hooks = seconds(FULL, "opacus hooks float32", "opacus hooks bfloat16")
-    rows.append(("ours bfloat16 over Opacus hooks, better precision", hooks / seconds(FULL, "ours bfloat16"), 2.6))
+    speed = hooks / seconds(FULL, "ours bfloat16")
+    rows.append(("speed of ours, bfloat16, over Opacus hooks' in its better precision", speed, 2.6))
     like = peak(FULL, "ours bfloat16") / peak(FULL, "ordinary bfloat16, side by side")
     rows.append(("peak memory of ours over ordinary's, bfloat16 (at most)", like, 1.5))
     flat = peak(Setting(batch=16_384), "ours bfloat16") / peak(Setting(batch=256), "ours bfloat16")

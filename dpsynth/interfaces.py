@@ -43,7 +43,8 @@ class Codes(Stored):
 
 @dataclass(frozen=True)
 class Release(Stored):
-    """What was asked of the private records once, with noise: `histogram` (rows, public classes) int64."""
+    """Votes of the private records for public classes, with noise (without, for the non-private twin and the recall
+    figure): `histogram` (rows, public classes) int64."""
 
     histogram: Tensor
     by_label: bool
@@ -76,7 +77,8 @@ class Saliency(Stored):
 @dataclass(frozen=True)
 class Corpus(Stored):
     """Images the base model sees. `private_labels`: its labels are the private set's, by `chosen`, a row of public
-    classes for each private label; otherwise they are public classes (renumbered, in the order of `chosen[0]`)."""
+    classes for each private label; otherwise they are public classes (renumbered, in the order of `chosen[0]`).
+    `chosen` is empty where the images are no public ones but releases (DP-FETA)."""
 
     images: Tensor
     labels: Tensor

@@ -51,7 +51,7 @@ class Touch(NamedTuple):
 
 
 class Method(NamedTuple):
-    """One row: `encoder`, `corpus` and `base` see public data only; `release`, `probe`, `prior` and `learn` are priced.
+    """One row: `encoder`, `corpus` and `base` see public data and earlier releases; the others are priced.
 
     `probe` asks the private records through the base, before learning; `prior` asks for the labels' frequencies.
     """

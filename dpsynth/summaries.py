@@ -58,7 +58,7 @@ def prior(prior: Prior | None, p) -> pd.DataFrame:
     """How many samples of each label there will be, and why."""
     if prior is None:
         return pd.DataFrame({"labels of samples": [f"equally many of each of {p.n_classes}: a public constant"]})
-    n = labelling.shares(prior, p.n_synthetic).bincount(minlength=p.n_classes)
+    n = labelling.proportional(prior, p.n_synthetic).bincount(minlength=p.n_classes)
     rows = {"private label": p.constants.classes, "noisy count": prior.counts.tolist(), "samples": n.tolist()}
     return pd.DataFrame(rows).set_index("private label")
 
@@ -137,7 +137,7 @@ def beside_papers(p, measurements: dict[str, Measurement]) -> pd.DataFrame:
     papers = tables.paper_numbers()
     name = evaluate.row_name(p)
     at = papers[papers["epsilon"] == p.epsilon]
-    rows = at[(at["method"] == name) & at["metric"].isin(["CA-CNN", "accuracy", "FID"])]
+    rows = at[(at["method"] == name) & at["metric"].isin(["CA-LR", "CA-MLP", "CA-CNN", "accuracy", "FID"])]
     ours = [
         {
             "source": f"here ({p.profile})",
@@ -149,6 +149,6 @@ def beside_papers(p, measurements: dict[str, Measurement]) -> pd.DataFrame:
         }
         for row, m in measurements.items()
         for metric, v in m.values.items()
-        if row == name and metric in ("CA-CNN", "FD-convnet")
+        if row == name and metric in ("CA-LR", "CA-MLP", "CA-CNN", "FD-convnet")
     ]
     return pd.concat([pd.DataFrame(ours), rows], ignore_index=True).fillna("")

@@ -16,8 +16,8 @@
 #
 # *Which public classes do the private images resemble?* RPGen (Stage 1) and PrivImage (Sec. 4.2) train a classifier on public
 # images, let every private image vote for the public classes it looks like, and publish the histogram of votes with Gaussian
-# noise. It is the first of two private touches; the second is DP-SGD in notebook 04. Both are priced together, before
-# either happens.
+# noise. For RPGen it is the first of two private touches; the second is DP-SGD in notebook 04. The plan below lists those of the method
+# that runs: they are priced together, before any happens.
 #
 # Parameters come next: the defaults are the smoke scale, about a minute. `make reproduce` injects those of `params/`.
 
@@ -119,10 +119,10 @@ if voted:
 #
 # **Central images.** DP-FETA (Sec. 4.1) asks for no votes but for one picture: the mean of each label's records at half their side,
 #
-# $$\tilde \mu_y = \frac{1}{N / n_y} \Big( \sum_{i:\,y_i = y} \mathrm{pool}_2(x_i) + \mathcal N(0, \sigma_q^2\, d\, I) \Big), \qquad
+# $$\tilde \mu_y = \frac{L}{N} \Big( \sum_{i:\,y_i = y} \mathrm{pool}_2(x_i) + \mathcal N(0, \sigma_q^2\, d\, I) \Big), \qquad
 # \mathrm{pool}_2(x) \in [0, 1]^d, \quad \lVert \mathrm{pool}_2(x) \rVert \le \sqrt d,$$
 #
-# with $n_y$ labels and $N$ records declared. One record moves one row by at most $\sqrt d$. The paper's code divides by the number
+# with $L$ labels and $N$ records declared. One record moves one row by at most $\sqrt d$. The paper's code divides by the number
 # of records of the label that were drawn, a private number: for a rare label its sensitivity is larger than stated. With `centre: mode`
 # each record votes for one level of each pixel, and the sensitivity is $\sqrt d$ as well. Below are the images as released, after
 # post-processing (cut to $[0, 1]$, enlarged, median of 3 by 3 pixels).

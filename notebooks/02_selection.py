@@ -55,7 +55,7 @@ summaries.plan(planning.run(p))
 # %% [markdown]
 # ## The rule
 #
-# $$\mathcal C_y = \arg\max_{|\mathcal C| = m} \sum_{c \in \mathcal C} \tilde h_{y,c}, \qquad
+# $$\mathcal C_y = \arg\max_{|\mathcal C| = m,\ \mathcal C \cap \mathcal C_{y'} = \emptyset\ \forall y' < y} \sum_{c \in \mathcal C} \tilde h_{y,c}, \qquad
 # D_\text{sel} = \bigcup_y \{(x, y) : x \in D_\text{pub},\ \text{class}(x) \in \mathcal C_y\}$$
 #
 # Private labels pick one after the other, each all its $m$, and a class that one has taken is not offered to the next
@@ -79,7 +79,7 @@ summaries.label_map(corpus, getattr(encoder, "classes", None), p)
 # %% [markdown]
 # ## What the base model will see
 #
-# For DP-FETA (Sec. 4.2): the released central images, each turned, resized and shifted in many ways.
+# (DP-FETA, Sec. 4.2, shows its released central images here, each turned, resized and shifted in many ways.)
 
 # %%
 if corpus is not None:

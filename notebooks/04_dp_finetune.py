@@ -59,7 +59,7 @@ summaries.plan(plan)
 # + \mathcal N(0, \sigma^2 C^2 I) \Big), \qquad i \in B_t \text{ with probability } q$$
 #
 # $K$ noise draws of one record are averaged *before* its one clip (noise multiplicity), so they cost no privacy. $qN$ is
-# a constant of the plan, not the size of the batch: divided by that, the sum would move by more than $C/(qN)$ with one record. An empty draw
+# a constant of the plan. Were the sum divided by the number of records drawn, one record could move it by more than $C/(qN)$. An empty draw
 # still takes a noisy step. In the published code of DP-LoRA the $K$ views were clipped one by one against the noise of one:
 # an epsilon of about 1,300, reported as 10.
 #
@@ -77,8 +77,8 @@ synthesiser = finetune.run(p)
 # ## Which weights learn
 #
 # The noise of a step has as many coordinates as there are weights that learn, the clipped gradient one norm $C$ for all of them. DP-LDM
-# (Sec. 4) therefore trains the attention maps and the labels' table alone; on pixels also the time maps and the first convolution, as in
-# DPImageBench. That is `trainable: light`.
+# (Sec. 4) therefore trains the attention maps and the labels' table alone. `trainable: light` is the form of DPImageBench, which adds the
+# time maps and the first convolution; here on codes as on pixels.
 
 # %%
 if "trainable" in p:
@@ -104,7 +104,8 @@ else:
 # %% [markdown]
 # ## Along the way
 #
-# What a method that keeps such pictures drew while it learned, for the same random numbers. All of it is post-processing of
+# What a method that keeps such pictures drew while it learned (GANs and DP-MEPF: from the same latents; DPSDA: the candidates with
+# most noisy votes). All of it is post-processing of
 # what was released. (Methods that keep none show nothing here.)
 
 # %%
@@ -120,12 +121,12 @@ if synthesiser.snapshots:
 # play with hinge losses (Brock et al. 2019, App. C), and only $D$ meets records, by DP-SGD:
 #
 # $$\tilde g_t = \frac1{qN}\Big(\sum_{i\in B_t}\mathrm{clip}_C\,\nabla [1 - D(x_i, y_i)]_+ + \mathcal N(0, \sigma^2 C^2 I)\Big)
-# + \frac1M \sum_{j=1}^M \mathrm{clip}_C\,\nabla [1 + D(G(z_j, y_j), y_j)]_+, \qquad M = qN.$$
+# + \frac1M \sum_{j=1}^M \mathrm{clip}_C\,\nabla [1 + D(G(z_j, y_j), y_j)]_+, \qquad M = \mathrm{round}(qN).$$
 #
 # The number of fakes $M$ is a constant. PrivImage's code takes as many fakes as records were drawn, and clips each: one record more
 # then brings one fake more, and moves the sum by $2C$ where the accounting has $C$. $G$ descends $-D(G(z, y), y)$ on a copy of $D$,
 # which is post-processing. Below, how long the noise of a step is beside the longest signal there can be: each layer
-# gets noise as the square root of its weights, so that a small discriminator is worth much.
+# gets noise as long as the square root of its number of weights, so that a small discriminator is worth much.
 
 # %%
 ratios = gans.noise_to_signal(p)
@@ -152,11 +153,11 @@ if "gap" in synthesiser.curves:
 # its own label that is nearest to it in the query function's features; the histogram gets discrete Gaussian noise, loses a
 # threshold $H$, and candidates are drawn in proportion to what is left, and varied:
 #
-# $$\tilde h_{y,j} = \sum_{i:\,y_i=y} \mathbb 1\Big[j = \arg\min_k \lVert f(x_i) - f(\hat x_{y,k}) \rVert\Big] + \mathcal N_{\mathbb Z}(0, \sigma^2),
+# $$\tilde h_{y,j} = \sum_{i:\,y_i=y} \mathbb 1\Big[j = \arg\min_k \lVert f(x_i) - \bar f_{y,k} \rVert\Big] + \mathcal N_{\mathbb Z}(0, \sigma^2),
 # \qquad p_{y,j} \propto [\tilde h_{y,j} - H]_+.$$
 #
-# One vote a record: sensitivity 1, and $T$ histograms compose exactly. A candidate is varied by noising it to a level that falls from iteration
-# to iteration and denoising it; with `api: glyphs`, by another hand of the same character. The rows above show it: the shapes
+# where $\bar f_{y,k}$ is the mean of $f$ over `lookahead` variations of candidate $k$ (0: of itself). One vote a record: sensitivity 1, and $T$ histograms compose exactly. A candidate is varied by noising it to a level that falls from iteration
+# to iteration and denoising it; with `api: glyphs`, by another hand of the same character. The rows under *Along the way* show it: the shapes
 # come from public data, and the votes choose among them.
 
 # %% [markdown]
@@ -203,5 +204,5 @@ summaries.audits([audit.run(), audit.run(noise=0.1)])
 figures.grid(*evaluate.preview(synthesiser, p, per_label=12), title="Synthetic images", badge=badge)
 
 # %% [markdown]
-# **Try this.** Halve `epsilon` and run again. The query keeps its noise, so DP-SGD pays for the whole difference: by how much does
+# **Try this.** Halve `epsilon` and run again. From 10 to 5 the query keeps its noise, the least there is, so DP-SGD pays for the whole difference: by how much does
 # the noise multiplier in the plan grow?

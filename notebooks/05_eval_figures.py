@@ -62,7 +62,9 @@ summaries.plan(plan)
 # %% [markdown]
 # ## Synthetic images
 #
-# Equally many of each label, as the public prior is uniform (or in the proportions of a prior released with noise); Heun's sampler, 10 steps (Karras et al. 2022, Algorithm 1).
+# Equally many of each label, as the public prior is uniform (or in the proportions of a prior released with noise). A denoiser
+# draws by Heun's method in 10 steps (Karras et al. 2022, Algorithm 1), a GAN's or DP-MEPF's generator in one; DPSDA hands out its last
+# population.
 
 # %%
 samples = evaluate.samples(p)

@@ -114,7 +114,7 @@ def draw(
     work: store.Work, model: Base | Synthesiser, prior: Prior | None, *, n_classes: int, n_synthetic: int, seed: int
 ) -> Samples:
     """Draw `n_synthetic` images, the labels in turn; with a released prior, as many of each as it says."""
-    labels = torch.arange(n_synthetic) % n_classes if prior is None else labelling.shares(prior, n_synthetic)
+    labels = torch.arange(n_synthetic) % n_classes if prior is None else labelling.proportional(prior, n_synthetic)
     return Samples(network(model).sample(labels, store.seed_of(seed, "sample")), labels)
 
 

@@ -130,7 +130,8 @@ def nearest(model, points: Tensor) -> Callable:
     """The vote of each record: the candidate of its own label whose embedding is nearest to its own, in l2.
 
     Args:
-        model: images (B, C, S, S) float -> embeddings (B, D), each image seen alone; points: (labels, candidates, D).
+        model: has `features`, (B, C, S, S) in [-1, 1] -> (B, D), each image seen alone.
+        points: (labels, candidates, D).
     """
     flat, half_squares = points.flatten(0, 1), points.square().sum(2) / 2
 

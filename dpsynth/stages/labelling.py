@@ -32,7 +32,7 @@ def price(p, learn) -> list[Counts]:
     return [Counts("label_histogram", 1, planning.query_noise(p, 1, learn))]
 
 
-def shares(prior: Prior, n: int) -> Tensor:
+def proportional(prior: Prior, n: int) -> Tensor:
     """`n` labels in proportion to the counts, negative ones taken as 0, by largest remainders: (n,) int64, sorted."""
     weights = prior.counts.clamp(min=0).double()
     if not weights.sum() > 0:

@@ -42,7 +42,7 @@ def top_classes(
 
 
 def all_public(work: store.Work, release: None, *, public: str, shape: tuple) -> Corpus:
-    """Every public image, under its public label (PDP-Diffusion)."""
+    """Every public image, under its public label (PDP-Diffusion and others)."""
     source = data.public(public, *shape)
     n = len(source.classes)
     return Corpus(source.images, source.labels, n, False, [list(range(n))], f"all of {public}")

@@ -168,7 +168,7 @@ def test_a_noisy_label_prior_is_in_the_plan_the_ledger_and_the_samples(tiny_root
     said = privacy.certificate(plan, planning.ledger(p), synthesiser.artifact.lineage)
     assert [e["mechanism"]["name"] for e in said["releases"]] == ["label_histogram", "dp_sgd"]
     assert 9.99 <= said["epsilon"] <= 10
-    assert torch.equal(evaluate.samples(p).labels, labelling.shares(prior, 20))
+    assert torch.equal(evaluate.samples(p).labels, labelling.proportional(prior, 20))
     with pytest.raises(ValueError, match="prior: noisy asks how frequent each label is"):
         p.replace(labels=())
     with pytest.raises(ValueError, match="dpdm has no non-private twin: its prior"):
@@ -179,7 +179,7 @@ def test_a_noisy_label_prior_is_in_the_plan_the_ledger_and_the_samples(tiny_root
     ("counts", "expected"), [([3, 1], [8, 2]), ([-5, 0], [5, 5]), ([-1, 4], [0, 10]), ([1, 1, 1], [4, 3, 3])]
 )
 def test_labels_are_shared_out_by_the_noisy_counts_and_never_by_negative_ones(counts, expected):
-    labels = labelling.shares(Prior(torch.tensor(counts)), 10)
+    labels = labelling.proportional(Prior(torch.tensor(counts)), 10)
     assert labels.bincount(minlength=len(counts)).tolist() == expected
 
 
