@@ -71,7 +71,7 @@ def execute(p: Params, notebook: Path, out: Path, params_file: Path) -> None:
                 kernel_manager_class=kernel.manager(p.profile, Path(folder), peaks), cwd=Path.cwd(),
                 shutdown_kernel="immediate", start_timeout=120, iopub_timeout=60, coalesce_streams=True,
                 stdout_file=kernel.Progress(sys.stderr), stderr_file=kernel.Progress(sys.stderr),
-                progress_bar=sys.stderr.isatty(),
+                progress_bar=sys.stderr.isatty() and p.constants.builtin,  # it shows how long a cell took
             )  # fmt: skip
     executed.metadata["dpsynth"] = {
         "source": _short(notebook), "params": _short(params_file), "params_digest": p.digest,

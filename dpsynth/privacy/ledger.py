@@ -87,8 +87,8 @@ class Ledger:
             release: digest of the artifact that will hold the release.
             lineage: digests of the artifacts it is made from, whose releases count towards the same budget.
         Raises:
-            BudgetError: the lineage, earlier draws of this release, this mechanism and those that the plan has after
-                it would together cost more than the plan's epsilon.
+            BudgetError: the lineage, earlier draws of this release, this mechanism and those of the plan that are not
+                in the lineage would together cost more than the plan's epsilon.
             ValueError: the release was begun under another mechanism, or the plan is for another private set.
         """
         mechanism = plan.mechanism(name)
@@ -106,7 +106,8 @@ class Ledger:
             try:
                 self._afford(plan, name, opened(entries, lineage), earlier, coins)
             except BudgetError:
-                self._destroy_key(release)
+                if entry not in entries:  # else it is the key of a release that another plan pays for
+                    self._destroy_key(release)
                 raise
             if entry not in entries:
                 self._append(entry)
@@ -120,7 +121,8 @@ class Ledger:
                 f"({begun[0]['mechanism']}): it is not this run's to continue; nothing was touched"
             )
         before = [from_statement(e["mechanism"]) for e in (*lineage, *earlier)]
-        ahead = plan.mechanisms[plan.mechanisms.index(plan.mechanism(name)) :]
+        stated = [e["mechanism"] for e in lineage]  # all else that the plan names, it still has to pay for
+        ahead = [m for m in plan.mechanisms if m.name == name or statement(m) not in stated]
         total = accounting.epsilon([*before, *ahead], plan.delta)
         if total > plan.epsilon:
             again = "; it was drawn before, and its coins are gone" if earlier else ""

@@ -202,6 +202,33 @@ def test_where_opacus_is_wrong_about_padding_the_layer_is_refused_and_a_stale_no
     assert not sometimes.any()
 
 
+class Doubled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.map = nn.Linear(3, 3)
+
+    def forward(self, x):
+        return self.map(torch.cat([x, 1 - x])).square().sum(1).view(2, -1).sum(0)
+
+
+def test_a_network_that_does_not_keep_one_row_a_row_is_refused_by_name():
+    engine, x = PerExample(Doubled()), torch.randn(4, 3)
+    with pytest.raises(ValueError, match=r"map worked on \[8\] rows, where the loss has 4: whose are they"):
+        engine.gradients(lambda: engine(x), 4)
+
+
+def test_a_weight_used_with_many_positions_and_with_few_gets_the_sum():
+    torch.manual_seed(0)
+    layer, many, few = nn.Linear(16, 16, bias=False), torch.randn(2, 30, 16), torch.randn(2, 16)
+    engine = PerExample(layer)
+    for order in (1, -1):
+        uses = [lambda: layer(many).square().sum((1, 2)), lambda: layer(few).square().sum(1)][::order]
+        (found,) = engine.gradients(lambda u=uses: u[0]() + u[1](), 2)
+        for r in range(2):
+            rows = torch.cat([many[r], few[r : r + 1]])
+            torch.testing.assert_close(found[r], 2 * (rows @ layer.weight.T).T @ rows, rtol=1e-4, atol=1e-3)
+
+
 def test_an_embedding_counts_each_use_of_an_entry():
     torch.manual_seed(0)
     model, x = Squared(nn.Embedding(5, 3)), [torch.tensor([0, 0, 4, 2, 1, 1])]

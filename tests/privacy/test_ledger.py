@@ -120,6 +120,28 @@ def test_a_lineage_that_would_pass_the_budget_is_refused_before_anything_is_writ
         ledger.charge(plan, "other", "r4", [])
 
 
+def test_what_stands_before_a_touch_in_the_plan_but_not_in_its_lineage_is_still_to_be_paid(tmp_path):
+    """A prior comes first in the plan, and is asked after the query: a second query must not take its share."""
+    sgd = Gradients("dp_sgd", 0.25, 40, 1.0, 1.0, 1, 1000.0)
+    plan = make_plan("mnist5k", 4000, 3.0, DELTA, [Counts("prior", 1, 6.0), Counts("query", 5, 6.0), sgd])
+    ledger = secret(tmp_path)
+    ledger.charge(plan, "query", "r1", [])
+    ledger.settle("r1")
+    before = ledger.path.read_text()
+    with pytest.raises(BudgetError, match="with query this run would come to"):
+        ledger.charge(plan, "query", "r1", [])
+    assert ledger.path.read_text() == before and not list((tmp_path / "keys").iterdir())
+
+
+def test_a_refusal_leaves_the_key_of_a_release_that_another_plan_pays_for(tmp_path, wide):
+    ledger = secret(tmp_path)
+    first = ledger.charge(wide, "query", "r1", [])
+    poor = Plan("mnist5k", 4000, 0.1, DELTA, wide.mechanisms)
+    with pytest.raises(BudgetError):
+        ledger.charge(poor, "query", "r1", [])
+    assert ledger.charge(wide, "query", "r1", []).coins.fingerprint == first.coins.fingerprint
+
+
 def test_a_line_torn_by_a_crash_was_never_acted_on(tmp_path, plan):
     ledger = secret(tmp_path)
     ledger.charge(plan, "query", "r1", [])

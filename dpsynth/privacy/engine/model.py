@@ -29,6 +29,7 @@ class PerExample:
         check(model)
         self.model, self.parameters = model, [p for p in model.parameters() if p.requires_grad]
         self._index = {id(p): i for i, p in enumerate(self.parameters)}
+        self._names = {id(layer): name for name, layer in model.named_modules()}
         trained = [layer for layer in model.modules() if any(_trainable(layer))]
         self._hooks = [layer.register_forward_hook(self._keep) for layer in trained if type(layer) in RULES]
         self._norms = [layer for layer in trained if type(layer) is Norm]
@@ -55,6 +56,8 @@ class PerExample:
 
         Args:
             losses: () -> (records * views,), record by record; runs the forward.
+        Raises:
+            ValueError: a layer saw another number of rows than there are losses, so that rows cannot be told apart.
         """
         return [part.each() for part in self._parts(losses, records)]
 
@@ -63,18 +66,31 @@ class PerExample:
         return clip([part.chosen(slice(count)) for part in self._parts(losses, records)], max_grad_norm)
 
     def _parts(self, losses: Callable[[], Tensor], records: int) -> list[Part]:
-        self._now.records, self._now.parts = records, [None] * len(self.parameters)
+        self._now.records, self._now.parts, self._now.rows = records, [None] * len(self.parameters), {}
         with torch.enable_grad():
-            losses().sum().backward()
+            values = losses()
+            self._check_rows(len(values))
+            values.sum().backward()
         parts, self._now.parts = self._now.parts, None
         return [
             Reused([torch.zeros(records, *p.shape)]) if part is None else part  # of a layer that this forward skipped
             for part, p in zip(parts, self.parameters, strict=True)
         ]
 
+    def _check_rows(self, rows: int) -> None:
+        """Refuse a network in which a layer saw more or fewer rows than there are losses."""
+        for layer, seen in self._now.rows.items():
+            if seen != {rows}:
+                name = self._names[layer]
+                raise ValueError(f"{name} worked on {sorted(seen)} rows, where the loss has {rows}: whose are they?")
+
+    def _saw(self, layer: nn.Module, rows: int) -> None:
+        self._now.rows.setdefault(id(layer), set()).add(rows)
+
     def _keep(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         if not torch.is_grad_enabled():
             return
+        self._saw(layer, len(output))
         if not output.requires_grad:
             output.requires_grad_()  # nothing before this layer needs a gradient
         kept = inputs[0].detach()
@@ -90,6 +106,8 @@ class PerExample:
 
     def _rows(self, layer: Norm, records: int) -> tuple[Tensor, Tensor]:
         rows = []
+        if torch.is_grad_enabled():
+            self._saw(layer, records)
         for parameter in (layer.weight, layer.bias):
             row = parameter.detach().expand(records, -1)
             if torch.is_grad_enabled() and id(parameter) in self._index:

@@ -46,9 +46,10 @@ class Reused:
         """Itself."""
         return self
 
-    def __add__(self, other: "Reused") -> "Reused":
+    def __add__(self, other: "Part") -> "Reused":
         """Of a weight used twice in one forward: the sum of both uses."""
-        return Reused([a + b for a, b in zip(self.blocks, other.blocks, strict=True)], self.rule, self.layer)
+        both = zip(self.blocks, other.reused().blocks, strict=True)
+        return Reused([a + b for a, b in both], self.rule, self.layer)
 
     def _whole(self, blocks: list[Tensor], dtype: torch.dtype = torch.float64) -> Tensor:
         whole = self.rule.whole(self.layer, blocks) if self.rule else blocks[0]
@@ -90,7 +91,7 @@ class Products:
         records, a, g = len(self.a), self.a.flatten(0, 1), self.g.flatten(0, 1)
         return Reused(self.rule.weight(self.layer, a, g, records), self.rule, self.layer)
 
-    def __add__(self, other: "Reused | Products") -> Reused:
+    def __add__(self, other: "Part") -> Reused:
         """As of `Reused`."""
         return self.reused() + other.reused()
 
