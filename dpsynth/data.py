@@ -37,11 +37,6 @@ class Constants:
     classes: tuple[str, ...]
     builtin: bool
 
-    @property
-    def class_prior(self) -> tuple[float, ...]:
-        """Declared uniform, not counted in the records."""
-        return (1 / len(self.classes),) * len(self.classes)
-
 
 def public(name: str, channels: int, size: int, *, scale: float = 1.0) -> ImageSet:
     """The public set `name` with images (N, channels, size, size), resized where its own shape is another.

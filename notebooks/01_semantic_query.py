@@ -84,7 +84,7 @@ summaries.plan(plan)
 #
 # A small convolutional classifier over the public classes. Its accuracy on held-out public images tells how much its votes
 # can mean; it never sees a private image while it is trained. DP-MEPF and DPSDA ask nothing here, and use its features in notebook 04.
-# (For DP-LDM on codes, Lyu et al. 2023, Sec. 4, an autoencoder of public images stands in its place.)
+# (For DP-LDM on codes, Lyu et al. 2023, an autoencoder of public images stands in its place.)
 
 # %%
 encoder = query.encoder(p)
@@ -117,7 +117,7 @@ if voted:
 # %% [markdown]
 # ## Other questions
 #
-# **Central images.** DP-FETA (Sec. 4.1) asks for no votes but for one picture: the mean of each label's records at half their side,
+# **Central images.** DP-FETA (S&P 2025) asks for no votes but for one picture: the mean of each label's records at half their side,
 #
 # $$\tilde \mu_y = \frac{L}{N} \Big( \sum_{i:\,y_i = y} \mathrm{pool}_2(x_i) + \mathcal N(0, \sigma_q^2\, d\, I) \Big), \qquad
 # \mathrm{pool}_2(x) \in [0, 1]^d, \quad \lVert \mathrm{pool}_2(x) \rVert \le \sqrt d,$$

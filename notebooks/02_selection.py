@@ -79,7 +79,7 @@ summaries.label_map(corpus, getattr(encoder, "classes", None), p)
 # %% [markdown]
 # ## What the base model will see
 #
-# (DP-FETA, Sec. 4.2, shows its released central images here, each turned, resized and shifted in many ways.)
+# (DP-FETA shows its released central images here, each turned, resized and shifted in many ways.)
 
 # %%
 if corpus is not None:

@@ -77,7 +77,7 @@ synthesiser = finetune.run(p)
 # ## Which weights learn
 #
 # The noise of a step has as many coordinates as there are weights that learn, the clipped gradient one norm $C$ for all of them. DP-LDM
-# (Sec. 4) therefore trains the attention maps and the labels' table alone. `trainable: light` is the form of DPImageBench, which adds the
+# (Lyu et al. 2023) therefore trains the attention maps and the labels' table alone. `trainable: light` is the form of DPImageBench, which adds the
 # time maps and the first convolution; here on codes as on pixels.
 
 # %%

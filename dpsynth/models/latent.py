@@ -1,6 +1,6 @@
 """Diffusion on codes: a small autoencoder, trained on public images and then frozen, and a denoiser of its codes.
 
-Rombach et al. (2022), as DP-LDM (Lyu et al. 2023, Sec. 4) uses it. What differs: no adversary and no perceptual loss; a
+Rombach et al. (2022), as DP-LDM (Lyu et al. 2023) uses it. What differs: no adversary and no perceptual loss; a
 bounded code with noise on it in training stands for the KL term. The encoder is public, and sees one image at a time,
 so that a code is a function of its record alone.
 """

@@ -1,6 +1,6 @@
 """Which weights of a denoiser learn from private records.
 
-Fewer weights give noise fewer places to go. DP-LDM (Lyu et al. 2023, Sec. 4) trains the attention modules and the label
+Fewer weights give noise fewer places to go. DP-LDM (Lyu et al. 2023) trains the attention modules and the label
 embedder; in the form for networks on pixels (DPImageBench) also the time maps and the first convolution.
 """
 

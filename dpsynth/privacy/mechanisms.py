@@ -73,7 +73,7 @@ class _Gaussian:
 class Sums(_Gaussian):
     """Sums of bounded vectors under Gaussian noise, over a constant; Poisson-subsampled where sample_rate < 1.
 
-    Central images (DP-FETA Sec. 4.1), mean embeddings (DP-MEPF Sec. 3), squared-norm saliency (DP-SAPF): each drawn
+    Central images (DP-FETA), mean embeddings (DP-MEPF Sec. 3), squared-norm saliency (DP-SAPF): each drawn
     record adds one vector, a function of itself and its addressed draws, to the row of its own label or to the one
     row; the table of sums gets noise, and is divided by the constant `divisor`. The codes of DP-FETA and DP-MEPF divide
     by realised counts, which the sensitivity they calibrate to does not cover.

@@ -1,6 +1,6 @@
 """DP-FETA (S&P 2025): ask for one central image of each label, and warm the denoiser up on these before DP-SGD.
 
-Central images (Sec. 4.1) are the mean or the mode of a label's records, at half their side, with noise. Easy features
+Central images are the mean or the mode of a label's records, at half their side, with noise. Easy features
 come first, from the warm-up; DP-SGD then has the hard ones to learn. What differs: one round at rate 1 in the place
 of several on subsamples, as a tenth of a few thousand records drowns in noise; the divisor is a constant, where the
 code divides by the realised number of a label's records, which the sensitivity does not cover; random affine maps stand

@@ -1,6 +1,6 @@
 """The latent form of DP-LDM: an autoencoder in the place of the query function, and a base that works on its codes.
 
-Lyu et al. (2023), Sec. 4: autoencoder and latent diffusion are trained on public images, then a part of the
+Lyu et al. (2023): autoencoder and latent diffusion are trained on public images, then a part of the
 diffusion model is trained privately (`finetune.dp_sgd`). Both steps here see public images only.
 """
 
