@@ -146,7 +146,8 @@ def main() -> int:
     kills = parser.parse_args().kills
     work = Path(tempfile.mkdtemp(prefix="crash-"))
     try:
-        whole, seconds = undisturbed(work / "undisturbed")
+        drawn, _ = undisturbed(work / "drawn")  # draws the glyphs, which takes longer than all the rest
+        whole, seconds = undisturbed(fresh(work / "undisturbed", drawn))
         print(f"undisturbed: {seconds:.0f} s", flush=True)
         for said in rounds(work, whole, seconds, kills):
             print(said, flush=True)

@@ -94,7 +94,7 @@ def test_nothing_unnoised_leaves(method, options, rendered, tmp_path, monkeypatc
         caplog.set_level(logging.DEBUG)
         p = Params(
             method=method, private="folder:nowhere", n_records=24, labels=("a", "b"), size=16, noise="secret",
-            delta=1e-3, epsilon=10.0, sample_rate=0.5, steps=2, pretrain_steps=4, encoder_steps=1, width=8,
+            delta=1e-3, epsilon=3.0, sample_rate=0.5, steps=2, pretrain_steps=4, encoder_steps=1, width=8,
             options={"kept": 2} if "kept" in METHODS[method].options.model_fields else options,
         )  # fmt: skip
         release = query.run(p)
