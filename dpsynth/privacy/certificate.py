@@ -33,12 +33,9 @@ def certificate(plan: Plan, ledger: Ledger, lineage: tuple[str, ...]) -> dict[st
         )
     return plan.statement() | _cost(entries, plan.delta) | {
         "status": REPRODUCTION if ledger.noise == "seeded" else RELEASE,
-        "noise": ledger.noise,
-        "releases": entries,
+        "noise": ledger.noise, "releases": entries,
         "set_total": {
-            "epsilon": ledger.epsilon(plan.delta),
-            "delta": plan.delta,
-            "releases": len(opened(ledger.entries(), None)),
+            "epsilon": ledger.epsilon(plan.delta), "delta": plan.delta, "releases": len(opened(ledger.entries(), None)),
         },
     }  # fmt: skip
 

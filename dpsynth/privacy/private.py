@@ -39,8 +39,7 @@ class Fakes:
 class Private:
     """Records that only this package opens.
 
-    Public are: `name`, `n_records` (declared, a constant), `classes`, `shape` (C, H, W), `builtin` (a public
-    benchmark).
+    Public are: `name`, `n_records` (declared, a constant), `classes`, `shape` (C, H, W), `builtin` (a benchmark).
 
     Args:
         images: (N, C, H, W) uint8; labels: (N,) int64, each below len(classes).
@@ -127,10 +126,14 @@ class Private:
             model, rescaled, self._images, self._labels, records, mechanism, charge.coins, step, microbatch
         )
         beside = _mean_of_fakes(model, fakes, charge, step, microbatch) if fakes else [0.0] * len(sums)
-        for number, (parameter, total, public) in enumerate(zip(model.parameters, sums, beside, strict=True)):
+
+        def release(numbered: tuple) -> None:
+            number, (parameter, total, public) = numbered
             noise = charge.coins.normals(("noise", step, number), total.numel())
             noisy = total + mechanism.scale * torch.from_numpy(noise).view_as(total)
             parameter.grad = ((noisy / mechanism.divisor + public) / mechanism.max_grad_norm).float()
+
+        list(engine.side_by_side(release, enumerate(zip(model.parameters, sums, beside, strict=True))))
 
     def _opened(self, charge: Charge, kind: type, step: int) -> Any:
         """The charge's mechanism, if the plan pays for this touch; its noise is marked as drawn."""
