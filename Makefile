@@ -2,7 +2,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help reproduce table1 dry-run test mutants crash bench lint lab readme record clean
+.PHONY: help reproduce table1 dry-run test mutants crash bench samplers lint lab readme record clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PROFILE ?= laptop
@@ -41,6 +41,9 @@ crash: .venv/.installed ## kill a run 25 times, resume it, compare it with one t
 
 bench: .venv/.installed ## time a DP-SGD step beside an ordinary one and Opacus's; writes build/bench.csv
 	@.venv/bin/python -m dpsynth.bench
+
+samplers: .venv/.installed ## compare samplers by quality and speed, on the choosing split; writes build/samplers.csv
+	@.venv/bin/python -m dpsynth.bench.samplers
 
 lint: .venv/.installed ## check the code with ruff
 	@.venv/bin/python -m ruff check .

@@ -8,11 +8,14 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
 from dpsynth import bench, figures, params, store, summaries, tables
+from dpsynth.bench import samplers
+from dpsynth.measured import profile
 from dpsynth.stages import evaluate
 
 PROJECT = Path(__file__).parents[1]
@@ -42,12 +45,16 @@ def blocks() -> dict[str, str]:
     measured = json.loads(path.read_text()) if path.exists() else {}
     return {
         "table": _table(results), "claim": _claim(results), "time": _time(measured), "hero": _hero(results),
-        "bench": _bench(tables.COMMITTED / "bench.csv"),
+        "bench": _from(tables.COMMITTED / "bench.csv", bench.ratios, "`make bench`: not run."),
+        "samplers": _from(tables.COMMITTED / "samplers.csv", samplers.table, "`make samplers`: not run."),
+        "profile": markdown(profile(measured)) if "artifacts" in measured else "Profile of `make reproduce`: not run.",
     }  # fmt: skip
 
 
-def _bench(path: Path) -> str:
-    return markdown(bench.ratios(pd.read_csv(path)).astype(str)) if path.exists() else "`make bench`: not run."
+def _from(path: Path, table: Callable[[pd.DataFrame], pd.DataFrame], absent: str) -> str:
+    if not path.exists():
+        return absent
+    return markdown(table(pd.read_csv(path)).map(lambda value: "not run" if pd.isna(value) else str(value)))
 
 
 def markdown(table: pd.DataFrame) -> str:
@@ -107,16 +114,17 @@ def _hero(results: pd.DataFrame) -> str:
     return f"*Drawn as in notebook 05: RPGen on the private digits, epsilon {spent:.2f} spent.*"
 
 
-def record(profile: str = "laptop", experiment: str = "table") -> None:
+def record(of: str = "laptop", experiment: str = "table") -> None:
     """Copy results.csv, what was measured, and the headline picture from build/ to results/."""
-    results = tables.read_results(profile)
+    results = tables.read_results(of)
     results[results["experiment"] == experiment].to_csv(tables.COMMITTED / f"{experiment}.csv", index=False)
     build = store.root() / "build"
-    measured = [json.loads((build / name).read_text()) for name in (f"{profile}/measured.json", "test.json")]
+    measured = [json.loads((build / name).read_text()) for name in (f"{of}/measured.json", "test.json")]
     (tables.COMMITTED / "measured.json").write_text(json.dumps(measured[0] | measured[1], indent=1) + "\n")
-    p = params.load(Path("params", profile, f"{experiment}.yaml")).points()[0]
-    if (build / "bench.csv").exists():
-        (tables.COMMITTED / "bench.csv").write_text((build / "bench.csv").read_text())
+    p = params.load(Path("params", of, f"{experiment}.yaml")).points()[0]
+    for name in ("bench.csv", "samplers.csv"):
+        if (build / name).exists():
+            (tables.COMMITTED / name).write_text((build / name).read_text())
     hero = figures.hero(evaluate.strip(p), badge=summaries.badge(p), classes=p.constants.classes[:10])
     (tables.COMMITTED / "hero.png").write_bytes(hero.png())
 

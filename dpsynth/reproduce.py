@@ -8,8 +8,6 @@ Whatever can be refused is refused before the first notebook: parameters, budget
 import argparse
 import inspect
 import itertools
-import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +16,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from dpsynth import data, params, privacy, run, store, tables
+from dpsynth import data, measured, params, privacy, run, store, tables
 from dpsynth.params import Params
 from dpsynth.stages import evaluate, planning
 
@@ -205,19 +203,8 @@ def conclude(experiment: str, profile: str, points: list[Params]) -> None:
     path = tables.join(profile, experiment, finished)
     results = tables.read_results(profile)
     own = results[results["experiment"] == experiment]
-    measured = tables.comparison(own).to_string() if len(own) else "nothing was measured: see samples and certificates"
-    print(measured)
+    print(tables.comparison(own).to_string() if len(own) else "nothing was measured: see samples and certificates")
     print(f"\nresults: {path}\nexecuted notebooks:", *(f"  {tables.run_folder(p)}" for p in finished), sep="\n")
-
-
-def remember(profile: str, jobs: list[Job], minutes: float) -> None:
-    """Note what a reproduction from scratch took, for the README: minutes, memory, and the machine's processor."""
-    peaks = [json.loads(paths(job.p, job.stage)[1].read_text())["metadata"]["dpsynth"].get("peak_MiB") for job in jobs]
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
-    said = {"machine": f"{os.cpu_count()} cores ({model}), no GPU", "reproduce_minutes": round(minutes, 1)}
-    said["peak_MiB"] = max((peak for peak in peaks if peak), default=None)
-    (store.root() / "build" / profile / "measured.json").write_text(json.dumps(said))
 
 
 def several(text: str) -> list[str]:
@@ -258,7 +245,8 @@ def main(argv: list[str] | None = None) -> int:
             if all(p.constants.builtin for p in points):  # of a user's own records, time would tell
                 print(f"total time: {minutes:.1f} minutes")
                 if not axes and not any(job.cached or "is done" in job.note for job in jobs):
-                    remember(given.profile, jobs, minutes)
+                    executed = [(job.stage, paths(job.p, job.stage)[1]) for job in jobs]
+                    measured.remember(given.profile, points, executed, minutes)
 
     return run.ended(action)
 

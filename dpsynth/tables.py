@@ -58,18 +58,26 @@ def stage_costs(p: Params) -> dict[str, Cost]:
 
     A stage without artifacts is left out; of a user's own records nothing is told.
     """
+    costs: dict[str, Cost] = {}
+    for meta in made(p).values():
+        stage = STAGE_OF[meta["kind"]]
+        before = costs.get(stage, Cost(0.0, 0.0))
+        costs[stage] = Cost(before.seconds + meta["seconds"], max(before.peak_MiB, meta["peak_MiB"]))
+    return {stage: costs[stage] for stage in STAGES if stage in costs}
+
+
+def made(p: Params) -> dict[str, dict[str, Any]]:
+    """What meta.json says of each timed artifact of `p`'s lineage, by digest; nothing of a folder set."""
     if not p.constants.builtin:
         return {}
     finished = [measured.artifact for measured in evaluate.run(p).values()] or [evaluate.samples(p).artifact]
-    costs: dict[str, Cost] = {}
+    found = {}
     for digest in dict.fromkeys(d for artifact in finished for d in artifact.lineage):
         (folder,) = finished[0].path.parent.glob(f"*-{digest[:16]}")
         meta = json.loads((folder / "meta.json").read_text())
         if "seconds" in meta:
-            stage = STAGE_OF[meta["kind"]]
-            before = costs.get(stage, Cost(0.0, 0.0))
-            costs[stage] = Cost(before.seconds + meta["seconds"], max(before.peak_MiB, meta["peak_MiB"]))
-    return {stage: costs[stage] for stage in STAGES if stage in costs}
+            found[digest] = meta
+    return found
 
 
 def write_metrics(

@@ -6,14 +6,13 @@ written once, in terms of D and sigma alone. `ddpm` keeps the epsilon-prediction
 the same terms: D(x; sigma) = x - sigma F.
 """
 
-import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from dpsynth.models import precision
+from dpsynth.models import precision, samplers
 from dpsynth.models.unet import UNet
 
 SIGMA_DATA = 1 / 3**0.5  # images in [-1, 1], as DPDM's code has it
@@ -138,31 +137,28 @@ def noise_levels(n: int) -> Tensor:
 
 
 @torch.no_grad()
-def trajectory(model: Denoiser, labels: Tensor, seed: int, n_steps: int = 10) -> Iterator[Tensor]:
-    """Heun's method on the probability-flow ODE (Karras et al. 2022, Algorithm 1): yields x after each step.
+def trajectory(
+    model: Denoiser, labels: Tensor, seed: int, solver: Callable = samplers.heun, n_steps: int = 10
+) -> Iterator[Tensor]:
+    """From pure noise to images: yields x after each step.
 
     Args:
-        labels: (B,) int64; seed: of the starting noise.
+        labels: (B,) int64; seed: of the starting noise; solver: of `samplers`, over `n_steps` noise levels.
     """
     generator = torch.Generator().manual_seed(seed)
     levels = noise_levels(n_steps)
     x = levels[0] * torch.randn(len(labels), *model.net.shape, generator=generator)
-    for now, then in itertools.pairwise(levels):
-        slope = (x - model(x, now.expand(len(labels)), labels)) / now
-        ahead = x + (then - now) * slope
-        if then > 0:
-            slope = (slope + (ahead - model(ahead, then.expand(len(labels)), labels)) / then) / 2
-            ahead = x + (then - now) * slope
-        x = ahead
-        yield x
+    yield from solver(lambda x, sigma: model(x, sigma.expand(len(labels)), labels), x, levels)
 
 
-def sample(model: Denoiser, labels: Tensor, seed: int, n_steps: int = 10, batch: int = 250) -> Tensor:
+def sample(
+    model: Denoiser, labels: Tensor, seed: int, solver: Callable = samplers.heun, n_steps: int = 10, batch: int = 250
+) -> Tensor:
     """Images for `labels`: (N, C, S, S) uint8; the same seed gives every model the same starting noise."""
     model.eval()
     images = []
     for start in range(0, len(labels), batch):
-        *_, x = trajectory(model, labels[start : start + batch], seed + start, n_steps)
+        *_, x = trajectory(model, labels[start : start + batch], seed + start, solver, n_steps)
         images.append(((model.decode(x).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8))
     return torch.cat(images)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from dpsynth.models import diffusion
+from dpsynth.models import diffusion, samplers
 from dpsynth.models.unet import UNet
 
 
@@ -100,19 +100,30 @@ def test_noise_levels_are_the_papers():
     )
 
 
-def test_the_sampler_turns_noise_into_the_data_of_a_perfect_denoiser():
-    class Gaussian(nn.Module):  # data N(0.2, 0.3^2) a pixel: the best denoiser is linear
-        def __init__(self):
-            super().__init__()
-            self.net = type("Net", (), {"shape": (1, 16, 16)})()
+class Gaussian(nn.Module):
+    """The best denoiser of data N(0.2, 0.3^2) a pixel: it is linear, and its ODE has a solution on paper."""
 
-        def forward(self, x, sigma, label):
-            s = sigma[:, None, None, None] ** 2
-            return (0.09 * x + 0.2 * s) / (0.09 + s)
+    def __init__(self):
+        super().__init__()
+        self.net = type("Net", (), {"shape": (1, 16, 16)})()
 
-    *_, x = diffusion.trajectory(Gaussian(), torch.zeros(200, dtype=torch.int64), seed=0, n_steps=100)
-    assert x.mean().item() == pytest.approx(0.2, abs=0.01)
-    assert x.std().item() == pytest.approx(0.3, rel=0.02)
+    def forward(self, x, sigma, label):
+        s = sigma[:, None, None, None] ** 2
+        return (0.09 * x + 0.2 * s) / (0.09 + s)
+
+
+@pytest.mark.parametrize(("solver", "order"), [(samplers.ddim, 1), (samplers.heun, 2), (samplers.dpm_solver, 2)])
+def test_each_solver_converges_to_the_solution_at_its_order(solver, order):
+    labels = torch.zeros(8, dtype=torch.int64)
+    start = 80 * torch.randn(8, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    solution = 0.2 + (start - 0.2) * 0.3 / (0.09 + 80**2) ** 0.5
+    errors = []
+    for n_steps in (20, 40):
+        *_, x = diffusion.trajectory(Gaussian(), labels, 0, solver, n_steps)
+        errors.append((x - solution).norm().item())
+    assert errors[0] / errors[1] == pytest.approx(2**order, rel=0.35)
+    *_, x = diffusion.trajectory(Gaussian(), labels, 0, solver, 400)
+    torch.testing.assert_close(x, solution, atol=0.01, rtol=0)
 
 
 def test_samples_are_bytes_and_follow_their_seed(model):

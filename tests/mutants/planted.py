@@ -18,8 +18,8 @@ def _bug(name: str, *patch: str) -> Bug:
     return Bug(name, tuple(zip(patch[::3], patch[1::3], patch[2::3], strict=True)))
 
 
-NOISE = "noise = charge.coins.normals((\"noise\", step, number), total.numel())"
-COUNTS = "noise = charge.coins.discrete_gaussians((\"noise\", step), histogram.size, mechanism.scale)"
+NOISE = 'noise = charge.coins.normals(("noise", step, number), total.numel())'
+COUNTS = 'noise = charge.coins.discrete_gaussians(("noise", step), histogram.size, mechanism.scale)'
 PRIVATE, LEDGER = "privacy/private.py", "privacy/ledger.py"
 MECHANISMS, PLAN, ACCOUNTING, COINS = (f"privacy/{n}.py" for n in ("mechanisms", "plan", "accounting", "coins"))
 PARTS, SUMS, MODEL = (f"privacy/engine/{n}.py" for n in ("parts", "sums", "model"))

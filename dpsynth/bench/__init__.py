@@ -1,0 +1,99 @@
+"""What a DP-SGD step costs beside an ordinary one, and beside Opacus's: one process, interleaved repeats, medians.
+
+`python -m dpsynth.bench [--quick]` writes build/bench.csv and build/bench.png, and prints ratios beside their goals.
+Memory is the largest of a process of the step's own, less what that held before its first step.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from dpsynth.bench.steps import F32, FULL, THREADS, Bench, Setting
+
+
+def measure(setting: Setting, repeats: int) -> list[dict]:
+    """Rows of the table: seconds of each step, interleaved, after a warm-up; what cannot run says why."""
+    torch.set_num_threads(THREADS)
+    bench, running, rows = Bench(setting), {}, []
+    for name, make in bench.steps().items():
+        try:
+            running[name] = make()
+            running[name]()
+        except (RuntimeError, NotImplementedError, AttributeError, IndexError, ImportError) as error:
+            running.pop(name, None)
+            rows.append({**setting._asdict(), "step": name, "note": f"{type(error).__name__}: {error}".split("\n")[0]})
+    seconds = {name: [] for name in running}
+    for _ in range(repeats):
+        for name, step in running.items():
+            start = time.perf_counter()
+            step()
+            seconds[name].append(time.perf_counter() - start)
+    for name, values in seconds.items():
+        model = bench.library() if name.startswith("library") else bench.network(F32)
+        found = {"weights": sum(p.numel() for p in model.parameters()), "multiply_adds": bench.multiply_adds(model)}
+        spread = pd.Series(values).quantile([0.25, 0.5, 0.75]).tolist()
+        found |= dict(zip(("quartile1", "seconds", "quartile3"), spread, strict=True))
+        rows.append({**setting._asdict(), "step": name, **found, "peak_MiB": memory(setting, name)})
+    return rows
+
+
+def memory(setting: Setting, name: str) -> float:
+    """Largest resident memory, MiB, of a process that takes two such steps, less what it has before the first."""
+    command = [sys.executable, "-m", "dpsynth.bench", "--memory", name, "--setting", json.dumps(setting)]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
+
+
+def held_by(setting: Setting, name: str) -> float:
+    """Its work in that process."""
+    torch.set_num_threads(THREADS)
+    step, before = Bench(setting).steps()[name](), _peak_mib()
+    step()
+    step()
+    return round(_peak_mib() - before, 1)
+
+
+def _peak_mib() -> float:
+    """Of this process since it was started, on Linux: rusage would count what its parent held."""
+    return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024
+
+
+def ratios(table: pd.DataFrame) -> pd.DataFrame:
+    """The goals, and what was measured: speed against the quicker ordinary step and Opacus's quicker precision."""
+
+    def seconds(setting: Setting, *names: str) -> float:
+        at = table[(table[list(Setting._fields)] == list(setting)).all(axis=1) & table["step"].isin(names)]
+        return at["seconds"].min()
+
+    def rate(*names: str) -> float:
+        """Multiply-adds a second of the quickest."""
+        at = table[(table[list(Setting._fields)] == list(FULL)).all(axis=1) & table["step"].isin(names)]
+        return (at["multiply_adds"] / at["seconds"]).max() if "multiply_adds" in at else float("nan")
+
+    def peak(setting: Setting, name: str) -> float:
+        at = table[(table[list(Setting._fields)] == list(setting)).all(axis=1) & (table["step"] == name)]
+        return at["peak_MiB"].iloc[0] if len(at) else float("nan")
+
+    four, rows = FULL._replace(views=4), []
+    for said in ("float32", "bfloat16"):
+        ordinary = (f"ordinary {said}", f"ordinary {said}, side by side")
+        speed = seconds(FULL, *ordinary) / seconds(FULL, f"ours {said}")
+        rows.append((f"speed of ours over ordinary's, {said}, K = 1", speed, 0.85))
+        speed = seconds(four, *ordinary) / seconds(four, f"ours {said}")
+        rows.append((f"speed of ours over ordinary's, {said}, K = 4", speed, 0.95))
+    hooks = seconds(FULL, "opacus hooks float32", "opacus hooks bfloat16")
+    speed = hooks / seconds(FULL, "ours bfloat16")
+    rows.append(("speed of ours, bfloat16, over Opacus hooks' in its better precision", speed, 2.6))
+    own = ("ordinary bfloat16", "ordinary bfloat16, side by side")
+    library = rate(*own) / rate("library bfloat16", "library bfloat16, side by side")
+    rows.append(("multiply-adds a second of our ordinary step over a library U-Net's, bfloat16", library, 2.0))
+    like = peak(FULL, "ours bfloat16") / peak(FULL, "ordinary bfloat16, side by side")
+    rows.append(("peak memory of ours over ordinary's, bfloat16 (at most)", like, 1.5))
+    flat = peak(Setting(batch=16_384), "ours bfloat16") / peak(Setting(batch=256), "ours bfloat16")
+    rows.append(("peak memory at batch 16,384 over 256 (at most)", flat, 1.05))
+    return pd.DataFrame(rows, columns=["ratio", "measured", "goal"]).round(2)

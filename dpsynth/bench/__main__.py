@@ -1,0 +1,38 @@
+"""The command line of the bench; see the package."""
+
+import argparse
+import json
+import sys
+
+import pandas as pd
+
+from dpsynth import bench, figures, store
+from dpsynth.bench.steps import FULL, SWEEPS, Setting
+
+
+def main() -> int:
+    """The command line; see the module."""
+    parser = argparse.ArgumentParser(prog="python -m dpsynth.bench", description=bench.__doc__.partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="the full set alone, three repeats")
+    parser.add_argument("--memory", help=argparse.SUPPRESS)
+    parser.add_argument("--setting", type=json.loads, default=list(FULL), help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.memory:
+        print(bench.held_by(Setting(*given.setting), given.memory))
+        return 0
+    rows = []
+    for setting in (FULL, FULL._replace(views=4), *([] if given.quick else SWEEPS)):
+        print(f"measuring {setting}", flush=True)
+        rows += bench.measure(setting, 3 if given.quick else 9 if setting.batch <= 64 else 1)
+    table = pd.DataFrame(rows)
+    path = store.root() / "build" / "bench.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(path, index=False)
+    print(table.drop(columns=["quartile1", "quartile3"], errors="ignore").round(4).to_string(index=False))
+    print(f"\n{bench.ratios(table).to_string(index=False)}\n\n{path}")
+    path.with_suffix(".png").write_bytes(figures.bench(table, badge="make bench, 2 threads").png())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""Quality per second of the samplers, on RPGen's synthesiser of the choosing split.
+
+`python -m dpsynth.bench.samplers` trains it first if need be, and writes build/samplers.csv.
+"""
+
+import time
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from dpsynth import metrics, params, privacy, store
+from dpsynth.models import diffusion
+from dpsynth.models.samplers import ddim, dpm_solver, heun
+from dpsynth.params import Params
+from dpsynth.stages import evaluate, finetune, planning
+
+TRIALS = [
+    (ddim, 250), (ddim, 20), (heun, 18), (heun, 10), (heun, 6),
+    (dpm_solver, 20), (dpm_solver, 14), (dpm_solver, 10), (dpm_solver, 7),
+]  # fmt: skip
+IMAGES, SEEDS = 2000, 3
+
+
+def chosen() -> Params:
+    """RPGen as in `make reproduce`, on the choosing split."""
+    p = params.load(Path("params/laptop/table.yaml"), method="rpgen").points()[0]
+    return Params(**{**p.model_dump(), "private": "mnist5k_choosing"})
+
+
+def measure(p: Params) -> pd.DataFrame:
+    """A row a sampler: evaluations of the denoiser an image, images a second, and metrics over seeds."""
+    images, labels = privacy.evaluation(planning.private(p, "test"), "comparison of samplers")
+    extractor = metrics.convnet(store.build("extractor", evaluate.train_extractor, p).weights)
+    model, wanted, rows = evaluate.network(finetune.run(p)), torch.arange(IMAGES) % p.n_classes, []
+    for solver, n_steps in TRIALS:
+        for seed in range(SEEDS):
+            start = time.perf_counter()
+            drawn = diffusion.sample(model, wanted, store.seed_of(seed, "sample"), solver, n_steps)
+            seconds = time.perf_counter() - start
+            found = metrics.distances(drawn, images, extractor)
+            found |= metrics.classifiers(drawn, wanted, images, labels, p.n_classes, seed)
+            asked = 2 * n_steps - 1 if solver is heun else n_steps
+            rows.append({"sampler": solver.__name__, "steps": n_steps, "evaluations": asked, "seed": seed,
+                         "images a second": IMAGES / seconds, **found})  # fmt: skip
+        print(pd.DataFrame(rows[-SEEDS:]).round(3).to_string(index=False), flush=True)
+    return pd.DataFrame(rows)
+
+
+def table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Means and deviations over the seeds, as text."""
+    by = rows.groupby(["sampler", "steps", "evaluations"], sort=False)
+    shown = {}
+    for name, digits in (("images a second", 0), ("CA-CNN", 1), ("FD-convnet", 2), ("recall", 3)):
+        shown[name] = [f"{m:.{digits}f} ± {s:.{digits}f}" for m, s in zip(by[name].mean(), by[name].std(), strict=True)]
+    return by.size().index.to_frame(index=False).astype(str).assign(**shown)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(2)
+    found = measure(chosen())
+    found.to_csv(store.root() / "build" / "samplers.csv", index=False)
+    print(table(found).to_string(index=False))

@@ -1,0 +1,55 @@
+"""What a reproduction from scratch took, for the README: minutes, memory, and which stage took them."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dpsynth import store, tables
+from dpsynth.params import Params
+
+
+def remember(profile: str, points: list[Params], executed: list[tuple[str, Path]], minutes: float) -> None:
+    """Write build/<profile>/measured.json.
+
+    Args:
+        points: the runs; executed: stage and executed notebook of each job; minutes: of all.
+    """
+    stamps = [(stage, json.loads(path.read_text())["metadata"]["dpsynth"]) for stage, path in executed]
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+    said = {
+        "machine": f"{os.cpu_count()} cores ({model}), no GPU", "reproduce_minutes": round(minutes, 1),
+        "peak_MiB": max((stamp["peak_MiB"] for _, stamp in stamps if stamp.get("peak_MiB")), default=None),
+        "notebooks": _sums([(stage, stamp["seconds"]) for stage, stamp in stamps]),
+    }  # fmt: skip
+    artifacts = {digest: meta for p in points for digest, meta in tables.made(p).items()}
+    said["artifacts"] = _sums([(meta["kind"], meta["seconds"]) for meta in artifacts.values()])
+    (store.root() / "build" / profile / "measured.json").write_text(json.dumps(said, indent=1))
+
+
+def profile(said: dict[str, Any]) -> pd.DataFrame:
+    """Of a reproduction: a row for each kind of artifact, and for each stage what its notebooks took beside them."""
+    whole, rows = 60 * said["reproduce_minutes"], []
+    for stage, (count, seconds) in said["notebooks"].items():
+        for kind in tables.STAGES[stage]:
+            if kind in said["artifacts"]:
+                made, took = said["artifacts"][kind]
+                rows.append((stage, f"{kind} ({made})", took))
+                seconds -= took
+        rows.append((stage, f"{count} notebooks beside that: start, figures, estimates", seconds))
+    rows.append(("", "planning, and the table", whole - sum(took for _, _, took in rows)))
+    table = pd.DataFrame(rows, columns=["stage", "what", "seconds"])
+    table["share"] = (100 * table["seconds"] / whole).map("{:.0f} %".format)
+    return table.assign(seconds=table["seconds"].map("{:.0f}".format))
+
+
+def _sums(pairs: list[tuple[str, float]]) -> dict[str, tuple[int, float]]:
+    """How many of each name, and their sum."""
+    found: dict[str, tuple[int, float]] = {}
+    for name, value in pairs:
+        count, total = found.get(name, (0, 0.0))
+        found[name] = count + 1, total + value
+    return found
