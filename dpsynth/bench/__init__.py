@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from dpsynth.bench.steps import F32, FULL, THREADS, Bench, Setting
+from dpsynth.bench.steps import F32, FULL, LAPTOP, THREADS, Bench, Setting
 
 
 def measure(setting: Setting, repeats: int) -> list[dict]:
@@ -97,3 +97,18 @@ def ratios(table: pd.DataFrame) -> pd.DataFrame:
     flat = peak(Setting(batch=16_384), "ours bfloat16") / peak(Setting(batch=256), "ours bfloat16")
     rows.append(("peak memory at batch 16,384 over 256 (at most)", flat, 1.05))
     return pd.DataFrame(rows, columns=["ratio", "measured", "goal"]).round(2)
+
+
+def default(table: pd.DataFrame) -> str:
+    """What is to be known of the denoiser of `make reproduce`, in a sentence."""
+    at = table[(table[list(Setting._fields)] == list(LAPTOP)).all(axis=1)].set_index("step")
+    if not len(at):
+        return "The denoiser of `make reproduce`: not measured."
+    speed = LAPTOP.batch * LAPTOP.views / at["seconds"]
+    first, ordinary, ours = at.iloc[0], speed[speed.index.str.startswith("ordinary")].max(), speed["ours bfloat16"]
+    return (
+        f"The denoiser of `make reproduce` has {first['weights']:,.0f} weights and takes "
+        f"{first['multiply_adds'] / 1e6:.1f} million multiply-adds for a {LAPTOP.size}x{LAPTOP.size} image. It trains "
+        f"on {ordinary:,.0f} images a second in the quickest ordinary step, on {ours:,.0f} with DP-SGD at "
+        f"K = {LAPTOP.views} (bfloat16)."
+    )

@@ -7,13 +7,13 @@ import sys
 import pandas as pd
 
 from dpsynth import bench, figures, store
-from dpsynth.bench.steps import FULL, SWEEPS, Setting
+from dpsynth.bench.steps import FULL, LAPTOP, SWEEPS, Setting
 
 
 def main() -> int:
     """The command line; see the module."""
     parser = argparse.ArgumentParser(prog="python -m dpsynth.bench", description=bench.__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="the full set alone, three repeats")
+    parser.add_argument("--quick", action="store_true", help="three repeats, without the sweeps")
     parser.add_argument("--memory", help=argparse.SUPPRESS)
     parser.add_argument("--setting", type=json.loads, default=list(FULL), help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -21,9 +21,9 @@ def main() -> int:
         print(bench.held_by(Setting(*given.setting), given.memory))
         return 0
     rows = []
-    for setting in (FULL, FULL._replace(views=4), *([] if given.quick else SWEEPS)):
+    for setting in (FULL, FULL._replace(views=4), LAPTOP, *([] if given.quick else SWEEPS)):
         print(f"measuring {setting}", flush=True)
-        rows += bench.measure(setting, 3 if given.quick else 9 if setting.batch <= 64 else 1)
+        rows += bench.measure(setting, 3 if given.quick else 9 if setting.batch <= 256 else 1)
     table = pd.DataFrame(rows)
     path = store.root() / "build" / "bench.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
