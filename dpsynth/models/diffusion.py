@@ -138,12 +138,13 @@ def noise_levels(n: int) -> Tensor:
 
 @torch.no_grad()
 def trajectory(
-    model: Denoiser, labels: Tensor, seed: int, solver: Callable = samplers.heun, n_steps: int = 10
+    model: Denoiser, labels: Tensor, seed: int, solver: Callable = samplers.dpm_solver, n_steps: int = 10
 ) -> Iterator[Tensor]:
     """From pure noise to images: yields x after each step.
 
     Args:
-        labels: (B,) int64; seed: of the starting noise; solver: of `samplers`, over `n_steps` noise levels.
+        labels: (B,) int64; seed: of the starting noise; solver: of `samplers`, over `n_steps` noise levels. The default
+            was as good as any on the choosing split, and took half of Heun's evaluations (`make samplers`).
     """
     generator = torch.Generator().manual_seed(seed)
     levels = noise_levels(n_steps)
@@ -152,8 +153,9 @@ def trajectory(
 
 
 def sample(
-    model: Denoiser, labels: Tensor, seed: int, solver: Callable = samplers.heun, n_steps: int = 10, batch: int = 250
-) -> Tensor:
+    model: Denoiser, labels: Tensor, seed: int, solver: Callable = samplers.dpm_solver, n_steps: int = 10,
+    batch: int = 250,
+) -> Tensor:  # fmt: skip
     """Images for `labels`: (N, C, S, S) uint8; the same seed gives every model the same starting noise."""
     model.eval()
     images = []

@@ -16,7 +16,7 @@ from dpsynth.models import diffusion, parts, training
 from dpsynth.privacy import Gradients, Private, scaled
 from dpsynth.stages import labelling, planning, pretrain, query, selection
 
-MICROBATCH = 64
+MICROBATCH = 128
 
 
 def run(p) -> Synthesiser:
