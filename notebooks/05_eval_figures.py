@@ -63,8 +63,8 @@ summaries.plan(plan)
 # ## Synthetic images
 #
 # Equally many of each label, as the public prior is uniform (or in the proportions of a prior released with noise). A denoiser
-# draws by DPM-Solver++ in 10 steps (Lu et al. 2022, Algorithm 2; `make samplers` compares it), a GAN's or DP-MEPF's generator in one; DPSDA hands out its last
-# population.
+# draws by DPM-Solver++ in 10 steps (Lu et al. 2022, Algorithm 2; `make samplers` compares it with others), a GAN's or DP-MEPF's
+# generator in one; DPSDA hands out its last population.
 
 # %%
 samples = evaluate.samples(p)
