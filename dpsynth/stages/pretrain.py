@@ -17,8 +17,8 @@ from dpsynth.models import amp, diffusion, networks, training
 from dpsynth.privacy import scaled
 from dpsynth.stages import query, selection
 
-BATCH, PARTS = 64, 2  # of a batch, worked on side by side
-RATE = 5e-3  # of Adam, at its peak
+BATCH, PARTS = 128, 2  # parts of a batch, worked on side by side; a view costs a quarter less than in batches of 64
+RATE = 7e-3  # of Adam, at its peak
 AVERAGE = 0.998
 
 
@@ -70,7 +70,7 @@ def fit(
     work: store.Work, model: diffusion.Denoiser, corpus: Corpus, seed: int, pretrain_steps: int,
     perturbation: tuple[float, float, str, bool] = (0.0, 0.0, "global", False),
 ) -> Base:  # fmt: skip
-    """Adam on batches of 64 of the corpus.
+    """Adam on batches of 128 of the corpus.
 
     Args:
         perturbation: radius, inner step size, projection and normalisation of `amp.gradient`; radius 0 for none.
