@@ -18,14 +18,17 @@ from dpsynth.bench.steps import F32, FULL, LAPTOP, THREADS, Bench, Setting
 
 
 def measure(setting: Setting, repeats: int) -> list[dict]:
-    """Rows of the table: seconds of each step, interleaved, after a warm-up; what cannot run says why."""
+    """Rows of the table: seconds of each step, interleaved, after a warm-up if repeated; what cannot run says why."""
     torch.set_num_threads(THREADS)
     bench, running, rows = Bench(setting), {}, []
     for name, make in bench.steps().items():
         try:
             running[name] = make()
-            running[name]()
+            if repeats > 1:
+                running[name]()
         except (RuntimeError, NotImplementedError, AttributeError, IndexError, ImportError) as error:
+            if not name.startswith(("opacus", "library")):
+                raise
             running.pop(name, None)
             rows.append({**setting._asdict(), "step": name, "note": f"{type(error).__name__}: {error}".split("\n")[0]})
     seconds = {name: [] for name in running}
@@ -44,17 +47,25 @@ def measure(setting: Setting, repeats: int) -> list[dict]:
 
 
 def memory(setting: Setting, name: str) -> float:
-    """Largest resident memory, MiB, of a process that takes two such steps, less what it has before the first."""
+    """Largest resident memory, MiB, of a process that takes two such steps (of large batches one), less what it has before the first.
+
+    NaN if the process failed, which is said.
+    """
     command = [sys.executable, "-m", "dpsynth.bench", "--memory", name, "--setting", json.dumps(setting)]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        print(f"memory of {name}: {done.stderr.strip().rpartition(chr(10))[2] or 'the process was killed'}", flush=True)
+        return float("nan")
+    return float(done.stdout.split()[-1])
 
 
 def held_by(setting: Setting, name: str) -> float:
-    """Its work in that process."""
+    """MiB that these steps add to what this process held; `memory` runs it in a process of its own."""
     torch.set_num_threads(THREADS)
     step, before = Bench(setting).steps()[name](), _peak_mib()
     step()
-    step()
+    if setting.batch <= FULL.batch:
+        step()
     return round(_peak_mib() - before, 1)
 
 
@@ -67,16 +78,15 @@ def ratios(table: pd.DataFrame) -> pd.DataFrame:
     """The goals, and what was measured: speed against the quicker ordinary step and Opacus's quicker precision."""
 
     def seconds(setting: Setting, *names: str) -> float:
-        at = table[(table[list(Setting._fields)] == list(setting)).all(axis=1) & table["step"].isin(names)]
-        return at["seconds"].min()
+        return _at(table, setting, *names)["seconds"].min()
 
     def rate(*names: str) -> float:
         """Multiply-adds a second of the quickest."""
-        at = table[(table[list(Setting._fields)] == list(FULL)).all(axis=1) & table["step"].isin(names)]
+        at = _at(table, FULL, *names)
         return (at["multiply_adds"] / at["seconds"]).max() if "multiply_adds" in at else float("nan")
 
     def peak(setting: Setting, name: str) -> float:
-        at = table[(table[list(Setting._fields)] == list(setting)).all(axis=1) & (table["step"] == name)]
+        at = _at(table, setting, name)
         return at["peak_MiB"].iloc[0] if len(at) else float("nan")
 
     four, rows = FULL._replace(views=4), []
@@ -99,16 +109,23 @@ def ratios(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["ratio", "measured", "goal"]).round(2)
 
 
-def default(table: pd.DataFrame) -> str:
+def laptop(table: pd.DataFrame) -> str:
     """What is to be known of the denoiser of `make reproduce`, in a sentence."""
-    at = table[(table[list(Setting._fields)] == list(LAPTOP)).all(axis=1)].set_index("step")
+    at = _at(table, LAPTOP)
     if not len(at):
         return "The denoiser of `make reproduce`: not measured."
-    speed = LAPTOP.batch * LAPTOP.views / at["seconds"]
-    first, ordinary, ours = at.iloc[0], speed[speed.index.str.startswith("ordinary")].max(), speed["ours bfloat16"]
+    speed, first = LAPTOP.batch * LAPTOP.views / at.set_index("step")["seconds"], at.iloc[0]
+    ordinary, ours = speed[speed.index.str.startswith("ordinary")].max(), speed["ours bfloat16"]
     return (
         f"The denoiser of `make reproduce` has {first['weights']:,.0f} weights and takes "
         f"{first['multiply_adds'] / 1e6:.1f} million multiply-adds for a {LAPTOP.size}x{LAPTOP.size} image. It trains "
-        f"on {ordinary:,.0f} images a second in the quickest ordinary step, on {ours:,.0f} with DP-SGD at "
-        f"K = {LAPTOP.views} (bfloat16)."
+        f"on {ordinary:,.0f} noised images a second in an ordinary step, on {ours:,.0f} with DP-SGD (bfloat16, "
+        f"K = {LAPTOP.views}: each image counts that often)."
     )
+
+
+def _at(table: pd.DataFrame, setting: Setting, *names: str) -> pd.DataFrame:
+    """Rows of a setting, of the steps named, or of all."""
+    known = table.assign(rows=table.get("rows", FULL.rows))
+    found = table[(known[list(Setting._fields)] == list(setting)).all(axis=1)]
+    return found[found["step"].isin(names)] if names else found

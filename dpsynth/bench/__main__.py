@@ -20,14 +20,14 @@ def main() -> int:
     if given.memory:
         print(bench.held_by(Setting(*given.setting), given.memory))
         return 0
-    rows = []
+    rows, path = [], store.root() / "build" / "bench.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
     for setting in (FULL, FULL._replace(views=4), LAPTOP, *([] if given.quick else SWEEPS)):
         print(f"measuring {setting}", flush=True)
-        rows += bench.measure(setting, 3 if given.quick else 9 if setting.batch <= 256 else 1)
-    table = pd.DataFrame(rows)
-    path = store.root() / "build" / "bench.csv"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(path, index=False)
+        repeats = 1 if setting.batch > 256 else 3 if given.quick or setting in SWEEPS else 7
+        rows += bench.measure(setting, repeats)
+        table = pd.DataFrame(rows)
+        table.to_csv(path, index=False)
     print(table.drop(columns=["quartile1", "quartile3"], errors="ignore").round(4).to_string(index=False))
     print(f"\n{bench.ratios(table).to_string(index=False)}\n\n{path}")
     path.with_suffix(".png").write_bytes(figures.bench(table, badge="make bench, 2 threads").png())

@@ -17,23 +17,28 @@ from dpsynth import privacy
 from dpsynth.models import diffusion, training
 from dpsynth.models.plain import plain
 from dpsynth.privacy import Charge, Coins, Gradients, PerExample, Plan, Private
+from dpsynth.stages import finetune
 
-THREADS, ROWS, CLASSES = 2, 32, 10  # rows: of a micro-batch, one thread's work
+THREADS, CLASSES = 2, 10
 F32, BF16 = torch.float32, torch.bfloat16
 
 
 class Setting(NamedTuple):
-    """Images of (channels, size, size), `batch` of them, each seen `views` times; `width` sets the network's size."""
+    """Images of (channels, size, size), `batch` of them, each seen `views` times; `width` sets the network's size.
+
+    `rows` are of a micro-batch, one thread's work.
+    """
 
     width: int = 80
     channels: int = 3
     size: int = 32
     batch: int = 64
     views: int = 1
+    rows: int = 32
 
 
 FULL = Setting()
-LAPTOP = Setting(width=24, channels=1, size=28, batch=256, views=4)  # the denoiser of `make reproduce`
+LAPTOP = Setting(width=24, channels=1, size=28, batch=256, views=4, rows=finetune.MICROBATCH)  # of `make reproduce`
 SWEEPS = [
     Setting(width=32), Setting(width=144), Setting(channels=1, size=28), Setting(size=64),
     *(Setting(batch=n) for n in (256, 2048, 16_384)),
@@ -91,19 +96,19 @@ class Bench:
         draws = diffusion.PublicDraws(torch.Generator().manual_seed(int(rows[0])), len(rows))
         return diffusion.loss(model, "edm", CLASSES, privacy.scaled(self.images[rows]), self.labels[rows], draws)
 
-    def ordinary(self, model: nn.Module, *, halves: bool) -> Callable[[], None]:
-        """Without privacy: the batch at once on all threads, or its parts side by side, as our stages do."""
+    def ordinary(self, model: nn.Module, *, parts: bool) -> Callable[[], None]:
+        """Without privacy: the batch at once on all threads, or in parts of `rows` side by side, as our stages do."""
         parameters, optimizer = list(model.parameters()), torch.optim.Adam(model.parameters())
-        parts = torch.arange(self.at.batch).split(max(1, ROWS // self.at.views) if halves else self.at.batch)
+        split = torch.arange(self.at.batch).split(max(1, self.at.rows // self.at.views) if parts else self.at.batch)
 
         def step() -> None:
             def loss(rows: torch.Tensor) -> torch.Tensor:
                 return self.losses(model, rows).sum() / (self.at.batch * self.at.views)
 
-            if halves:
-                _, gradients = training.gradient(parameters, loss, parts)
+            if parts:
+                _, gradients = training.gradient(parameters, loss, split)
             else:
-                gradients = torch.autograd.grad(loss(parts[0]), parameters)
+                gradients = torch.autograd.grad(loss(split[0]), parameters)
             for parameter, g in zip(parameters, gradients, strict=True):
                 parameter.grad = g
             optimizer.step()
@@ -127,7 +132,7 @@ class Bench:
             def loss(x: torch.Tensor, y: torch.Tensor, draws: diffusion.Draws) -> torch.Tensor:
                 return diffusion.loss(wrapped, "edm", CLASSES, x, y, draws)
 
-            made_up.gradient(wrapped, loss, charge, next(steps), ROWS)
+            made_up.gradient(wrapped, loss, charge, next(steps), self.at.rows)
             optimizer.step()
 
         return step
@@ -177,16 +182,16 @@ class Bench:
         made = {}
         for precision in (F32, BF16):
             said = str(precision).removeprefix("torch.")
-            made[f"ordinary {said}"] = lambda p=precision: self.ordinary(self.network(p), halves=False)
-            made[f"ordinary {said}, side by side"] = lambda p=precision: self.ordinary(self.network(p), halves=True)
+            made[f"ordinary {said}"] = lambda p=precision: self.ordinary(self.network(p), parts=False)
+            made[f"ordinary {said}, side by side"] = lambda p=precision: self.ordinary(self.network(p), parts=True)
             made[f"ours {said}"] = lambda p=precision: self.ours(p)
             if self.at.batch <= FULL.batch:
                 made[f"opacus hooks {said}"] = lambda p=precision: self.opacus(p)
         if self.at == FULL:
             made["opacus functorch float32"] = lambda: self.opacus(F32, force_functorch=True)
             made["opacus ghost float32"] = lambda: self.ghost(F32)
-            made["library bfloat16"] = lambda: self.ordinary(self.library(), halves=False)
-            made["library bfloat16, side by side"] = lambda: self.ordinary(self.library(), halves=True)
+            made["library bfloat16"] = lambda: self.ordinary(self.library(), parts=False)
+            made["library bfloat16, side by side"] = lambda: self.ordinary(self.library(), parts=True)
         if self.at.batch > FULL.batch:
             return {name: made[name] for name in ("ordinary bfloat16, side by side", "ours bfloat16")}
         return made

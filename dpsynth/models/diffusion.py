@@ -1,9 +1,8 @@
-"""The diffusion model: preconditioning, loss and sampler of Karras et al. (2022), EDM.
+"""The diffusion model: preconditioning, loss and noise levels of Karras et al. (2022), EDM; solvers are in `samplers`.
 
-The network F sees scaled inputs; the denoiser D(x; sigma) is a fixed mixture of x and F, so that loss and sampler are
+The network F sees scaled inputs; the denoiser D(x; sigma) is a fixed mixture of x and F, so that loss and samplers are
 written once, in terms of D and sigma alone. `ddpm` keeps the epsilon-prediction that RPGen's text names (Ho et al.
-2020), in
-the same terms: D(x; sigma) = x - sigma F.
+2020), in the same terms: D(x; sigma) = x - sigma F.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,7 +26,7 @@ Prediction = Literal["edm", "ddpm"]
 
 
 class Draws(Protocol):
-    """Randomness of a training loss: one row a record."""
+    """Randomness of a training loss: one row a view of a record."""
 
     def normal(self, *shape: int) -> Tensor: ...
 
@@ -144,7 +143,7 @@ def trajectory(
 
     Args:
         labels: (B,) int64; seed: of the starting noise; solver: of `samplers`, over `n_steps` noise levels. The default
-            was as good as any on the choosing split, and took half of Heun's evaluations (`make samplers`).
+            was the quickest of those that cost no accuracy on the choosing split (`make samplers`).
     """
     generator = torch.Generator().manual_seed(seed)
     levels = noise_levels(n_steps)
