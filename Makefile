@@ -55,7 +55,7 @@ lab: .venv/.installed ## pair the notebooks and open them in JupyterLab
 readme: .venv/.installed ## fill the README's numbers from results/
 	@.venv/bin/python -m dpsynth.readme
 
-record: .venv/.installed ## take over the last `make reproduce` and `make test` into results/ and the README
+record: .venv/.installed ## take over the last measurements from build/ into results/ and the README
 	@.venv/bin/python -m dpsynth.readme --record
 
 clean: ## remove build/; the ledger, its keys and cached data stay

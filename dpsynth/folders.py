@@ -53,7 +53,7 @@ def declared_listing(path: Path, classes: tuple[str, ...], n_records: int) -> li
             f"class folders not declared: {', '.join(undeclared) or 'none'}; "
             f"labels without a folder: {', '.join(absent) or 'none'}"
         )
-    if sum(map(len, files.values())) != n_records:  # unsaid how many: the number is as private as a record
+    if sum(map(len, files.values())) != n_records:  # how many it has instead stays unsaid
         raise ValueError(f"{path.absolute()} does not hold the {n_records} images that n_records declares")
     return [files[name] for name in classes]
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,15 @@ from dpsynth.params import Params
 
 
 def remember(profile: str, points: list[Params], executed: list[tuple[str, Path]], minutes: float) -> None:
-    """Write build/<profile>/measured.json.
+    """Write build/<profile>/measured.json, if no artifact was there before.
 
     Args:
-        points: the runs; executed: stage and executed notebook of each job; minutes: of all.
+        points: the runs; executed: stage and executed notebook of each job; minutes: of all, until now.
     """
+    began = time.time() - 60 * minutes
+    artifacts = {digest: meta for p in points for digest, meta in tables.made(p).items()}
+    if any(meta["written"] < began for meta in artifacts.values()):
+        return
     stamps = [(stage, json.loads(path.read_text())["metadata"]["dpsynth"]) for stage, path in executed]
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
@@ -25,13 +30,18 @@ def remember(profile: str, points: list[Params], executed: list[tuple[str, Path]
         "peak_MiB": max((stamp["peak_MiB"] for _, stamp in stamps if stamp.get("peak_MiB")), default=None),
         "notebooks": _sums([(stage, stamp["seconds"]) for stage, stamp in stamps]),
     }  # fmt: skip
-    artifacts = {digest: meta for p in points for digest, meta in tables.made(p).items()}
     said["artifacts"] = _sums([(meta["kind"], meta["seconds"]) for meta in artifacts.values()])
     (store.root() / "build" / profile / "measured.json").write_text(json.dumps(said, indent=1))
 
 
-def profile(said: dict[str, Any]) -> pd.DataFrame:
-    """Of a reproduction: a row for each kind of artifact, and for each stage what its notebooks took beside them."""
+def breakdown(said: dict[str, Any]) -> pd.DataFrame:
+    """Where a reproduction's time went: a row a kind of artifact, and for each stage what its notebooks took beside.
+
+    Args:
+        said: what `remember` wrote.
+    Returns:
+        Columns stage, what, seconds and share, as text.
+    """
     whole, rows = 60 * said["reproduce_minutes"], []
     for stage, (count, seconds) in said["notebooks"].items():
         for kind in tables.STAGES[stage]:

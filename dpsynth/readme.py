@@ -1,7 +1,7 @@
 """The README's measured numbers and picture: none of them is typed by hand, and a test holds it.
 
-`make record` copies what the last `make reproduce` and `make test` measured from build/ to results/; `make readme`
-fills the README from results/.
+`make record` copies what the last `make reproduce`, `make test`, `make bench` and `make samplers` measured from build/
+to results/; `make readme` fills the README from results/.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import pandas as pd
 
 from dpsynth import bench, figures, params, store, summaries, tables
 from dpsynth.bench import samplers
-from dpsynth.measured import profile
+from dpsynth.measured import breakdown
 from dpsynth.stages import evaluate
 
 PROJECT = Path(__file__).parents[1]
@@ -47,7 +47,7 @@ def blocks() -> dict[str, str]:
         "table": _table(results), "claim": _claim(results), "time": _time(measured), "hero": _hero(results),
         "bench": _bench(tables.COMMITTED / "bench.csv"),
         "samplers": _from(tables.COMMITTED / "samplers.csv", samplers.table, "`make samplers`: not run."),
-        "profile": markdown(profile(measured)) if "artifacts" in measured else "Profile of `make reproduce`: not run.",
+        "breakdown": markdown(breakdown(measured)) if "artifacts" in measured else "Not run.",
     }  # fmt: skip
 
 
@@ -119,14 +119,22 @@ def _hero(results: pd.DataFrame) -> str:
     return f"*Drawn as in notebook 05: RPGen on the private digits, epsilon {spent:.2f} spent.*"
 
 
-def record(of: str = "laptop", experiment: str = "table") -> None:
-    """Copy results.csv, what was measured, and the headline picture from build/ to results/."""
-    results = tables.read_results(of)
+def record() -> None:
+    """Copy results.csv, what was measured, and the headline picture from build/ to results/.
+
+    Raises:
+        FileNotFoundError: there is no measurement to take over; nothing was copied.
+    """
+    profile, experiment, build = "laptop", "table", store.root() / "build"
+    sources = [build / profile / "measured.json", build / "test.json"]
+    if missing := [str(path) for path in sources if not path.exists()]:
+        raise FileNotFoundError(
+            f"{' and '.join(missing)}: not there; `make reproduce` from scratch leaves the one, `make test` the other"
+        )
+    measured, results = [json.loads(path.read_text()) for path in sources], tables.read_results(profile)
     results[results["experiment"] == experiment].to_csv(tables.COMMITTED / f"{experiment}.csv", index=False)
-    build = store.root() / "build"
-    measured = [json.loads((build / name).read_text()) for name in (f"{of}/measured.json", "test.json")]
     (tables.COMMITTED / "measured.json").write_text(json.dumps(measured[0] | measured[1], indent=1) + "\n")
-    p = params.load(Path("params", of, f"{experiment}.yaml")).points()[0]
+    p = params.load(Path("params", profile, f"{experiment}.yaml")).points()[0]
     for name in ("bench.csv", "samplers.csv"):
         if (build / name).exists():
             (tables.COMMITTED / name).write_text((build / name).read_text())

@@ -94,14 +94,14 @@ class Work:
         return state
 
 
-def build(kind: str, function: Callable, params, *, timed: bool = True, **upstream: Stored | Any) -> Any:
+def build(kind: str, function: Callable, params, *, timed: bool | None = None, **upstream: Stored | Any) -> Any:
     """Load the artifact that `function(work, **upstream, **settings)` makes, making it first if need be.
 
     Args:
         kind: prefix of the folder's name.
         function: its return annotation is the dataclass to load; its keyword-only arguments are looked up in `params`.
         params: mapping-like; offers `name in params` and `params[name]`.
-        timed: record seconds and peak memory; False where they would tell how many private records took part.
+        timed: record seconds and peak memory; by default unless `params` is of a user's own records: they tell of them.
         upstream: passed on; those with an artifact enter the lineage, those without must be None or have `identity`.
     Raises:
         ValueError: the folder holds an artifact of another format.
@@ -109,6 +109,8 @@ def build(kind: str, function: Callable, params, *, timed: bool = True, **upstre
     settings = settings_of(function, params)
     digest = digest_of(kind, function, settings, upstream)
     path = folder(kind, digest)
+    if timed is None:  # the peak is the process's, which may have opened the records for another artifact
+        timed = getattr(getattr(params, "constants", None), "builtin", True)
     with _locked(path):
         if not path.exists():
             _make(kind, function, settings, upstream, digest, path, timed)

@@ -67,7 +67,10 @@ def stage_costs(p: Params) -> dict[str, Cost]:
 
 
 def made(p: Params) -> dict[str, dict[str, Any]]:
-    """What meta.json says of each timed artifact of `p`'s lineage, by digest; nothing of a folder set."""
+    """What meta.json says of each timed artifact of `p`'s lineage, and when it was `written`, by digest.
+
+    Nothing of a folder set.
+    """
     if not p.constants.builtin:
         return {}
     finished = [measured.artifact for measured in evaluate.run(p).values()] or [evaluate.samples(p).artifact]
@@ -76,7 +79,7 @@ def made(p: Params) -> dict[str, dict[str, Any]]:
         (folder,) = finished[0].path.parent.glob(f"*-{digest[:16]}")
         meta = json.loads((folder / "meta.json").read_text())
         if "seconds" in meta:
-            found[digest] = meta
+            found[digest] = meta | {"written": (folder / "meta.json").stat().st_mtime}
     return found
 
 

@@ -49,8 +49,13 @@ def finish(root: Path, noise: str) -> float:
         AssertionError: with what the run said, if it failed.
     """
     began = time.monotonic()
-    code = start(root, noise).wait(PATIENCE)
-    assert code == 0, (root / "said.txt").read_text()[-2000:]
+    process = start(root, noise)
+    try:
+        code = process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        code = "no end"
+    assert code == 0, f"{code}: {(root / 'said.txt').read_text()[-2000:]}"
     return time.monotonic() - began
 
 
@@ -151,8 +156,10 @@ def main() -> int:
         print(f"undisturbed: {seconds:.0f} s", flush=True)
         for said in rounds(work, whole, seconds, kills):
             print(said, flush=True)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    except BaseException:
+        print(f"kept, to look at: {work}")
+        raise
+    shutil.rmtree(work)
     print(f"{kills} of {kills} kills survived")
     return 0
 

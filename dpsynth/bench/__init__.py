@@ -47,7 +47,7 @@ def measure(setting: Setting, repeats: int) -> list[dict]:
 
 
 def memory(setting: Setting, name: str) -> float:
-    """Largest resident memory, MiB, of a process that takes two such steps (of large batches one), less what it has before the first.
+    """Largest resident memory, MiB, of a process that takes such steps, less what it has before the first.
 
     NaN if the process failed, which is said.
     """

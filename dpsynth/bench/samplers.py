@@ -1,8 +1,9 @@
-"""Quality per second of the samplers, on RPGen's synthesiser of the choosing split.
+"""Quality and speed of the samplers, on RPGen's synthesiser of the choosing split.
 
 `python -m dpsynth.bench.samplers` trains it first if need be, and writes build/samplers.csv.
 """
 
+import sys
 import time
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pandas as pd
 import torch
 
 from dpsynth import metrics, params, privacy, store
+from dpsynth.bench.steps import THREADS
 from dpsynth.models import diffusion
 from dpsynth.models.samplers import ddim, dpm_solver, heun
 from dpsynth.params import Params
@@ -24,8 +26,8 @@ IMAGES, SEEDS = 2000, 3
 
 def chosen() -> Params:
     """RPGen as in `make reproduce`, on the choosing split."""
-    p = params.load(Path("params/laptop/table.yaml"), method="rpgen").points()[0]
-    return Params(**{**p.model_dump(), "private": "mnist5k_choosing"})
+    (p,) = params.load(Path("params/laptop/table.yaml"), method="rpgen").points()
+    return p.replace(private="mnist5k_choosing")
 
 
 def measure(p: Params) -> pd.DataFrame:
@@ -56,8 +58,14 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
     return by.size().index.to_frame(index=False).astype(str).assign(**shown)
 
 
-if __name__ == "__main__":
-    torch.set_num_threads(2)
+def main() -> int:
+    """The command line; see the module."""
+    torch.set_num_threads(THREADS)
     found = measure(chosen())
     found.to_csv(store.root() / "build" / "samplers.csv", index=False)
     print(table(found).to_string(index=False))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -159,8 +159,8 @@ class Private:
         for start in range(0, len(records), AT_ONCE):
             part = list(records[start : start + AT_ONCE])
             rows = part + [part[-1]] * (AT_ONCE - len(part))
-            draws = engine.Draws(charge.coins, step, rows, 1)
-            yield part, question(scaled(self._images[rows]), self._labels[rows], draws).detach()[: len(part)]
+            said = question(scaled(self._images[rows]), self._labels[rows], engine.Draws(charge.coins, step, rows, 1))
+            yield part, engine.one_each(said, len(rows)).detach()[: len(part)]
 
     def _rows(self, records: list[int], by_label: bool) -> np.ndarray:
         return self._labels[records].numpy() if by_label else np.zeros(len(records), dtype=np.int64)

@@ -68,7 +68,7 @@ def ask(kind: str, touch, p, *earlier: store.Stored, **available: Any) -> Any:
     """
     available |= {"private": private(p), "allowance": allow(p, touch, *earlier)}
     inputs = store.named(touch.ask, available)
-    release = store.build(kind, touch.ask, p, timed=p.constants.builtin, **inputs)
+    release = store.build(kind, touch.ask, p, **inputs)
     available["allowance"].ledger.settle(release.artifact.digest)
     return release
 
@@ -85,7 +85,7 @@ def run(p) -> privacy.Plan:
     learn = p.row.learn.price(p)
     before = [touch.price(p, learn) for touch in (p.row.prior, p.row.release, p.row.probe) if touch]
     touches = [statement(m) for m in (*itertools.chain(*before), *learn)]
-    frozen = store.build("plan", _calibrate, {**_settings(p), "touches": touches})
+    frozen = store.build("plan", _calibrate, {**_settings(p), "touches": touches}, timed=p.constants.builtin)
     mechanisms = tuple(from_statement(said) for said in frozen.mechanisms)
     return privacy.Plan(p.private, n_records, p.epsilon, p.delta, mechanisms)
 
@@ -109,7 +109,7 @@ def private(p, split: str = "train") -> privacy.Private:
 def query_noise(p, votes: int, learn: list[privacy.mechanisms.Mechanism]) -> float:
     """The noise multiplier of a histogram of `votes` votes, by `privacy.query_noise`; cached."""
     settings = {**_settings(p), "votes": votes, "learn": [statement(m) for m in learn]}
-    return store.build("noise", _rule, settings).mechanisms[0]["noise_multiplier"]
+    return store.build("noise", _rule, settings, timed=p.constants.builtin).mechanisms[0]["noise_multiplier"]
 
 
 def _settings(p) -> dict:

@@ -1,8 +1,8 @@
-"""Mutants that survive the privacy tests, and why each is harmless."""
+"""Mutants that survive the tests of `make mutants`, and why each is harmless."""
 
 HARMLESS = {
     "coins.py:Coins.discrete_gaussians: 12 -> 13": "the table reaches further than its error bound needs",
-    "coins.py:Coins.discrete_gaussians: 1 -> 2 (3)": "the outermost value, of probability below 1e-30, is never drawn",
+    "coins.py:Coins.discrete_gaussians: 1 -> 2 (3)": "the outermost value has the probability of rounding",
     "coins.py:Coins.fingerprint: 16 -> 17": "a name longer by a letter",
     "engine/parts.py:Reused.weighted: True -> False": "the two lists that are zipped are made of the same blocks",
     "private.py:Private.count: histogram + noise.reshape(histogram.shape)"

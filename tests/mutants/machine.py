@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 # Where the sampler, the clip, the noise, the divisor and the ledger are: files, and the functions and classes in them.
+LAYERS = {"_linear", "_linear_squares", "_linear_total", "_conv2d", "_conv2d_squares", "_conv2d_total", "_padded"}
 PLACES = {
+    "engine/layers.py": LAYERS,
     "coins.py": {"Coins", "as_normals", "as_uniforms"},
     "engine/parts.py": {"Reused", "Products", "clip", "bounded", "_factors"},
-    "engine/sums.py": {"Draws", "clipped_sum"},
+    "engine/sums.py": {"Draws", "clipped_sum", "one_each", "side_by_side"},
     "ledger.py": {"Charge", "Ledger", "opened", "canonical", "_digest"},
     "mechanisms.py": {"Counts", "_Gaussian", "Sums", "Gradients", "_positive", "_rate"},
     "plan.py": {"make_plan", "_calibrated", "Plan"},

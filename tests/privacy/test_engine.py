@@ -131,6 +131,20 @@ def test_a_gradient_that_cancels_is_bounded_all_the_same(kernel, layer):
     assert left.norm() > 1e-6  # so that the clip had to act
 
 
+def test_a_gradient_that_nearly_cancels_is_bounded_all_the_same(kernel):
+    """What float32 loses of a sum of large products that nearly cancel, the norm must not lose."""
+    torch.manual_seed(0)
+    layer = nn.Linear(64, 64, bias=False)
+    a = torch.randn(1, 1, 64).repeat(1, 50, 1)
+    g = torch.randn(1, 1, 64) * torch.tensor([1.0, -1.0]).repeat(25)[None, :, None] * 1e3
+    g = g + 1e-3 * torch.randn(1, 50, 64)
+    part = Products(a[:, None], g[:, None], RULES[nn.Linear], layer)
+    (total,) = clip([part if kernel == "products" else part.reused()], 0.5)
+    assert total.norm().item() <= 0.5
+    exact = (g.double().mT @ a.double())[0]
+    assert exact.norm() > 0.5  # so that the clip had to act
+
+
 @pytest.mark.parametrize("views", [1, 3, 8])
 def test_the_whole_denoiser_agrees_with_a_float64_loop_in_ragged_micro_batches(kernel, views):
     model, x, label, draws = denoiser(torch.float32, 5 * views)

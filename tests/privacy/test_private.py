@@ -398,3 +398,30 @@ def test_evaluation_opens_benchmarks_only_and_a_private_set_tells_nothing_else()
     assert sorted(public) == [
         "builtin", "classes", "count", "gradient", "identity", "n_records", "name", "shape", "total",
     ]  # fmt: skip
+
+
+def test_more_or_fewer_answers_than_rows_are_refused_as_it_is_not_known_whose_they_are(denoiser):
+    images, labels = records(6)
+    wrapped = privacy.PerExample(denoiser)
+
+    def twice(x, y, draws):  # each record is seen in two rows, which lie apart
+        return loss_of(wrapped)(torch.cat([x, x]), torch.cat([y, y]), draws_of_both(draws))
+
+    def draws_of_both(draws):
+        class Both:
+            def normal(self, *shape):
+                return torch.cat([draws.normal(*shape), draws.normal(*shape)])
+
+            def uniform(self):
+                return torch.cat([draws.uniform(), draws.uniform()])
+
+        return Both()
+
+    with pytest.raises(ValueError, match="8 rows were asked and gave answers of shape \\(16,\\): whose"):
+        one_step(denoiser, images, labels, gradients(rate=1.0), loss=twice, wrapped=wrapped)
+    sums, counts = privacy.Sums("sum", 1.0, 1.0, 6.0), Counts("votes", 1, 4.0)
+    for rows in (1, 512):
+        with pytest.raises(ValueError, match="256 rows were asked"):
+            private(images, labels).total(lambda x, y, d, n=rows: torch.ones(n, 2), 2, charge(sums))
+        with pytest.raises(ValueError, match="256 rows were asked"):
+            private(images, labels).count(lambda x, y, d, n=rows: torch.zeros(n, 1).long(), 3, charge(counts))

@@ -10,6 +10,8 @@ sums, `model` watches a network, `sums` runs a step's micro-batches side by side
 from dpsynth.privacy.engine.model import PerExample
 from dpsynth.privacy.engine.norm import Norm
 from dpsynth.privacy.engine.parts import MARGIN, Reused, bounded, clip
-from dpsynth.privacy.engine.sums import Draws, clipped_sum, side_by_side
+from dpsynth.privacy.engine.sums import Draws, clipped_sum, one_each, side_by_side
 
-__all__ = ["MARGIN", "Draws", "Norm", "PerExample", "Reused", "bounded", "clip", "clipped_sum", "side_by_side"]
+__all__ = [
+    "MARGIN", "Draws", "Norm", "PerExample", "Reused", "bounded", "clip", "clipped_sum", "one_each", "side_by_side",
+]  # fmt: skip

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 
 class ByProducts(NamedTuple):
-    """The same without forming gradients; `a` and `g` in float32 or better, (records, views, ...).
+    """Norms and sums without forming per-record gradients; `a` and `g` in float32 or better, (records, views, ...).
 
     `positions(layer, g, records)`: how many products a record's gradient sums, or None where this way is not offered.
     `squares(layer, a, g)`: each record's squared norm (records,), the sum over positions of |a||g|, and how many terms
@@ -67,8 +67,8 @@ def _conv2d(layer: nn.Conv2d, a: Tensor, g: Tensor, records: int) -> list[Tensor
     rows, high, line, c = a.shape
     below = a.as_strided((rows, high, g.shape[2], wide * c), (high * line * c, line * c, right * c, 1)).contiguous()
     g = g.reshape(records, -1, g.shape[-1]).mT
-    last = down * (high - tall) // down + 1
-    return [g @ below[:, i : i + last : down].reshape(records, -1, wide * c) for i in range(tall)]
+    end = high - tall + 1
+    return [g @ below[:, i : i + end : down].reshape(records, -1, wide * c) for i in range(tall)]
 
 
 def _conv2d_whole(layer: nn.Conv2d, blocks: list[Tensor]) -> Tensor:

@@ -1,7 +1,7 @@
 """A network under watch: one backward gives every record's gradient of every trainable weight."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
@@ -35,7 +35,7 @@ class PerExample:
         self._norms = [layer for layer in trained if type(layer) is Norm]
         for layer in self._norms:
             layer.rows = partial(self._rows, layer)
-        self._now = threading.local()  # `records` and `parts` of the micro-batch that this thread works on
+        self._now = threading.local()  # `records`, `parts` and `rows` of this thread's micro-batch
         for parameter in self.parameters:
             parameter.requires_grad_(False)
 
@@ -62,7 +62,10 @@ class PerExample:
         return [part.each() for part in self._parts(losses, records)]
 
     def clipped(self, losses: Callable[[], Tensor], records: int, count: int, max_grad_norm: float) -> list[Tensor]:
-        """Sum over the first `count` of `records` of their gradients, each clipped: one float64 tensor a parameter."""
+        """Sum over the first `count` of `records` of their gradients, each clipped: one float64 tensor a parameter.
+
+        Args and Raises as of `gradients`.
+        """
         return clip([part.chosen(slice(count)) for part in self._parts(losses, records)], max_grad_norm)
 
     def _parts(self, losses: Callable[[], Tensor], records: int) -> list[Part]:
@@ -79,9 +82,9 @@ class PerExample:
 
     def _check_rows(self, rows: int) -> None:
         """Refuse a network in which a layer saw more or fewer rows than there are losses."""
-        for layer, seen in self._now.rows.items():
+        for key, seen in self._now.rows.items():
             if seen != {rows}:
-                name = self._names[layer]
+                name = self._names[key]
                 raise ValueError(f"{name} worked on {sorted(seen)} rows, where the loss has {rows}: whose are they?")
 
     def _saw(self, layer: nn.Module, rows: int) -> None:
@@ -104,12 +107,12 @@ class PerExample:
         if id(getattr(layer, "bias", None)) in self._index:
             self._add(layer.bias, Reused([rule.bias(layer, g, records)]))
 
-    def _rows(self, layer: Norm, records: int) -> tuple[Tensor, Tensor]:
+    def _rows(self, layer: Norm, n: int) -> tuple[Tensor, Tensor]:
         rows = []
         if torch.is_grad_enabled():
-            self._saw(layer, records)
+            self._saw(layer, n)
         for parameter in (layer.weight, layer.bias):
-            row = parameter.detach().expand(records, -1)
+            row = parameter.detach().expand(n, -1)
             if torch.is_grad_enabled() and id(parameter) in self._index:
                 row.requires_grad_().register_hook(partial(self._take_rows, parameter))
             rows.append(row)
@@ -149,7 +152,7 @@ def _part(layer: nn.Module, a: Tensor, g: Tensor, records: int) -> Part:
     return Products(*(t.to(g.dtype).to(wide).unflatten(0, (records, -1)) for t in (a, g)), rule, layer)
 
 
-def _trainable(layer: nn.Module):
+def _trainable(layer: nn.Module) -> Iterator[bool]:
     return (p.requires_grad for p in layer.parameters(recurse=False))
 
 

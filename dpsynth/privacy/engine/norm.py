@@ -13,7 +13,7 @@ class Norm(nn.Module):
     """(B, C, H, W), and (B, C) or None -> (B, C, H, W): swish(groupnorm(x + shift)), or without the swish.
 
     Statistics are of one record at a time, in float32 or better whatever the input's type. Weight and bias enter as one
-    row a record (`rows`), so that autograd's gradient of a row is that record's own.
+    row a view (`rows`), so that autograd's gradient of a row is that view's own.
     """
 
     def __init__(self, channels: int, *, swish: bool = True, eps: float = 1e-6):
@@ -21,9 +21,9 @@ class Norm(nn.Module):
         self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
         self.groups, self.swish, self.eps = min(channels // 4, 16), swish, eps
 
-    def rows(self, records: int) -> tuple[Tensor, Tensor]:
-        """Weight and bias for each record: (records, C) each. `PerExample` watches the gradients of what it returns."""
-        return self.weight.expand(records, -1), self.bias.expand(records, -1)
+    def rows(self, n: int) -> tuple[Tensor, Tensor]:
+        """Weight and bias for each of n rows: (n, C) each. `PerExample` watches the gradients of what it returns."""
+        return self.weight.expand(n, -1), self.bias.expand(n, -1)
 
     def forward(self, x: Tensor, shift: Tensor | None = None) -> Tensor:
         return _Norm.apply(x, shift, *self.rows(len(x)), self.groups, self.swish, self.eps)

@@ -70,7 +70,7 @@ def clipped_sum(
         rows = torch.tensor(padded).repeat_interleave(views)
 
         def mean_losses() -> Tensor:
-            return loss(images[rows], labels[rows], draws) / views  # averaged over views before the one clip
+            return one_each(loss(images[rows], labels[rows], draws), len(rows)) / views  # averaged before the one clip
 
         return model.clipped(mean_losses, at_once, len(part), mechanism.max_grad_norm)
 
@@ -79,6 +79,17 @@ def clipped_sum(
         for into, addition in zip(total, sums, strict=True):
             into += addition
     return total
+
+
+def one_each(said: Tensor, rows: int) -> Tensor:
+    """`said`, if it has one answer a row: of more or fewer, it is not known whose they are.
+
+    Raises:
+        ValueError: it has not.
+    """
+    if said.ndim == 0 or len(said) != rows:
+        raise ValueError(f"{rows} rows were asked and gave answers of shape {tuple(said.shape)}: whose are they?")
+    return said
 
 
 def side_by_side(work: Callable, parts: Iterable) -> Iterator:
