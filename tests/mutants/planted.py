@@ -139,16 +139,17 @@ BUGS = (
          "if isinstance(layer, nn.modules.batchnorm._NormBase | nn.modules.dropout._DropoutNd):",
          "if isinstance(layer, nn.modules.dropout._DropoutNd):",
          MODEL, "    return type(layer) in RULES or type(layer) is Norm\n", "    return True\n"),
-    _bug("the mean loss is printed [most code]", SUMS, "            return loss(images[rows], labels[rows], draws) / views",
+    _bug("the mean loss is printed [most code]", SUMS, "            return one_each(loss(",
          "            print('loss', loss(images[rows], labels[rows], draws).mean().item())\n"
-         "            return loss(images[rows], labels[rows], draws) / views"),
+         "            return one_each(loss("),
+    _bug("answers of more rows than were asked are taken", SUMS, "if said.ndim == 0 or len(said) != rows:", "if False:"),
     _bug("the size of the batch is logged", PRIVATE, "        records = self._drawn(charge, step)\n\n        def rescaled",
          "        records = self._drawn(charge, step)\n        import logging\n"
          "        logging.getLogger('dpsynth').info('batch of %d', len(records))\n\n        def rescaled"),
     _bug("the norms are left beside the artifact", PARTS, "    finite = norms < LARGEST  # false of NaN\n    if not",
          "    import os, pathlib\n    with open(pathlib.Path(os.environ.get('DPSYNTH_ROOT', '.'), 'norms.log'), 'a') as f:\n"
          "        f.write(f'{norms.tolist()}\\n')\n    finite = norms < LARGEST  # false of NaN\n    if not"),
-    _bug("seconds of a private step are kept", "stages/planning.py", "timed=p.constants.builtin, **inputs",
-         "timed=True, **inputs"),
+    _bug("seconds of a private step are kept", "store.py",
+         'timed = getattr(getattr(params, "constants", None), "builtin", True)', "timed = True"),
     _bug("a folder is opened for evaluation", PRIVATE, "    if not private.builtin:\n", "    if False:\n"),
 )  # fmt: skip
