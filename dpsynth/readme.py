@@ -107,10 +107,11 @@ def _claim(results: pd.DataFrame) -> str:
 def _time(measured: dict) -> str:
     if not measured:
         return "Their times on an otherwise idle machine: not run."
-    reproduce, tests = measured["reproduce_minutes"], measured["test_minutes"]
+    reproduce = measured["reproduce_minutes"]
+    tests = f"took {measured['test_minutes']:.0f} minutes" if "test_minutes" in measured else "was not run"
     return (
         f"Measured on {measured['machine']}, after installation: `make reproduce` took {reproduce:.0f} minutes and at "
-        f"most {measured['peak_MiB'] / 1024:.1f} GiB of memory, `make test` {tests:.0f} minutes."
+        f"most {measured['peak_MiB'] / 1024:.1f} GiB of memory; `make test` {tests}."
     )
 
 
@@ -126,14 +127,13 @@ def record() -> None:
         FileNotFoundError: there is no measurement to take over; nothing was copied.
     """
     profile, experiment, build = "laptop", "table", store.root() / "build"
-    sources = [build / profile / "measured.json", build / "test.json"]
-    if missing := [str(path) for path in sources if not path.exists()]:
-        raise FileNotFoundError(
-            f"{' and '.join(missing)}: not there; `make reproduce` from scratch leaves the one, `make test` the other"
-        )
-    measured, results = [json.loads(path.read_text()) for path in sources], tables.read_results(profile)
+    took, tests = build / profile / "measured.json", build / "test.json"
+    if not took.exists():
+        raise FileNotFoundError(f"{took}: not there; a `make reproduce` from scratch leaves it")
+    said = json.loads(took.read_text()) | (json.loads(tests.read_text()) if tests.exists() else {})
+    results = tables.read_results(profile)
     results[results["experiment"] == experiment].to_csv(tables.COMMITTED / f"{experiment}.csv", index=False)
-    (tables.COMMITTED / "measured.json").write_text(json.dumps(measured[0] | measured[1], indent=1) + "\n")
+    (tables.COMMITTED / "measured.json").write_text(json.dumps(said, indent=1) + "\n")
     p = params.load(Path("params", profile, f"{experiment}.yaml")).points()[0]
     for name in ("bench.csv", "samplers.csv"):
         if (build / name).exists():
