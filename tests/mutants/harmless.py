@@ -4,7 +4,7 @@ HARMLESS = {
     "coins.py:Coins.discrete_gaussians: 12 -> 13": "the table reaches further than its error bound needs",
     "coins.py:Coins.discrete_gaussians: 1 -> 2 (3)": "the outermost value has the probability of rounding",
     "coins.py:Coins.fingerprint: 16 -> 17": "a name longer by a letter",
-    "engine/layers.py:_linear_squares: 1 -> 2 (4)": "a shortcut taken elsewhere: where it is wrong, norms come out larger",
+    "engine/layers.py:_linear_squares: 1 -> 2 (4)": "a shortcut elsewhere: where it is wrong, norms are larger",
     "engine/layers.py:_linear_squares: 1 -> 2 (6)": "it allows for one rounding more than there is",
     "engine/parts.py:Reused.weighted: True -> False": "the two lists that are zipped are made of the same blocks",
     "private.py:Private.count: histogram + noise.reshape(histogram.shape)"
