@@ -145,10 +145,10 @@ def test_a_gradient_that_nearly_cancels_is_bounded_all_the_same(kernel):
     assert exact.norm() > 0.5  # so that the clip had to act
 
 
-@pytest.mark.parametrize("layer", [nn.Linear(6, 5, bias=False), nn.Conv2d(6, 5, (3, 2), padding=1, bias=False)])
+@pytest.mark.parametrize("layer", [nn.Linear(7, 5, bias=False), nn.Conv2d(7, 5, (3, 2), padding=1, bias=False)])
 def test_what_rounding_may_hide_is_counted_from_every_product(layer):
     torch.manual_seed(0)
-    a = torch.randn(3, 2, 6) if isinstance(layer, nn.Linear) else torch.randn(3, 2, 6, 4, 4)
+    a = torch.randn(3, 2, 7) if isinstance(layer, nn.Linear) else torch.randn(3, 2, 7, 4, 4)
     with torch.no_grad():
         g = torch.randn_like(layer(a.flatten(0, 1))).unflatten(0, (3, 2))
     squares, reach, terms = RULES[type(layer)].products.squares(layer, a, g)
@@ -156,7 +156,7 @@ def test_what_rounding_may_hide_is_counted_from_every_product(layer):
         patches, grads, inner = a, g, 2  # the products are added over positions, in float64
     else:
         patches = nn.functional.unfold(a.flatten(0, 1), (3, 2), padding=1).mT.unflatten(0, (3, 2)).flatten(1, 2)
-        grads, inner = g.flatten(3).mT.flatten(1, 2), 6 + 3 * 2 + 5  # channels, the kernel's taps, channels
+        grads, inner = g.flatten(3).mT.flatten(1, 2), 7 + 3 * 2 + 5  # channels, the kernel's taps, channels
     assert terms == inner
     torch.testing.assert_close(reach, (patches.norm(dim=2) * grads.norm(dim=2)).sum(1).double())
     torch.testing.assert_close(squares, (grads.mT @ patches).double().square().sum((1, 2)), rtol=1e-4, atol=1e-4)
