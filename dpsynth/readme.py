@@ -108,7 +108,7 @@ def _time(measured: dict) -> str:
     if not measured:
         return "Their times on an otherwise idle machine: not run."
     reproduce = measured["reproduce_minutes"]
-    tests = f"took {measured['test_minutes']:.0f} minutes" if "test_minutes" in measured else "was not run"
+    tests = f"took {measured['test_minutes']:.0f} minutes" if "test_minutes" in measured else "was not timed"
     return (
         f"Measured on {measured['machine']}, after installation: `make reproduce` took {reproduce:.0f} minutes and at "
         f"most {measured['peak_MiB'] / 1024:.1f} GiB of memory; `make test` {tests}."

@@ -83,7 +83,7 @@ def ratios(table: pd.DataFrame) -> pd.DataFrame:
     def rate(*names: str) -> float:
         """Multiply-adds a second of the quickest."""
         at = _at(table, FULL, *names)
-        return (at["multiply_adds"] / at["seconds"]).max() if "multiply_adds" in at else float("nan")
+        return (at["multiply_adds"] / at["seconds"]).max()
 
     def peak(setting: Setting, name: str) -> float:
         at = _at(table, setting, name)
@@ -126,6 +126,5 @@ def laptop(table: pd.DataFrame) -> str:
 
 def _at(table: pd.DataFrame, setting: Setting, *names: str) -> pd.DataFrame:
     """Rows of a setting, of the steps named, or of all."""
-    known = table.assign(rows=table.get("rows", FULL.rows))
-    found = table[(known[list(Setting._fields)] == list(setting)).all(axis=1)]
+    found = table[(table[list(Setting._fields)] == list(setting)).all(axis=1)]
     return found[found["step"].isin(names)] if names else found

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-# Where the sampler, the clip, the noise, the divisor and the ledger are: files, and the functions and classes in them.
 LAYERS = {"_linear", "_linear_squares", "_linear_total", "_conv2d", "_conv2d_squares", "_conv2d_total", "_padded"}
+# Where the sampler, the clip, the noise, the divisor and the ledger are: files, and the functions and classes in them.
 PLACES = {
     "engine/layers.py": LAYERS,
     "coins.py": {"Coins", "as_normals", "as_uniforms"},
