@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
-from torchvision.transforms.functional import pil_to_tensor
 
 UNLABELLED = ""  # the class of images directly in the folder; no class folder can be called so
 
@@ -67,7 +67,7 @@ def read(groups: list[list[Path]], size: int) -> tuple[Tensor, Tensor]:
     labels = torch.tensor([label for label, files in enumerate(groups) for _ in files])
     images = torch.empty((len(labels), 3, size, size), dtype=torch.uint8)
     for row, file in enumerate(file for files in groups for file in files):
-        images[row] = pil_to_tensor(_open(file, size))
+        images[row] = torch.from_numpy(np.array(_open(file, size))).permute(2, 0, 1)
     return images, labels
 
 

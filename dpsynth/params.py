@@ -169,22 +169,28 @@ class Params(Strict):
 class Experiment(Strict):
     """A parameter file: what it reproduces, the axes it runs over, and what all its runs share.
 
-    `over` gives lists for `method`, `epsilon`, `seed` (or any other scalar); the runs are their product. `also`
-    lists further runs, each by what differs. `options` holds each method's own options.
+    `over` gives lists for `method`, `epsilon`, `seed` (or any other scalar); the runs are their product, or those of
+    each such mapping in a list. `also` lists further runs, each by what differs. `options` holds each method's own
+    options.
     """
 
     name: str
     reproduces: str
-    over: dict[str, list[Any]]
+    over: list[dict[str, list[Any]]]
     also: list[dict[str, Any]] = Field(default_factory=list)
     options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     common: dict[str, Any] = Field(default_factory=dict)
 
     def points(self) -> list[Params]:
         """The runs, in the order of the file."""
-        axes = [[(name, value) for value in values] for name, values in self.over.items()]
-        product = [dict(point) for point in itertools.product(*axes)]
+        grids = (itertools.product(*grid.values()) for grid in self.over)
+        product = [dict(zip(grid, point, strict=True)) for grid, points in zip(self.over, grids) for point in points]
         return [self._point(changes) for changes in (*product, *self.also)]
+
+    def variant(self, p: Params) -> str:
+        """What sets `p` apart from the file's usual options of its method: "share 0.1"; nothing, if nothing does."""
+        usual = self.options.get(p.method, {})
+        return ", ".join(f"{name} {value}" for name, value in p.options.items() if usual.get(name) != value)
 
     def _point(self, changes: dict[str, Any]) -> Params:
         merged = {**self.common, **changes}
@@ -208,7 +214,9 @@ def load(path: Path, **overrides: Any) -> Experiment:
         if not isinstance(raw, dict):
             raise ValueError("expected a mapping of parameters at the top level")
         own = {name: raw.pop(name) for name in ("reproduces", "over", "also", "options") if name in raw}
-        own["over"] = {**own.get("over", {}), **{name: [value] for name, value in overrides.items()}}
+        grids = own.get("over", {})
+        fixed = {name: [value] for name, value in overrides.items()}
+        own["over"] = [{**grid, **fixed} for grid in (grids if isinstance(grids, list) else [grids])]
         if overrides:
             own.pop("also", None)
         experiment = Experiment(name=path.stem, common={"profile": path.parent.name, **raw}, **own)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from dpsynth import data, measured, params, privacy, run, store, tables
-from dpsynth.params import Params
+from dpsynth.params import Experiment, Params
 from dpsynth.stages import evaluate, planning
 
 NOTEBOOKS = {
@@ -197,14 +197,17 @@ def perform(jobs: list[Job], params_file: Path) -> None:
             run.execute(job.p, *paths(job.p, job.stage), params_file)
 
 
-def conclude(experiment: str, profile: str, points: list[Params]) -> None:
-    """Join results.csv from all runs of the experiment that are up to date, and print the table."""
+def conclude(experiment: Experiment, profile: str, points: list[Params]) -> None:
+    """Join results.csv from all runs of the experiment that are up to date, and print a table for each data set."""
     finished = [p for p in points if is_done(p, "evaluate")]
     path = tables.join(profile, experiment, finished)
     results = tables.read_results(profile)
-    own = results[results["experiment"] == experiment]
-    print(tables.comparison(own).to_string() if len(own) else "nothing was measured: see samples and certificates")
-    print(f"\nresults: {path}\nexecuted notebooks:", *(f"  {tables.run_folder(p)}" for p in finished), sep="\n")
+    own = results[results["experiment"] == experiment.name]
+    for dataset, part in own.groupby("dataset", sort=False):
+        print(f"{dataset}\n{tables.comparison(part).to_string()}\n")
+    if own.empty:
+        print("nothing was measured: see samples and certificates\n")
+    print(f"results: {path}\nexecuted notebooks:", *(f"  {tables.run_folder(p)}" for p in finished), sep="\n")
 
 
 def several(text: str) -> list[str]:
@@ -240,7 +243,7 @@ def main(argv: list[str] | None = None) -> int:
         if not given.dry_run:
             perform(jobs, path)
             own = {p.digest: p for p in (*experiment.points(), *points)}
-            conclude(given.experiment, given.profile, list(own.values()))
+            conclude(experiment, given.profile, list(own.values()))
             minutes = (time.perf_counter() - start) / 60
             if all(p.constants.builtin for p in points):  # of a user's own records, time would tell
                 print(f"total time: {minutes:.1f} minutes")

@@ -13,7 +13,7 @@ import pandas as pd
 from dpsynth import privacy, store
 from dpsynth.interfaces import Measurement, Samples
 from dpsynth.methods import METHODS
-from dpsynth.params import Params
+from dpsynth.params import Experiment, Params
 from dpsynth.stages import evaluate, finetune, planning
 
 COLUMNS = [
@@ -128,16 +128,20 @@ def write_certificate(p: Params, certificate: dict[str, Any]) -> Path:
     return _write(run_folder(p) / "certificate.json", said + "\n")
 
 
-def join(profile: str, experiment: str, points: Sequence[Params]) -> Path:
+def join(profile: str, experiment: Experiment, points: Sequence[Params]) -> Path:
     """Put the metrics of `points` into build/<profile>/results.csv as rows of `experiment`, for those it had.
 
-    Rows of other experiments stay.
+    Rows of other experiments stay. A method's row has as its variant what sets its options apart.
     """
     path = store.root() / "build" / profile / "results.csv"
-    parts = [_read(run_folder(p) / "metrics.csv").assign(experiment=experiment) for p in points]
+    parts = []
+    for p in points:
+        part = _read(run_folder(p) / "metrics.csv").assign(experiment=experiment.name)
+        part.loc[part["method"] == p.method, "variant"] = experiment.variant(p)
+        parts.append(part)
     if path.exists():
         before = _read(path)
-        parts.append(before[before["experiment"] != experiment])
+        parts.append(before[before["experiment"] != experiment.name])
     parts = [part for part in parts if len(part)]
     joined = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
     return _write(path, joined.to_csv(index=False))
@@ -216,13 +220,14 @@ def _identity(p: Params, name: str, certificate: dict[str, Any]) -> dict[str, An
 
 
 def _variants(cells: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """`cells` by variant; variants with the same values are one, and unnamed if no other is left."""
+    """`cells` by variant; those with the same values are one, and of a reference row unnamed if no other is left."""
     groups: dict[frozenset, list[tuple[str, pd.DataFrame]]] = {}
     for variant, part in cells.groupby(cells["variant"].fillna("")):
         values = frozenset(part[["seed", "metric", "value"]].itertuples(index=False, name=None))
         groups.setdefault(values, []).append((variant, part))
     merged = [(", ".join(variant for variant, _ in found), found[0][1]) for found in groups.values()]
-    return [("", part) for _, part in merged] if len(merged) == 1 else merged
+    only = len(merged) == 1 and cells["method"].iloc[0] not in METHODS
+    return [("", part) for _, part in merged] if only else merged
 
 
 def _line(cells: pd.DataFrame) -> dict[str, Any]:

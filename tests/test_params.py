@@ -139,6 +139,22 @@ def test_a_file_expands_to_the_product_of_its_axes_and_what_it_adds(tmp_path):
     assert (only.method, only.epsilon, only.seed) == ("dpdm", 5.0, 4)
 
 
+def test_a_file_may_have_several_products(tmp_path):
+    path = write(tmp_path, "")
+    path.write_text(
+        "reproduces: a test\nover:\n- {method: [rpgen, dpdm], seed: [0, 1]}\n"
+        "- {private: [fashion_mnist], method: [dpdm], sample_rate: [0.02]}\n"
+    )
+    points = load(path).points()
+    assert [(p.private, p.method, p.seed, p.sample_rate) for p in points] == [
+        ("mnist5k", "rpgen", 0, 0.1), ("mnist5k", "rpgen", 1, 0.1), ("mnist5k", "dpdm", 0, 0.1),
+        ("mnist5k", "dpdm", 1, 0.1), ("fashion_mnist", "dpdm", 0, 0.02),
+    ]  # fmt: skip
+    assert {(p.private, p.method) for p in load(path, seed=5, method="rpgen").points()} == {
+        ("mnist5k", "rpgen"), ("fashion_mnist", "rpgen"),
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("text", ["", "- steps: 3", "steps"])
 def test_a_file_that_is_no_mapping_is_refused(tmp_path, text):
     path = tmp_path / "table.yaml"

@@ -7,7 +7,7 @@ import pytest
 from dpsynth import privacy, store, tables
 from dpsynth.interfaces import Measurement, Samples
 from dpsynth.methods import METHODS
-from dpsynth.params import Params
+from dpsynth.params import Experiment, Params
 from dpsynth.privacy import Counts, Gradients
 from dpsynth.stages import evaluate, planning
 
@@ -134,16 +134,31 @@ def test_runs_are_joined_under_their_experiment(root, planned):
         tables.write_metrics(p, {"rpgen": measurement(90 + p.seed)}, CERTIFICATE, {})
     with pytest.raises(FileNotFoundError, match="make reproduce PROFILE=smoke"):
         tables.read_results("smoke")
-    tables.join("smoke", "table", runs)
-    tables.join("smoke", "other", runs[:1])
-    assert tables.join("smoke", "table", runs[1:]) == root / "build" / "smoke" / "results.csv"
+    table, other = (Experiment(name=name, reproduces="a test", over=[]) for name in ("table", "other"))
+    tables.join("smoke", table, runs)
+    tables.join("smoke", other, runs[:1])
+    assert tables.join("smoke", table, runs[1:]) == root / "build" / "smoke" / "results.csv"
     frame = tables.read_results("smoke")
     assert list(frame.columns) == tables.COLUMNS
     kept = frame[frame["metric"] == "CA-CNN"]
     assert sorted(zip(kept["experiment"], kept["seed"], strict=True)) == [("other", 0), ("table", 1)]
     assert set(frame["commit"]) == {"0123456789ab"} and set(frame["variant"]) == {""}
-    tables.join("smoke", "table", [])
+    tables.join("smoke", table, [])
     assert set(tables.read_results("smoke")["experiment"]) == {"other"}
+
+
+def test_a_run_whose_options_are_not_the_usual_ones_is_a_row_of_its_own(root, planned):
+    usual = {"rpgen": {"kept": 3}}
+    experiment = Experiment(name="ablations", reproduces="a test", over=[], options=usual)
+    runs = [Params(options={"kept": 3}), Params(options={"kept": 3, "votes": 2, "mode": "global"})]
+    for value, p in enumerate(runs):
+        tables.write_metrics(p, {"rpgen": measurement(90 + value), "real": measurement(99)}, CERTIFICATE, {})
+    tables.join("smoke", experiment, runs)
+    table = tables.comparison(tables.read_results("smoke"))["CA-CNN"]
+    assert table["real"] == "99.0" and table["rpgen"] == "90.0"
+    assert table["rpgen (votes 2, mode global)"] == "91.0"
+    tables.join("smoke", experiment, runs[1:])
+    assert "rpgen (votes 2, mode global)" in tables.comparison(tables.read_results("smoke")).index
 
 
 def test_the_comparison_has_means_spreads_and_its_order():

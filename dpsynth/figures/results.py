@@ -97,12 +97,13 @@ def _lines(table: pd.DataFrame) -> Iterator[Line]:
 
 
 def _labels(lines: Sequence[Line]) -> list[str]:
-    """What each line is called, with its variant where its method has several."""
+    """What each line is called: with its options where they are not the usual ones, and, of a reference row that its
+    method has several of, with the method."""
     several = {method for method, n in Counter(line.method for line in lines).items() if n > 1}
-    variants = [called(line.variant) if line.method in several and line.variant else "" for line in lines]
+    shown = [line.variant not in ("", line.method, *(() if line.method in several else ROWS)) for line in lines]
     return [
-        called(line.method) + (f" ({variant})" if variant not in ("", called(line.method)) else "")
-        for line, variant in zip(lines, variants, strict=True)
+        called(line.method) + (f" ({called(line.variant)})" if show else "")
+        for line, show in zip(lines, shown, strict=True)
     ]
 
 

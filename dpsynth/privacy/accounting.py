@@ -12,8 +12,6 @@ from collections.abc import Callable, Sequence
 
 from dp_accounting.pld import privacy_loss_distribution as pld
 from dp_accounting.privacy_accountant import NeighboringRelation
-from opacus.accountants import PRVAccountant
-from opacus.accountants.analysis import rdp as opacus_rdp
 
 from dpsynth.privacy.mechanisms import Counts, Mechanism
 
@@ -71,6 +69,8 @@ def cross_checks(mechanisms: Sequence[Mechanism], delta: float) -> dict[str, flo
     classic` is eps = RDP + log(1/delta) / (order - 1) (Mironov 2017, Prop. 3), the formula of PrivImage's Appendix
     E. The discrete Gaussian counts as the continuous one, whose RDP bounds it (Canonne et al. 2020, Prop. 5).
     """
+    from opacus.accountants.analysis import rdp as opacus_rdp  # here: most notebooks do not wait for Opacus
+
     history = [(m.noise_multiplier, m.sample_rate, m.steps) for m in mechanisms]
     divergence = sum(opacus_rdp.compute_rdp(q=q, noise_multiplier=s, steps=n, orders=ORDERS) for s, q, n in history)
     tight, _ = opacus_rdp.get_privacy_spent(orders=ORDERS, rdp=divergence, delta=delta)
@@ -79,6 +79,8 @@ def cross_checks(mechanisms: Sequence[Mechanism], delta: float) -> dict[str, flo
 
 
 def _prv(history: list[tuple[float, float, int]], delta: float) -> float:
+    from opacus.accountants import PRVAccountant
+
     accountant = PRVAccountant()
     accountant.history = history
     with warnings.catch_warnings():
