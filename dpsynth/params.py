@@ -183,8 +183,9 @@ class Experiment(Strict):
 
     def points(self) -> list[Params]:
         """The runs, in the order of the file."""
-        grids = (itertools.product(*grid.values()) for grid in self.over)
-        product = [dict(zip(grid, point, strict=True)) for grid, points in zip(self.over, grids) for point in points]
+        product = [
+            dict(zip(grid, point, strict=True)) for grid in self.over for point in itertools.product(*grid.values())
+        ]
         return [self._point(changes) for changes in (*product, *self.also)]
 
     def variant(self, p: Params) -> str:

@@ -16,6 +16,7 @@ import pandas as pd
 from dpsynth import bench, figures, params, store, summaries, tables
 from dpsynth.bench import samplers
 from dpsynth.measured import breakdown
+from dpsynth.methods import METHODS
 from dpsynth.stages import evaluate
 
 PROJECT = Path(__file__).parents[1]
@@ -45,6 +46,7 @@ def blocks() -> dict[str, str]:
     measured = json.loads(path.read_text()) if path.exists() else {}
     return {
         "table": _table(results), "claim": _claim(results), "time": _time(measured), "hero": _hero(results),
+        "table1": _budgets(tables.COMMITTED / "table1.csv"),
         "bench": _bench(tables.COMMITTED / "bench.csv"),
         "samplers": _from(tables.COMMITTED / "samplers.csv", samplers.table, "`make samplers`: not run."),
         "breakdown": markdown(breakdown(measured)) if "artifacts" in measured else "Not run.",
@@ -77,6 +79,35 @@ def _table(results: pd.DataFrame) -> str:
         f"{_provenance(results)}"
     )
     return f"{markdown(table.astype(str))}\n\n{caption}"
+
+
+def _budgets(path: Path) -> str:
+    """All methods, a column a budget; then which of them the public images alone are as good as."""
+    if not path.exists():
+        return "`make table1`: not run."
+    results = tables.read_committed(path.stem)
+    table = tables.comparison(results).reset_index()
+    cells = {metric: table.pivot(index="row", columns="epsilon", values=metric) for metric in ("CA-CNN", "FD-convnet")}
+    order = sorted(table["epsilon"].unique(), key=lambda e: float("inf") if e == "none" else float(e))
+    titled = [part[order].add_prefix(f"{metric}, ε ") for metric, part in cells.items()]
+    wide = pd.concat(titled, axis=1).loc[table["row"].unique()].fillna("").reset_index()
+    first = results.iloc[0]
+    caption = f"`{first['dataset']}`, {results['n_synthetic'].max()} images a run, seed 0. {_provenance(results)}"
+    return "\n".join([markdown(wide), "", caption, "", *(f"- {said}" for said in _below(results))])
+
+
+def _below(results: pd.DataFrame) -> list[str]:
+    """For each budget, the methods whose CNN accuracy is not above that of RPGen's public floor."""
+    cnn = results[results["metric"] == "CA-CNN"]
+    floor_rows = cnn[(cnn["method"] == "floor_public") & (cnn["variant"] == "rpgen")]
+    floors = floor_rows.groupby("epsilon_target")["value"].mean()
+    own = cnn[cnn["method"].isin(METHODS)].groupby(["epsilon_target", "method"], sort=False)["value"].mean()
+    said = []
+    for epsilon, floor in floors.items():
+        lower = [f"{name} ({value - floor:.1f})" for name, value in own[epsilon].items() if value <= floor]
+        names = ", ".join(lower) or "none"
+        said.append(f"Not above RPGen's `floor_public` ({floor:.1f}) at epsilon {epsilon:g}: {names}.")
+    return said
 
 
 def _provenance(results: pd.DataFrame) -> str:
@@ -121,25 +152,25 @@ def _hero(results: pd.DataFrame) -> str:
 
 
 def record() -> None:
-    """Copy results.csv, what was measured, and the headline picture from build/ to results/.
+    """Copy results, what was measured, and the headline picture from build/ to results/: whatever is there.
 
     Raises:
-        FileNotFoundError: there is no measurement to take over; nothing was copied.
+        FileNotFoundError: there is nothing to take over.
     """
-    profile, experiment, build = "laptop", "table", store.root() / "build"
+    profile, build = "laptop", store.root() / "build"
     took, tests = build / profile / "measured.json", build / "test.json"
-    if not took.exists():
-        raise FileNotFoundError(f"{took}: not there; a `make reproduce` from scratch leaves it")
-    said = json.loads(took.read_text()) | (json.loads(tests.read_text()) if tests.exists() else {})
     results = tables.read_results(profile)
-    results[results["experiment"] == experiment].to_csv(tables.COMMITTED / f"{experiment}.csv", index=False)
-    (tables.COMMITTED / "measured.json").write_text(json.dumps(said, indent=1) + "\n")
-    p = params.load(Path("params", profile, f"{experiment}.yaml")).points()[0]
+    for name, own in results[results["experiment"].isin(["table", "table1"])].groupby("experiment"):
+        own.to_csv(tables.COMMITTED / f"{name}.csv", index=False)
     for name in ("bench.csv", "samplers.csv"):
         if (build / name).exists():
             (tables.COMMITTED / name).write_text((build / name).read_text())
-    hero = figures.hero(evaluate.strip(p), badge=summaries.badge(p), classes=p.constants.classes[:10])
-    (tables.COMMITTED / "hero.png").write_bytes(hero.png())
+    if took.exists():  # a `make reproduce` from scratch left it
+        said = json.loads(took.read_text()) | (json.loads(tests.read_text()) if tests.exists() else {})
+        (tables.COMMITTED / "measured.json").write_text(json.dumps(said, indent=1) + "\n")
+        p = params.load(Path("params", profile, "table.yaml")).points()[0]
+        hero = figures.hero(evaluate.strip(p), badge=summaries.badge(p), classes=p.constants.classes[:10])
+        (tables.COMMITTED / "hero.png").write_bytes(hero.png())
 
 
 def main() -> int:

@@ -27,3 +27,16 @@ def test_rows_made_with_other_settings_than_today_are_said_to_be():
     assert readme._provenance(rows) == "Made at commit `abc`."
     rows.loc[0, "params_digest"] = today[0].replace(steps=7).digest
     assert "other settings than `params/laptop/table.yaml` has today" in readme._provenance(rows)
+
+
+def test_methods_that_public_images_equal_are_named_at_each_budget():
+    columns = ["metric", "method", "variant", "epsilon_target", "value"]
+    rows = [
+        ("CA-CNN", "floor_public", "rpgen", 1.0, 80.0), ("CA-CNN", "floor_public", "privimage_d", 1.0, 10.0),
+        ("CA-CNN", "rpgen", "", 1.0, 85.0), ("CA-CNN", "dpdm", "", 1.0, 50.0), ("recall", "rpgen", "", 1.0, 0.0),
+        ("CA-CNN", "floor_public", "rpgen", 10.0, 80.0), ("CA-CNN", "rpgen", "", 10.0, 90.0),
+    ]  # fmt: skip
+    assert readme._below(pd.DataFrame(rows, columns=columns)) == [
+        "Not above RPGen's `floor_public` (80.0) at epsilon 1: dpdm (-30.0).",
+        "Not above RPGen's `floor_public` (80.0) at epsilon 10: none.",
+    ]
