@@ -24,6 +24,7 @@ from dpsynth.methods import METHODS
 from dpsynth.privacy.ledger import canonical
 
 DERIVED = ("shape", "n_classes")
+IDENTITY = ("method", "private", "public", "epsilon", "seed", "options")  # what results tell rows apart by, and options
 
 
 class Params(Strict):
@@ -189,9 +190,12 @@ class Experiment(Strict):
         return [self._point(changes) for changes in (*product, *self.also)]
 
     def variant(self, p: Params) -> str:
-        """What sets `p` apart from the file's usual options of its method: "share 0.1"; nothing, if nothing does."""
-        usual = self.options.get(p.method, {})
-        return ", ".join(f"{name} {value}" for name, value in p.options.items() if usual.get(name) != value)
+        """What sets `p` apart from what the file has in common, and from its options of the method: "share 0.1"."""
+        named = {name: None for changes in (*self.over, *self.also) for name in changes}
+        own = {name: getattr(p, name) for name in named if name not in IDENTITY}
+        usual = {name: self.common.get(name, Params.model_fields[name].default) for name in own}
+        own, usual = own | p.options, usual | self.options.get(p.method, {})
+        return ", ".join(f"{name} {value}" for name, value in own.items() if usual.get(name) != value)
 
     def _point(self, changes: dict[str, Any]) -> Params:
         merged = {**self.common, **changes}

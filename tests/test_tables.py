@@ -149,16 +149,17 @@ def test_runs_are_joined_under_their_experiment(root, planned):
 
 def test_a_run_whose_options_are_not_the_usual_ones_is_a_row_of_its_own(root, planned):
     usual = {"rpgen": {"kept": 3}}
-    experiment = Experiment(name="ablations", reproduces="a test", over=[], options=usual)
-    runs = [Params(options={"kept": 3}), Params(options={"kept": 3, "votes": 2, "mode": "global"})]
+    over = [{"method": ["rpgen"], "learning_rate": [1e-3, 2e-2]}]
+    experiment = Experiment(name="ablations", reproduces="a test", over=over, options=usual)
+    runs = [Params(options={"kept": 3}), Params(options={"kept": 3, "votes": 2}, learning_rate=2e-2)]
     for value, p in enumerate(runs):
         tables.write_metrics(p, {"rpgen": measurement(90 + value), "real": measurement(99)}, CERTIFICATE, {})
     tables.join("smoke", experiment, runs)
     table = tables.comparison(tables.read_results("smoke"))["CA-CNN"]
     assert table["real"] == "99.0" and table["rpgen"] == "90.0"
-    assert table["rpgen (votes 2, mode global)"] == "91.0"
+    assert table["rpgen (learning_rate 0.02, votes 2)"] == "91.0"
     tables.join("smoke", experiment, runs[1:])
-    assert "rpgen (votes 2, mode global)" in tables.comparison(tables.read_results("smoke")).index
+    assert "rpgen (learning_rate 0.02, votes 2)" in tables.comparison(tables.read_results("smoke")).index
 
 
 def test_the_comparison_has_means_spreads_and_its_order():

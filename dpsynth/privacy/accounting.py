@@ -69,30 +69,27 @@ def cross_checks(mechanisms: Sequence[Mechanism], delta: float) -> dict[str, flo
     classic` is eps = RDP + log(1/delta) / (order - 1) (Mironov 2017, Prop. 3), the formula of PrivImage's Appendix
     E. The discrete Gaussian counts as the continuous one, whose RDP bounds it (Canonne et al. 2020, Prop. 5).
     """
-    from opacus.accountants.analysis import rdp as opacus_rdp  # here: most notebooks do not wait for Opacus
+    from opacus.accountants import PRVAccountant, analysis  # here: most notebooks need not wait for Opacus
 
     history = [(m.noise_multiplier, m.sample_rate, m.steps) for m in mechanisms]
-    divergence = sum(opacus_rdp.compute_rdp(q=q, noise_multiplier=s, steps=n, orders=ORDERS) for s, q, n in history)
-    tight, _ = opacus_rdp.get_privacy_spent(orders=ORDERS, rdp=divergence, delta=delta)
+    divergence = sum(analysis.rdp.compute_rdp(q=q, noise_multiplier=s, steps=n, orders=ORDERS) for s, q, n in history)
+    tight, _ = analysis.rdp.get_privacy_spent(orders=ORDERS, rdp=divergence, delta=delta)
     classic = min(d + math.log(1 / delta) / (a - 1) for d, a in zip(divergence, ORDERS, strict=True))
-    return {"PRV": _prv(history, delta), "RDP": float(tight), "RDP, classic": float(classic)}
-
-
-def _prv(history: list[tuple[float, float, int]], delta: float) -> float:
-    from opacus.accountants import PRVAccountant
-
     accountant = PRVAccountant()
     accountant.history = history
+    return {"PRV": _prv(accountant, delta), "RDP": float(tight), "RDP, classic": float(classic)}
+
+
+def _prv(accountant, delta: float) -> float:
     with warnings.catch_warnings():
         # Opacus's PRV sizes its grid by a coarse RDP bound, and may overflow in the grid's tail: it warns of both,
         # and the result is an upper bound all the same.
         warnings.filterwarnings("ignore", message="Optimal order is the largest", category=UserWarning)
         warnings.simplefilter("ignore", RuntimeWarning)
         try:
-            value = accountant.get_epsilon(delta)
+            return float(accountant.get_epsilon(delta))
         except (RuntimeError, ValueError, OverflowError):
             return math.nan
-    return float(value)
 
 
 def smallest_noise(
