@@ -220,8 +220,11 @@ def load(path: Path, **overrides: Any) -> Experiment:
             raise ValueError("expected a mapping of parameters at the top level")
         own = {name: raw.pop(name) for name in ("reproduces", "over", "also", "options") if name in raw}
         grids = own.get("over", {})
+        grids = grids if isinstance(grids, list) else [grids]
+        # A method keeps the settings of the products that have it; one that none has runs in all.
+        with_it = [grid for grid in grids if overrides.get("method") in grid.get("method", [])]
         fixed = {name: [value] for name, value in overrides.items()}
-        own["over"] = [{**grid, **fixed} for grid in (grids if isinstance(grids, list) else [grids])]
+        own["over"] = [{**grid, **fixed} for grid in with_it or grids]
         if overrides:
             own.pop("also", None)
         experiment = Experiment(name=path.stem, common={"profile": path.parent.name, **raw}, **own)

@@ -92,7 +92,7 @@ def _budgets(path: Path) -> str:
     titled = [part[order].add_prefix(f"{metric}, ε ") for metric, part in cells.items()]
     wide = pd.concat(titled, axis=1).loc[table["row"].unique()].fillna("").reset_index()
     first = results.iloc[0]
-    caption = f"`{first['dataset']}`, {results['n_synthetic'].max()} images a run, seed 0. {_provenance(results)}"
+    caption = f"`{first['dataset']}`, {results['n_synthetic'].max()} images a run. {_provenance(results)}"
     return "\n".join([markdown(wide), "", caption, "", *(f"- {said}" for said in _below(results))])
 
 
@@ -154,18 +154,21 @@ def _hero(results: pd.DataFrame) -> str:
 def record() -> None:
     """Copy results, what was measured, and the headline picture from build/ to results/: whatever is there.
 
+    The table of `make reproduce` only if that ran whole and from scratch; of `make table1`, the rows that are there.
+
     Raises:
-        FileNotFoundError: there is nothing to take over.
+        FileNotFoundError: nothing was reproduced yet; nothing was copied.
     """
     profile, build = "laptop", store.root() / "build"
     took, tests = build / profile / "measured.json", build / "test.json"
     results = tables.read_results(profile)
-    for name, own in results[results["experiment"].isin(["table", "table1"])].groupby("experiment"):
+    taken = ["table1", *(["table"] if took.exists() else [])]
+    for name, own in results[results["experiment"].isin(taken)].groupby("experiment"):
         own.to_csv(tables.COMMITTED / f"{name}.csv", index=False)
     for name in ("bench.csv", "samplers.csv"):
         if (build / name).exists():
             (tables.COMMITTED / name).write_text((build / name).read_text())
-    if took.exists():  # a `make reproduce` from scratch left it
+    if took.exists():
         said = json.loads(took.read_text()) | (json.loads(tests.read_text()) if tests.exists() else {})
         (tables.COMMITTED / "measured.json").write_text(json.dumps(said, indent=1) + "\n")
         p = params.load(Path("params", profile, "table.yaml")).points()[0]

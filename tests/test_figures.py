@@ -298,6 +298,15 @@ def test_comparison_has_one_line_for_variants_that_agree_and_a_colour_for_each_m
     assert len(set(style.colours(["a", "rpgen", "b"]).values())) == 3
 
 
+def test_comparison_names_in_full_what_sets_a_run_apart():
+    variants = ["", "learning_rate 0.02, share 0.1", "learning_rate 0.02, share 0.3"]
+    rows = results(*(result("dp_sapf", 60.0 + i, variant=v) for i, v in enumerate(variants)))
+    (axes,) = figures.comparison(rows, "CA-CNN", badge=BADGE).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        "DP-SAPF", *(f"DP-SAPF ({variant})" for variant in variants[1:])
+    ]  # fmt: skip
+
+
 def test_tsne_puts_each_point_in_its_own_panel():
     points = np.arange(12.0).reshape(6, 2)
     real, synthetic = figures.tsne(points, [0] * 6, [False] * 4 + [True] * 2, badge=BADGE).axes

@@ -102,7 +102,7 @@ def _labels(lines: Sequence[Line]) -> list[str]:
     several = {method for method, n in Counter(line.method for line in lines).items() if n > 1}
     shown = [line.variant not in ("", line.method, *(() if line.method in several else ROWS)) for line in lines]
     return [
-        called(line.method) + (f" ({called(line.variant)})" if show else "")
+        called(line.method) + (f" ({called(line.variant, 60)})" if show else "")
         for line, show in zip(lines, shown, strict=True)
     ]
 

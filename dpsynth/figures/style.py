@@ -144,9 +144,9 @@ def colours(names: Iterable[str]) -> dict[str, str]:
     return {n: ROWS[n][1] if n in ROWS else OTHERS[unknown.index(n) % len(OTHERS)] for n in names}
 
 
-def called(name: str) -> str:
-    """What a row of the tables is called in figures."""
-    return ROWS[name][0] if name in ROWS else readable(name)
+def called(name: str, width: int = 24) -> str:
+    """What a row of the tables is called in figures; a name that we do not know, in at most `width` characters."""
+    return ROWS[name][0] if name in ROWS else readable(name, width)
 
 
 def readable(text: Any, width: int = 24) -> str:
