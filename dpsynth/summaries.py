@@ -127,7 +127,7 @@ def measured(measurements: dict[str, Measurement]) -> pd.DataFrame:
     """Metrics of a run and its reference rows."""
     if not measurements:
         return pd.DataFrame({"metrics": ["none: a folder set is not measured; see samples and certificate"]})
-    table = pd.DataFrame({row: m.values for row, m in measurements.items()}).T.round(3)
+    table = pd.DataFrame({row: m.values for row, m in measurements.items()}).T.round(3).astype(object).fillna("")
     table.insert(0, "n_synthetic", [m.n_synthetic for m in measurements.values()])
     return table.rename_axis("method")
 

@@ -23,6 +23,12 @@ def restrict(model: nn.Module, which: Trainable) -> None:
             parameter.requires_grad_(False)
 
 
+def learning(model: nn.Module) -> float:
+    """The share of the weights that learn, in percent."""
+    learns, every = map(sum, zip(*shares(model).values(), strict=True))
+    return 100 * learns / every
+
+
 def shares(model: nn.Module) -> dict[str, tuple[int, int]]:
     """Weights of each part of the network, (those that learn, all), by its name."""
     found: dict[str, tuple[int, int]] = {}

@@ -4,6 +4,7 @@ Only built-in benchmarks are measured; of a folder set the samples alone are sho
 """
 
 import math
+from dataclasses import replace
 
 import torch
 
@@ -14,14 +15,17 @@ from dpsynth.stages import finetune, labelling, planning, pretrain, selection
 
 
 def run(p) -> dict[str, Measurement]:
-    """Metrics of `p`'s row and of its reference rows, by name; empty for a folder set."""
+    """Metrics of `p`'s row, with the facts of its synthesiser, and of its reference rows; empty for a folder set."""
     if not p.constants.builtin:
         return {}
     held_out, extractor = planning.private(p, "test"), store.build("extractor", train_extractor, p)
-    return {
+    found = {
         name: store.build("measurement", measure, p, samples=drawn, extractor=extractor, held_out=held_out)
         for name, drawn in rows(p).items()
     }
+    own = found[row_name(p)]
+    found[row_name(p)] = replace(own, values=own.values | finetune.run(p).facts)
+    return found
 
 
 def rows(p) -> dict[str, Samples]:

@@ -7,6 +7,7 @@ is a public constant. Nothing here is shown of the records: no loss, norm, clip 
 
 import math
 import time
+from dataclasses import replace
 
 import torch
 
@@ -74,7 +75,7 @@ def descend(
     learning_rate: float, average: float,
 ) -> Synthesiser:  # fmt: skip
     """DP-SGD on the weights of `model` that require gradients."""
-    charge = allowance.charge(work)
+    charge, facts = allowance.charge(work), {"learning-percent": parts.learning(model)}
     wrapped = privacy.PerExample(model)
 
     def loss(x, label, draws):
@@ -83,7 +84,8 @@ def descend(
     def step_gradient(step: int) -> None:
         private.gradient(wrapped, loss, charge, step, MICROBATCH)
 
-    return _train(work, model, step_gradient, charge.mechanism.steps, learning_rate, average, allowance.plan)
+    steps = charge.mechanism.steps
+    return replace(_train(work, model, step_gradient, steps, learning_rate, average, allowance.plan), facts=facts)
 
 
 def without_privacy(

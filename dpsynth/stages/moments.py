@@ -76,7 +76,8 @@ def match_moments(
     bar.close()
     snapshots = gans.captioned(seen["steps"], seen["images"], "step")
     curves = _curves(torch.tensor(seen["gap"]), allowance.mechanism, released)
-    return Synthesiser(averaged.weights, generator.architecture, snapshots, curves)
+    facts = {"moment-gap": curves["gap"][-1].item(), "moment-noise": curves["noise"][-1].item()}
+    return Synthesiser(averaged.weights, generator.architecture, snapshots, curves, facts)
 
 
 def perceptual(encoder: Encoder, shape: tuple, moments: int) -> tuple[Callable[[Tensor], Tensor], int]:

@@ -120,7 +120,7 @@ def dp_sgd_on_chosen(
     learned = finetune.descend(work, private, model, allowance, learning_rate, average)
     model.load_state_dict(learned.weights)
     lora.merge(model)
-    return Synthesiser(model.state_dict(), model.architecture)
+    return Synthesiser(model.state_dict(), model.architecture, facts=learned.facts)
 
 
 def minutes(p) -> float:
