@@ -198,13 +198,14 @@ def perform(jobs: list[Job], params_file: Path) -> None:
 
 
 def conclude(experiment: Experiment, profile: str, points: list[Params]) -> None:
-    """Join results.csv from all runs of the experiment that are up to date, and print a table for each data set."""
+    """Join results.csv from all runs of the experiment that are up to date; a table and figures for each data set."""
     finished = [p for p in points if is_done(p, "evaluate")]
     path = tables.join(profile, experiment, finished)
     results = tables.read_results(profile)
     own = results[results["experiment"] == experiment.name]
     for dataset, part in own.groupby("dataset", sort=False):
         print(f"{dataset}\n{tables.comparison(part).to_string()}\n")
+        print("figures:", *(f"  {drawn}" for drawn in tables.draw(part, path.parent)), "", sep="\n")
     if own.empty:
         print("nothing was measured: see samples and certificates\n")
     print(f"results: {path}\nexecuted notebooks:", *(f"  {tables.run_folder(p)}" for p in finished), sep="\n")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from dpsynth import privacy, store
+from dpsynth import figures, privacy, store
 from dpsynth.interfaces import Measurement, Samples
 from dpsynth.methods import METHODS
 from dpsynth.params import Experiment, Params
@@ -192,6 +192,21 @@ def comparison(results: pd.DataFrame) -> pd.DataFrame:
         columns=["epsilon", "seeds", "images", *(m for m in DECIMALS if m in measured)],
     )
     return table.set_index(pd.Index([name for name, _ in lines], name="row"))
+
+
+def draw(results: pd.DataFrame, folder: Path) -> list[Path]:
+    """Write a reproduction's figures into `folder`, <experiment>-<dataset>-<what>.png: accuracy of every row, and over
+    each fact that varies.
+
+    Args:
+        results: rows with `COLUMNS`, of one experiment, profile and data set.
+    """
+    first, written = results.iloc[0], []
+    badge = f"{first['profile']} scale, not the papers' | {first['experiment']}, {first['dataset']}"
+    for what, figure in figures.whole(results, "CA-CNN", badge=f"{badge}, public {first['public']}").items():
+        written.append(folder / f"{first['experiment']}-{first['dataset']}-{what}.png")
+        written[-1].write_bytes(figure.png())
+    return written
 
 
 def paper_numbers() -> pd.DataFrame:

@@ -72,6 +72,14 @@ TABLE = results(
     result("real", 98.0, variant="rpgen", seed=1),
     result("nonprivate", 93.0, variant="rpgen", epsilon_target=np.inf, adjacency=np.nan),
 )
+FACT = "learning-percent"
+SHARES = results(
+    *(result("dp_sapf", 30 * s, metric=FACT, variant=f"share {s}") for s in (0.1, 0.7)),
+    *(result("dp_sapf", s, variant=f"share {s}") for s in (0.1, 0.7)),
+    result("dp_ldm", 100.0, metric=FACT, variant=""),
+    result("dp_ldm", 60.0, variant=""),
+    result("dpdm", 50.0),
+)
 LONG = "a class with a name of many words"
 GREEK = [chr(0x3B1 + i) for i in range(40)]
 STEPS = [2.0, 5.0, 10.0, 484.0]
@@ -156,6 +164,10 @@ EXAMPLES = {
         lambda: figures.comparison(results(result("new", np.nan, metric="FD-convnet")), "FD-convnet",
                                    badge=BADGE),
         1, ["new", "not finite", "lower is better"],
+    ),
+    "against": (
+        lambda: figures.against(SHARES, FACT, "CA-CNN", badge=BADGE), 2,
+        ["1  DP-SAPF at epsilon 10, share 0.1", "2", "3  DP-LDM at epsilon 10", "CA-CNN, percent\n(higher is better)"],
     ),
     "trainable": (
         lambda: figures.trainable({"time": (10, 10), "middle": (0, 30)}, badge=BADGE), 1,
@@ -307,6 +319,16 @@ def test_comparison_names_in_full_what_sets_a_run_apart():
     ]  # fmt: skip
 
 
+def test_a_run_stands_at_its_fact_and_its_metric_and_only_facts_that_vary_are_drawn():
+    axes, _ = figures.against(SHARES, FACT, "CA-CNN", badge=BADGE).axes
+    assert [(float(dot.get_xdata()[0]), float(dot.get_ydata()[0])) for dot in axes.lines] == [
+        (3.0, 0.1), (21.0, 0.7), (100.0, 60.0),
+    ]  # fmt: skip
+    assert axes.get_xscale() == "log"
+    assert set(figures.whole(SHARES, "CA-CNN", badge=BADGE)) == {"CA-CNN", FACT}
+    assert set(figures.whole(TABLE, "CA-CNN", badge=BADGE)) == {"CA-CNN"}
+
+
 def test_tsne_puts_each_point_in_its_own_panel():
     points = np.arange(12.0).reshape(6, 2)
     real, synthetic = figures.tsne(points, [0] * 6, [False] * 4 + [True] * 2, badge=BADGE).axes
@@ -354,6 +376,7 @@ REFUSED = {
     "several values of CA-CNN for method a": lambda: figures.comparison(
         results(result("a", 1.0), result("a", 2.0)), "CA-CNN", badge=BADGE
     ),
+    "hold no moment-gap": lambda: figures.against(SHARES, "moment-gap", "CA-CNN", badge=BADGE),
     "points is empty": lambda: figures.tsne(np.empty((0, 2)), [], [], badge=BADGE),
     "shape \\(N, 2\\)": lambda: figures.tsne(np.ones((4, 3)), [0] * 4, [True] * 4, badge=BADGE),
 }

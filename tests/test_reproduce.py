@@ -68,7 +68,7 @@ def performed(quick, monkeypatch):
         if notebook.stem == "05_eval_figures":
             meta = {"lineage": [], "device": "cpu", "commit": "c"}
             measured = Measurement({"CA-CNN": 90.0 + p.seed}, 9, 9, "x", artifact=store.Artifact(None, "d", meta))
-            certificate = dict.fromkeys(("epsilon", "delta", "adjacency", "accountant"), 1)
+            certificate = {"epsilon": 1, "delta": 1, "adjacency": "add or remove", "accountant": "PLD"}
             tables.write_metrics(p, {p.method: measured}, certificate, {})
 
     monkeypatch.setattr(run, "execute", execute)
@@ -169,6 +169,7 @@ def test_reproduce_plans_runs_joins_and_skips_what_is_done(performed, capsys):
     assert set(frame["experiment"]) == {"table"} and list(frame["method"]) == ["rpgen", "privimage_d", "dpdm"]
     assert "90.0" in first and "not run" in first and "total time:" in first
     assert f"build/smoke/{Params().run_name}" in first
+    assert "table-mnist5k-CA-CNN.png" in first and Path("build/smoke/table-mnist5k-CA-CNN.png").exists()
     done.clear()
     assert reproduce.main(["--profile", "smoke"]) == 0
     assert done == [] and "15 cached, 0 to do" in capsys.readouterr().out

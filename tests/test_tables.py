@@ -200,6 +200,13 @@ def test_reference_rows_name_their_methods_where_they_differ():
     assert list(table["floor_public"]) == ["84.0", "86.0"]
 
 
+def test_the_figures_of_a_reproduction_are_files_named_after_it(tmp_path):
+    frame = results(("rpgen", "", 10.0, 0, "CA-CNN", 90.0), ("dpdm", "", 10.0, 0, "CA-CNN", 50.0))
+    written = tables.draw(frame.assign(experiment="table1", dataset="mnist5k"), tmp_path)
+    assert [path.name for path in written] == ["table1-mnist5k-CA-CNN.png"]
+    assert written[0].read_bytes().startswith(b"\x89PNG")
+
+
 def test_an_empty_table_says_what_was_not_run():
     table = tables.comparison(results())
     assert list(table.index) == ["real", "nonprivate", "pretrained", "floor_public"]

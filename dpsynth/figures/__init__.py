@@ -10,10 +10,10 @@ from dpsynth.figures.embedding import tsne
 from dpsynth.figures.images import grid, hero, neighbours, progress, voted
 from dpsynth.figures.parts import saliency, trainable
 from dpsynth.figures.query import histogram, recall_curve, toy
-from dpsynth.figures.results import comparison
+from dpsynth.figures.results import against, comparison, whole
 from dpsynth.figures.training import budget, losses, matching, noise_to_signal
 
 __all__ = [
-    "bench", "budget", "comparison", "grid", "hero", "histogram", "losses", "matching", "neighbours",
-    "noise_to_signal", "progress", "recall_curve", "saliency", "toy", "trainable", "tsne", "voted",
+    "against", "bench", "budget", "comparison", "grid", "hero", "histogram", "losses", "matching", "neighbours",
+    "noise_to_signal", "progress", "recall_curve", "saliency", "toy", "trainable", "tsne", "voted", "whole",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Figure of notebook 05: how the rows of the table compare."""
+"""Figures of a whole reproduction: how the rows of its table compare, and what goes with quality."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -9,11 +9,15 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from dpsynth.figures.style import GREY, PALE, ROWS, called, chart, colours, styled
+from dpsynth.figures.style import GREY, PALE, ROWS, called, chart, colours, readable, styled
 
 IDENTITY = ["method", "variant", "epsilon_target", "seed"]  # what has one value of each metric
 COLUMNS = {*IDENTITY, "profile", "dataset", "delta", "adjacency", "metric", "value"}
 PERCENT = ("CA-LR", "CA-MLP", "CA-CNN")
+FACTS = {
+    "learning-percent": "share of the weights that learn from private records, percent",
+    "moment-gap": "squared gap of the generator's moments to the released ones, over their norm's square",
+}
 HIGHER = (*PERCENT, "precision", "recall")
 
 
@@ -56,6 +60,46 @@ def comparison(results: pd.DataFrame, metric: str, *, badge: str) -> Figure:
     panels[0].set_yticks(range(len(lines)), _labels(lines), parse_math=False)
     panels[0].set_ylim(len(lines) - 0.5, -0.5)
     return figure
+
+
+@styled
+def against(results: pd.DataFrame, fact: str, metric: str, *, badge: str) -> Figure:
+    """One metric of each run over a fact of its synthesiser: a numbered dot a run, the numbers named beside.
+
+    Args:
+        results: as of `comparison`; only methods that have the fact are drawn. fact: a positive one, for the axis may
+            be logarithmic: "learning-percent" or "moment-gap".
+    Raises:
+        ValueError: no such metric or fact, columns missing, or several settings, which must not be averaged.
+    """
+    places, heights = (_table(results, name).set_index(IDENTITY)["value"].astype(float) for name in (fact, metric))
+    runs = pd.DataFrame({"x": places, "y": heights}).dropna().sort_values("x", kind="stable").reset_index()
+    shades = colours(runs["method"])
+    key = [Line2D([], [], color=shades[m], marker="o", linestyle="", label=called(m)) for m in shades]
+    figure = chart(7.2, max(2.9, 0.5 + 0.16 * len(runs)), f"{metric} over {FACTS.get(fact, fact)}", badge, key=key)
+    axes, names = figure.subplots(1, 2, width_ratios=[3, 2])
+    names.axis("off")
+    for number, run in enumerate(runs.itertuples(), 1):
+        axes.plot(run.x, run.y, "o", color=shades[run.method], markersize=11)
+        axes.annotate(str(number), (run.x, run.y), color="white", fontsize=7, ha="center", va="center_baseline")
+        said = f"{called(run.method)} at epsilon {run.epsilon_target:g}" + f", {run.variant}" * bool(run.variant)
+        names.text(0, 1 - (number - 0.5) / len(runs), f"{number}  {readable(said, 60)}", va="center", parse_math=False)
+    if runs["x"].max() > 10 * runs["x"].min() > 0:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+    axes.margins(0.08, 0.12)
+    axes.set_xlabel(FACTS.get(fact, fact))
+    axes.set_ylabel(metric + (", percent" if metric in PERCENT else "") + f"\n({_better(metric)})")
+    return figure
+
+
+def whole(results: pd.DataFrame, metric: str, *, badge: str) -> dict[str, Figure]:
+    """`comparison` of all rows, and `against` each fact that varies among them, by metric or fact; see there."""
+    varying = results.groupby("metric")["value"].nunique()
+    facts = [fact for fact in FACTS if varying.get(fact, 0) > 1]
+    return {metric: comparison(results, metric, badge=badge)} | {
+        fact: against(results, fact, metric, badge=badge) for fact in facts
+    }
 
 
 def _table(results: pd.DataFrame, metric: str) -> pd.DataFrame:
