@@ -33,6 +33,13 @@ class Encoder(Stored):
 
 
 @dataclass(frozen=True)
+class Perceptual(Stored):
+    """VGG-19's convolutions, trained on ImageNet by others."""
+
+    weights: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
 class Codes(Stored):
     """An autoencoder of public images. `error` is the root mean square, on held-out ones, of pixels in [-1, 1]."""
 

@@ -80,6 +80,7 @@ DISCRIMINATOR = Touch("dp_sgd", gans.dp_gan, gans.discriminator_price)
 EMBEDDING = Touch("mean_embedding", moments.match_moments, moments.embedding_price)
 EVOLUTION = Touch("nearest_votes", evolution.evolve, evolution.votes_price)
 
+GIVEN = object()  # any value but null
 # What an option changes in the row of a method that has it: option -> value -> columns.
 VARIANTS: dict[str, dict[Any, dict[str, Any]]] = {
     "prior": {"noisy": {"prior": LABELS}},
@@ -89,6 +90,7 @@ VARIANTS: dict[str, dict[Any, dict[str, Any]]] = {
         "none": {"release": None, "corpus": None, "base": pretrain.fresh},
         "public": {"release": None, "corpus": selection.all_public},
     },
+    "vgg19": {GIVEN: {"encoder": moments.read_vgg}},
     "latent": {True: {"encoder": compress.train_autoencoder, "base": compress.train_latent}},
 }
 
@@ -97,7 +99,8 @@ def row(method: str, options: Options) -> Method:
     """The method's row of the table, as its options have it."""
     found = METHODS[method]
     for option, cases in VARIANTS.items():
-        found = found._replace(**cases.get(getattr(options, option, None), {}))
+        value = getattr(options, option, None)
+        found = found._replace(**cases.get(GIVEN if GIVEN in cases and value is not None else value, {}))
     return found
 
 

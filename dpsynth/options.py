@@ -115,6 +115,7 @@ class SemanticGan(PublicGan, Voting):
 class Moments(Options):
     """DP-MEPF's options."""
 
+    vgg19: str | None = Field(None, description="file of VGG-19's weights: its features in place of our encoder's")
     moments: Literal[1, 2] = Field(1, description="mean embedding of the features, or of their squares too")
     matching_steps: int = Field(20, ge=1, description="steps of the generator towards the release")
     matching_rate: Real = Field(1e-3, gt=0, lt=1, description="Adam, at its peak")

@@ -4,7 +4,7 @@ import pandas as pd
 
 from dpsynth import data, tables
 from dpsynth.audit import Audit
-from dpsynth.interfaces import Base, Codes, Corpus, Encoder, Measurement, Prior
+from dpsynth.interfaces import Base, Codes, Corpus, Encoder, Measurement, Perceptual, Prior
 from dpsynth.privacy import Plan
 from dpsynth.privacy.accounting import ADJACENCY
 from dpsynth.stages import evaluate, labelling
@@ -45,10 +45,12 @@ def audits(audits: list[Audit]) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("noise")
 
 
-def encoder(encoder: Encoder | Codes | None) -> str:
+def encoder(encoder: Encoder | Codes | Perceptual | None) -> str:
     """What a network trained on public images, before all else, is good for."""
     if encoder is None:
         return "none: this method needs no network before its base"
+    if isinstance(encoder, Perceptual):
+        return "VGG-19, as torchvision publishes it: trained on ImageNet by others"
     if isinstance(encoder, Codes):
         return f"an autoencoder: root mean square error {encoder.error:.3f} on held-out public images, in [-1, 1]"
     return f"a classifier: right on {encoder.accuracy:.1%} of held-out public images"

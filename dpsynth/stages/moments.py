@@ -1,9 +1,9 @@
 """Stages 03 and 04 of DP-MEPF: one noisy release of mean embeddings, then a generator that matches them.
 
-Harder et al. (TMLR 2023), Sec. 3 and 4. The features are those of the public encoder; of other features (the paper's
-VGG-19) only `perceptual` would have to know. What differs: the joint embedding of features and label over a declared n,
-where the code divides by realised class counts, which are private and which its noise does not cover; one mechanism for
-both moments; no second release to choose the stopping time by, training just ends.
+Harder et al. (TMLR 2023), Sec. 3 and 4. The features are those of the public encoder, as of a ResNet-18 in the paper's
+runs on MNIST, or of ImageNet's VGG-19 from a file of its weights. What differs: the joint embedding of features and
+label over a declared n, where the code divides by realised class counts, which are private and which its noise does not
+cover; one mechanism for both moments; no second release to choose the stopping time by, training just ends.
 """
 
 from collections.abc import Callable
@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dpsynth import store
-from dpsynth.interfaces import Base, Encoder, Synthesiser
-from dpsynth.models import diffusion, gan, networks, training
+from dpsynth.interfaces import Base, Encoder, Perceptual, Synthesiser
+from dpsynth.models import diffusion, gan, networks, training, vgg
 from dpsynth.privacy import Private, Sums
 from dpsynth.stages import gans, planning, query
 
@@ -29,17 +29,27 @@ def fresh_generator(work: store.Work, corpus: None, *, shape: tuple, n_classes: 
     return Base(weights, {k: w.clone() for k, w in weights.items()}, model.architecture, private_labels=True)
 
 
+def read_vgg(work: store.Work, *, vgg19: str) -> Perceptual:
+    """VGG-19's convolutions, from a file of its weights."""
+    return Perceptual(vgg.weights(vgg19))
+
+
 def embedding_price(p) -> list[Sums]:
     """One release: each record adds one vector to the row of its own label; the plan calibrates the noise.
 
     With two moments a record's vector is the concatenation of two unit vectors, of norm sqrt(2): one Gaussian mechanism
     with that bound, so that nothing need be composed. The divisor is the declared number of records.
+
+    Raises:
+        FileNotFoundError, ValueError: no file of VGG-19's weights, where the options ask for them.
     """
+    if p["vgg19"]:
+        vgg.weights(p["vgg19"], "meta")
     return [Sums("mean_embedding", p["moments"] ** 0.5, 1.0, p.constants.n_records)]
 
 
 def match_moments(
-    work: store.Work, private: Private, encoder: Encoder, base: Base, allowance: planning.Allowance,
+    work: store.Work, private: Private, encoder: Encoder | Perceptual, base: Base, allowance: planning.Allowance,
     *, moments: int, matching_steps: int, matching_rate: float, average: float, seed: int,
 ) -> Synthesiser:  # fmt: skip
     """Release the mean embedding once; then Adam on the squared gap between it and the generator's.
@@ -80,10 +90,14 @@ def match_moments(
     return Synthesiser(averaged.weights, generator.architecture, snapshots, curves, facts)
 
 
-def perceptual(encoder: Encoder, shape: tuple, moments: int) -> tuple[Callable[[Tensor], Tensor], int]:
+def perceptual(encoder: Encoder | Perceptual, shape: tuple, moments: int) -> tuple[Callable[[Tensor], Tensor], int]:
     """The features, (B, C, S, S) in [-1, 1] -> (B, dim), and dim: those of every layer of the encoder, as a unit vector
     (phi1); with two moments also their squares, as another (phi2). Each image is seen alone."""
-    model = query.classifier(encoder, shape[0]).requires_grad_(False)
+    if isinstance(encoder, Perceptual):
+        model = vgg.Vgg19().eval().requires_grad_(False)
+        model.load_state_dict(encoder.weights)
+    else:
+        model = query.classifier(encoder, shape[0]).requires_grad_(False)
 
     def embed(x: Tensor) -> Tensor:
         features = F.normalize(model.activations(x))

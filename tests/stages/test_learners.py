@@ -5,9 +5,11 @@ import shutil
 import pytest
 import torch
 from pydantic import ValidationError
+from torchvision.transforms import functional as transforms
 
 from dpsynth import glyphs, privacy, store
-from dpsynth.models import diffusion, gan, networks, training
+from dpsynth.interfaces import Perceptual
+from dpsynth.models import diffusion, gan, networks, training, vgg
 from dpsynth.models.renderer import Renderer
 from dpsynth.params import Params
 from dpsynth.privacy import Private
@@ -31,6 +33,18 @@ def tiny_root(tmp_path_factory):
     patch.setenv("DPSYNTH_ROOT", str(folder := tmp_path_factory.mktemp("root")))
     yield folder
     patch.undo()
+
+
+def few(monkeypatch, method: str, options: dict) -> Params:
+    """A run on 24 colour images without labels."""
+    images = torch.randint(0, 256, (24, 3, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    toy = Private(
+        name="folder:nowhere", images=images, labels=torch.zeros(24, dtype=torch.int64), classes=("all",),
+        n_records=24, builtin=False,
+    )  # fmt: skip
+    monkeypatch.setattr(planning, "private", lambda p: toy)
+    declared = dict(private="folder:nowhere", n_records=24, labels=(), size=16, noise="secret", delta=1e-3)
+    return Params(method=method, options=options, **{**TINY, **declared, "sample_rate": 0.5})
 
 
 @pytest.mark.parametrize("method", NEW)
@@ -88,15 +102,7 @@ def test_a_method_that_needs_its_noise_has_no_non_private_twin(method):
 
 @pytest.mark.parametrize("method", [*NEW, "dpgan_p"])
 def test_records_without_labels_are_one_class(method, monkeypatch):
-    images = torch.randint(0, 256, (24, 3, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    toy = Private(
-        name="folder:nowhere", images=images, labels=torch.zeros(24, dtype=torch.int64), classes=("all",),
-        n_records=24, builtin=False,
-    )  # fmt: skip
-    monkeypatch.setattr(planning, "private", lambda p: toy)
-    declared = dict(private="folder:nowhere", n_records=24, labels=(), size=16, noise="secret", delta=1e-3)
-    p = Params(method=method, options=NEW.get(method, {}), **{**TINY, **declared, "sample_rate": 0.5})
-    samples = evaluate.samples(p)
+    samples = evaluate.samples(few(monkeypatch, method, NEW.get(method, {})))
     assert samples.images.shape == (20, 3, 16, 16) and (samples.labels == 0).all()
 
 
@@ -159,6 +165,48 @@ def test_two_moments_are_two_unit_vectors():
     torch.testing.assert_close(said[:, :dim], one(x))
     torch.testing.assert_close(said.norm(dim=1), torch.full((5,), 2**0.5))
     torch.testing.assert_close(said[:, dim:].norm(dim=1), torch.ones(5))
+
+
+@pytest.fixture(scope="module")
+def vgg_file(tmp_path_factory):
+    """Random weights, in the form of torchvision's file."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("vgg") / vgg.FILE
+    torch.save(vgg.Vgg19().state_dict() | {"classifier.6.bias": torch.zeros(1000)}, path)
+    return path
+
+
+@pytest.mark.parametrize(("channels", "side"), [(3, 32), (1, 28)])
+def test_vggs_activations_end_with_those_of_torchvisions_network(vgg_file, channels, side):
+    model = vgg.Vgg19().eval()
+    model.load_state_dict(vgg.weights(vgg_file))
+    x = torch.rand(2, channels, side, side, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        found = model.activations(x)
+        seen = transforms.resize((x + 1) / 2, [32, 32], antialias=False).expand(-1, 3, -1, -1)
+        last = model.features[:-1](transforms.normalize(seen, vgg.MEAN, vgg.STD))
+    assert found.shape == (2, 303_104)  # as the paper counts
+    torch.testing.assert_close(found[:, -last[0].numel() :], last.flatten(1))
+
+
+def test_moments_of_vggs_features_train_a_generator_and_no_encoder(vgg_file, monkeypatch):
+    p = few(monkeypatch, "dp_mepf", {"vgg19": str(vgg_file), "matching_steps": 1})
+    assert isinstance(query.encoder(p), Perceptual)
+    assert finetune.run(p).curves["gap"].isfinite().all()
+
+
+def test_a_file_that_is_not_vggs_is_refused_before_anything_is_asked(tmp_path):
+    other = tmp_path / "other.pth"
+    torch.save({"features.0.weight": torch.zeros(3)}, other)
+    text = tmp_path / "text.pth"
+    text.write_text("no weights")
+    for path, error, said in (
+        (tmp_path / "none.pth", FileNotFoundError, "is not a file"), (other, ValueError, "does not hold"),
+        (text, ValueError, "does not hold"),
+    ):  # fmt: skip
+        p = Params(method="dp_mepf", options={"vgg19": str(path)}, **TINY)
+        with pytest.raises(error, match=said):
+            planning.run(p)
 
 
 def test_candidates_are_drawn_in_proportion_to_what_their_counts_have_above_the_threshold():
