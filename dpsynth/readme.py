@@ -21,6 +21,7 @@ from dpsynth.stages import evaluate
 
 PROJECT = Path(__file__).parents[1]
 README = PROJECT / "README.md"
+FIGURED = ("table1", "ablations")
 SHOWN = ["epsilon", "seeds", "images", "CA-LR", "CA-MLP", "CA-CNN", "FD-convnet", "precision", "recall"]
 
 
@@ -47,6 +48,7 @@ def blocks() -> dict[str, str]:
     return {
         "table": _table(results), "claim": _claim(results), "time": _time(measured), "hero": _hero(results),
         "table1": _budgets(tables.COMMITTED / "table1.csv"),
+        "ablations": _ablations(tables.COMMITTED / "ablations.csv"),
         "bench": _bench(tables.COMMITTED / "bench.csv"),
         "samplers": _from(tables.COMMITTED / "samplers.csv", samplers.table, "`make samplers`: not run."),
         "breakdown": markdown(breakdown(measured)) if "artifacts" in measured else "Not run.",
@@ -91,9 +93,27 @@ def _budgets(path: Path) -> str:
     order = sorted(table["epsilon"].unique(), key=lambda e: float("inf") if e == "none" else float(e))
     titled = [part[order].add_prefix(f"{metric}, ε ") for metric, part in cells.items()]
     wide = pd.concat(titled, axis=1).loc[table["row"].unique()].fillna("").reset_index()
-    first = results.iloc[0]
-    caption = f"`{first['dataset']}`, {results['n_synthetic'].max()} images a run. {_provenance(results)}"
-    return "\n".join([markdown(wide), "", caption, "", *(f"- {said}" for said in _below(results))])
+    caption = f"{_run_of(results)} {_provenance(results)}"
+    return "\n".join([markdown(wide), "", caption, "", *(f"- {said}" for said in _below(results)), *_pictures(path)])
+
+
+def _ablations(path: Path) -> str:
+    """A row a variant, at the one budget."""
+    if not path.exists():
+        return "`make reproduce EXPERIMENT=ablations`: not run."
+    results = tables.read_committed(path.stem)
+    table = tables.comparison(results).reset_index()[["row", "CA-LR", "CA-MLP", "CA-CNN", "FD-convnet", "recall"]]
+    return "\n".join([markdown(table), "", f"{_run_of(results)} {_provenance(results)}", *_pictures(path)])
+
+
+def _run_of(results: pd.DataFrame) -> str:
+    return f"`{results.iloc[0]['dataset']}`, {results['n_synthetic'].max()} images a run."
+
+
+def _pictures(path: Path) -> list[str]:
+    """The figures that `tables.draw` wrote beside the results in `path`, as markdown."""
+    found = sorted(path.parent.glob(f"{path.stem}-*.png"))
+    return [line for f in found for line in ("", f"![{f.stem.replace('-', ' ')}]({f.parent.name}/{f.name})")]
 
 
 def _below(results: pd.DataFrame) -> list[str]:
@@ -154,7 +174,8 @@ def _hero(results: pd.DataFrame) -> str:
 def record() -> None:
     """Copy results, what was measured, and the headline picture from build/ to results/: whatever is there.
 
-    The table of `make reproduce` only if that ran whole and from scratch; of `make table1`, the rows that are there.
+    The table of `make reproduce` only if that ran whole and from scratch; of the other experiments, with their figures,
+    the rows that are there.
 
     Raises:
         FileNotFoundError: nothing was reproduced yet; nothing was copied.
@@ -162,9 +183,11 @@ def record() -> None:
     profile, build = "laptop", store.root() / "build"
     took, tests = build / profile / "measured.json", build / "test.json"
     results = tables.read_results(profile)
-    taken = ["table1", *(["table"] if took.exists() else [])]
-    for name, own in results[results["experiment"].isin(taken)].groupby("experiment"):
-        own.to_csv(tables.COMMITTED / f"{name}.csv", index=False)
+    for name, own in results.groupby("experiment"):
+        if name in FIGURED or (name == "table" and took.exists()):
+            own.to_csv(tables.COMMITTED / f"{name}.csv", index=False)
+        if name in FIGURED:
+            tables.draw(own, tables.COMMITTED)
     for name in ("bench.csv", "samplers.csv"):
         if (build / name).exists():
             (tables.COMMITTED / name).write_text((build / name).read_text())

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from dpsynth import params, readme
+from dpsynth import params, readme, store, tables
 
 
 def test_every_number_in_the_readme_comes_from_results():
@@ -27,6 +27,21 @@ def test_rows_made_with_other_settings_than_today_are_said_to_be():
     assert readme._provenance(rows) == "Made at commit `abc`."
     rows.loc[0, "params_digest"] = today[0].replace(steps=7).digest
     assert "other settings than `params/laptop/table.yaml` has today" in readme._provenance(rows)
+
+
+def test_record_takes_whole_experiments_with_their_figures_and_a_table_only_if_it_was_timed(tmp_path, monkeypatch):
+    before = tables.read_committed("table")
+    (tmp_path / "build" / "laptop").mkdir(parents=True)
+    rows = [before.assign(experiment=name) for name in ("table", "table1", "mine")]
+    pd.concat(rows).to_csv(tmp_path / "build" / "laptop" / "results.csv", index=False)
+    committed = tmp_path / "results"
+    committed.mkdir()
+    monkeypatch.setattr(store, "root", lambda: tmp_path)
+    monkeypatch.setattr(tables, "COMMITTED", committed)
+    readme.record()
+    assert sorted(path.name for path in committed.iterdir()) == ["table1-mnist5k-CA-CNN.png", "table1.csv"]
+    pd.testing.assert_frame_equal(tables.read_committed("table1"), before.assign(experiment="table1"))
+    assert "![table1 mnist5k CA CNN](results/table1-mnist5k-CA-CNN.png)" in readme._budgets(committed / "table1.csv")
 
 
 def test_methods_that_public_images_equal_are_named_at_each_budget():
