@@ -47,9 +47,9 @@ def breakdown(said: dict[str, Any]) -> pd.DataFrame:
         for kind in tables.STAGES[stage]:
             if kind in said["artifacts"]:
                 made, took = said["artifacts"][kind]
-                rows.append((stage, f"{kind} ({made})", took))
+                rows.append((stage, f"{kind}, made {made} times" if made > 1 else kind, took))
                 seconds -= took
-        rows.append((stage, f"{count} notebooks beside that: start, figures, estimates", seconds))
+        rows.append((stage, f"overhead of {count} notebooks: kernels, figures, estimates", seconds))
     rows.append(("", "planning, and the table", whole - sum(took for _, _, took in rows)))
     table = pd.DataFrame(rows, columns=["stage", "what", "seconds"])
     table["share"] = (100 * table["seconds"] / whole).map("{:.0f} %".format)

@@ -100,7 +100,8 @@ def row(method: str, options: Options) -> Method:
     found = METHODS[method]
     for option, cases in VARIANTS.items():
         value = getattr(options, option, None)
-        found = found._replace(**cases.get(GIVEN if GIVEN in cases and value is not None else value, {}))
+        case = GIVEN if GIVEN in cases and value is not None else value
+        found = found._replace(**cases.get(case, {}))
     return found
 
 
@@ -131,7 +132,7 @@ METHODS = {
     ),
     "dpgan": Method("DPGAN (Xie et al. 2018)", None, None, None, gans.fresh_gan, DISCRIMINATOR, Gan),
     "dpgan_p": Method(
-        "DPGAN-p (Xie et al. 2018, pre-trained; PrivImage Sec. 5.1)",
+        "DPGAN-p (Xie et al. 2018, pre-trained; PrivImage Sec. 4.2)",
         None, None, selection.all_public, gans.train_gan, DISCRIMINATOR, PublicGan,
     ),
     "privimage_g": Method(

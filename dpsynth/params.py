@@ -49,7 +49,7 @@ class Params(Strict):
     noise_multiplicity: int = Field(1, ge=1, description="draws of the diffusion noise a record, averaged, K")
     learning_rate: Real = Field(1e-3, gt=0, lt=math.inf, description="Adam, DP-SGD fine-tuning")
     pretrain_steps: int = Field(20, ge=1, description="Adam steps on public images")
-    encoder_steps: int = Field(30, ge=1, description="steps of the semantic query function")
+    encoder_steps: int = Field(30, ge=1, description="steps of the query function, or of the autoencoder")
     width: int = Field(16, ge=8, multiple_of=8, description="channels of the denoiser's first level")
     extractor_steps: int = Field(30, ge=1, description="steps of the feature extractor behind FD-convnet")
     inception: str | None = Field(None, description="file of Inception's weights: FID in place of FD-convnet")
@@ -190,7 +190,7 @@ class Experiment(Strict):
         return [self._point(changes) for changes in (*product, *self.also)]
 
     def variant(self, p: Params) -> str:
-        """What sets `p` apart from what the file has in common, and from its options of the method: "share 0.1"."""
+        """The settings in which `p` differs from the file's common ones and its method's options: "share 0.1"."""
         named = {name: None for changes in (*self.over, *self.also) for name in changes}
         own = {name: getattr(p, name) for name in named if name not in IDENTITY}
         usual = {name: self.common.get(name, Params.model_fields[name].default) for name in own}
@@ -221,7 +221,7 @@ def load(path: Path, **overrides: Any) -> Experiment:
         own = {name: raw.pop(name) for name in ("reproduces", "over", "also", "options") if name in raw}
         grids = own.get("over", {})
         grids = grids if isinstance(grids, list) else [grids]
-        # A method keeps the settings of the products that have it; one that none has runs in all.
+        # A method keeps the settings of the grids that list it; one that none lists runs in all.
         with_it = [grid for grid in grids if overrides.get("method") in grid.get("method", [])]
         fixed = {name: [value] for name, value in overrides.items()}
         own["over"] = [{**grid, **fixed} for grid in with_it or grids]

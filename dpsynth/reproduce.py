@@ -142,7 +142,7 @@ def schedule(points: list[Params], sealed: dict[str, privacy.Private]) -> Iterat
                 job = job._replace(minutes=0.0, note="its work is done" if made else "no work in this method")
             elif missing and all(path in claimed for path in missing):
                 job = job._replace(minutes=0.0, note=f"shares the work of {claimed[missing[0]]}")
-            claimed = dict.fromkeys(missing, called(p)) | claimed
+            claimed = dict.fromkeys(missing, p.run_name) | claimed
             yield job
 
 
@@ -157,19 +157,14 @@ def measured_minutes() -> dict[tuple[str, str, str], float]:
     return found
 
 
-def called(p: Params) -> str:
-    """A run, for people."""
-    return f"{p.method} epsilon {p.epsilon:g} seed {p.seed}"
-
-
 def privacy_of(p: Params) -> str:
     """What a run will ask of the private records, for people."""
     plan = planning.run(p)
     if not plan.is_private:
-        return f"{called(p)}: not private, a reference on a public benchmark"
+        return f"{p.run_name}: not private, a reference on a public benchmark"
     asked = ", ".join(f"{m.name} x{m.steps} at noise multiplier {m.noise_multiplier:.4g}" for m in plan.mechanisms)
     spends = f"epsilon {plan.spent():.4g} of {p.epsilon:g} at delta {p.delta:g}"
-    return f"{called(p)}: {asked}; {spends} ({plan.statement()['adjacency']})"
+    return f"{p.run_name}: {asked}; {spends} ({plan.statement()['adjacency']})"
 
 
 def show(jobs: list[Job], reproduces: str) -> None:
@@ -177,11 +172,12 @@ def show(jobs: list[Job], reproduces: str) -> None:
     print(f"\n{reproduces}\n")
     for p in {job.p.digest: job.p for job in jobs}.values():
         print(privacy_of(p))
-    print(f"\n{'run':36}{'stage':11}{'state':8}expected")
+    wide = max(len(job.p.run_name) for job in jobs) + 2
+    print(f"\n{'run':{wide}}{'stage':11}{'state':8}expected")
     for job in jobs:
         minutes = "not measured" if job.minutes is None else f"{job.minutes:.1f} min"
         expected = "" if job.cached else job.note or minutes
-        print(f"{called(job.p):36}{job.stage:11}{'cached' if job.cached else 'to do':8}{expected}".rstrip())
+        print(f"{job.p.run_name:{wide}}{job.stage:11}{'cached' if job.cached else 'to do':8}{expected}".rstrip())
     to_do = [job for job in jobs if not job.cached]
     known, unknown = sum(job.minutes or 0 for job in to_do), sum(job.minutes is None for job in to_do)
     total = f"about {known:.0f} minutes" if known or not unknown else "a time that was not measured before"
@@ -193,7 +189,7 @@ def perform(jobs: list[Job], params_file: Path) -> None:
     """Execute what is not cached, in order; the first that fails ends it (`run.Failed`)."""
     for number, job in enumerate(jobs, 1):
         if not job.cached:
-            print(f"[{number}/{len(jobs)}] {called(job.p)}: {NOTEBOOKS[job.stage]}", flush=True)
+            print(f"[{number}/{len(jobs)}] {job.p.run_name}: {NOTEBOOKS[job.stage]}", flush=True)
             run.execute(job.p, *paths(job.p, job.stage), params_file)
 
 

@@ -68,7 +68,7 @@ def prior(prior: Prior | None, p) -> pd.DataFrame:
 def selection(corpus: Corpus | None, p) -> str:
     """Size and share of the corpus."""
     if corpus is None:
-        return "no public images: the base starts from random weights"
+        return "no images: the base is not trained on any"
     if not corpus.chosen:
         return f"{len(corpus.images):,} images ({corpus.provenance}), {corpus.n_labels} labels"
     source, n_classes = data.public(p.public, *p.shape), sum(map(len, corpus.chosen))
@@ -82,7 +82,7 @@ def selection(corpus: Corpus | None, p) -> str:
 def label_map(corpus: Corpus | None, classes: list[str] | None, p) -> pd.DataFrame:
     """Private label -> public classes, where the corpus has such a map."""
     if corpus is None or classes is None or not (corpus.private_labels and corpus.chosen):
-        return pd.DataFrame({"map": ["none: the corpus does not speak the private labels"]})
+        return pd.DataFrame({"map": ["none: no public class was given to a private label"]})
     picks = [" ".join(classes[c] for c in row) for row in corpus.chosen]
     return pd.DataFrame({"private label": p.constants.classes, "public classes": picks}).set_index("private label")
 

@@ -129,7 +129,7 @@ def write_certificate(p: Params, certificate: dict[str, Any]) -> Path:
 
 
 def join(profile: str, experiment: Experiment, points: Sequence[Params]) -> Path:
-    """Put the metrics of `points` into build/<profile>/results.csv as rows of `experiment`, for those it had.
+    """Put the metrics of `points` into build/<profile>/results.csv, in place of the rows `experiment` had.
 
     Rows of other experiments stay. A method's row has as its variant what sets the run apart.
     """

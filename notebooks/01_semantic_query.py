@@ -14,7 +14,7 @@
 # %% [markdown]
 # # 01 · The semantic query
 #
-# *Which public classes do the private images resemble?* RPGen (Stage 1) and PrivImage (Sec. 4.2) train a classifier on public
+# *Which public classes do the private images resemble?* RPGen (Stage 1) and PrivImage (Sec. 3.2, 3.3) train a classifier on public
 # images, let every private image vote for the public classes it looks like, and publish the histogram of votes with Gaussian
 # noise. For RPGen it is the first of two private touches; the second is DP-SGD in notebook 04. The plan below lists those of the method
 # that runs: they are priced together, before any happens.
@@ -36,7 +36,7 @@ steps: int = 5  # DP-SGD steps T
 noise_multiplicity: int = 1  # draws of the diffusion noise a record, averaged, K
 learning_rate: float = 1e-3  # Adam, DP-SGD fine-tuning
 pretrain_steps: int = 20  # Adam steps on public images
-encoder_steps: int = 30  # steps of the semantic query function
+encoder_steps: int = 30  # steps of the query function, or of the autoencoder
 width: int = 16  # channels of the denoiser's first level
 extractor_steps: int = 30  # steps of the feature extractor behind FD-convnet
 inception: str = None  # file of Inception's weights: FID in place of FD-convnet
@@ -76,8 +76,8 @@ plan = planning.run(p)
 summaries.plan(plan)
 
 # %% [markdown]
-# RPGen and PrivImage set $\sigma_q = 484$ for CIFAR-10, at a cost of almost nothing; at that noise the ranking of the public
-# classes is mostly noise (on benchmarks, the last figure shows it). Here $\sigma_q$ follows a rule on public constants: as small as possible
+# RPGen and PrivImage set $\sigma_q = 484$ for CIFAR-10's 50,000 images, at a cost of almost nothing; in a simulation of such counts the five classes
+# with most noisy votes then hold a fifth to a half of the right ones. Here $\sigma_q$ follows a rule on public constants: as small as possible
 # while DP-SGD needs at most 5 percent more noise than it would without a query, and never below 4.
 #
 # ## The query function
@@ -115,6 +115,20 @@ if voted:
     figures.voted(*selection.favourites(release, p), badge=badge)
 
 # %% [markdown]
+# ## How much noise can a selection bear?
+#
+# **Evaluation on a public benchmark, not a release**: the figure compares noisy picks with the picks that no noise would
+# give, over repeated draws. It opens the private records to do so, which only built-in benchmarks allow.
+
+# %%
+if voted and p.constants.builtin:
+    chosen = plan.mechanism(p.row.release.name).noise_multiplier if plan.is_private else None
+    figures.recall_curve(**recall.curve(p), chosen=chosen, badge=badge)
+
+# %% [markdown]
+# Noise weighs by the number of records: the papers' 484 on 50,000 is as 39 here. PrivImage's code added *uniform* noise, which gives no
+# $(\varepsilon, \delta)$ guarantee, until after publication.
+#
 # ## Other questions
 #
 # **Central images.** DP-FETA (S&P 2025) asks for no votes but for one picture: the mean of each label's records at half their side,
@@ -142,19 +156,5 @@ else:
 summaries.prior(labelling.run(p), p)
 
 # %% [markdown]
-# ## How much noise can a selection bear?
-#
-# **Evaluation on a public benchmark, not a release**: the figure compares noisy picks with the picks that no noise would
-# give, over repeated draws. It opens the private records to do so, which only built-in benchmarks allow.
-
-# %%
-if voted and p.constants.builtin:
-    chosen = plan.mechanism(p.row.release.name).noise_multiplier if plan.is_private else None
-    figures.recall_curve(**recall.curve(p), chosen=chosen, badge=badge)
-
-# %% [markdown]
-# At the papers' 484 a selection among 4,000 records is a lottery. The published figures of PrivImage came from code that added
-# *uniform* noise, which bounds nothing, until after publication.
-#
 # **Try this.** Set `options = {"mode": "global", "kept": 50}` in the parameters cell and run again: one histogram for all
-# digits. Which digits lose their glyphs? (Each notebook has a parameters cell of its own: to follow a change through, make it in all.)
+# digits. Which digits are missing among the classes with most votes? (Each notebook has a parameters cell of its own: to follow a change through, make it in all.)

@@ -33,7 +33,7 @@ steps: int = 5  # DP-SGD steps T
 noise_multiplicity: int = 1  # draws of the diffusion noise a record, averaged, K
 learning_rate: float = 1e-3  # Adam, DP-SGD fine-tuning
 pretrain_steps: int = 20  # Adam steps on public images
-encoder_steps: int = 30  # steps of the semantic query function
+encoder_steps: int = 30  # steps of the query function, or of the autoencoder
 width: int = 16  # channels of the denoiser's first level
 extractor_steps: int = 30  # steps of the feature extractor behind FD-convnet
 inception: str = None  # file of Inception's weights: FID in place of FD-convnet
@@ -61,7 +61,8 @@ summaries.plan(planning.run(p))
 # Private labels pick one after the other, each all its $m$, and a class that one has taken is not offered to the next
 # (PrivImage's code). A picked
 # image carries the private label that picked it: this map is what lets the base model learn the private labels before it
-# has seen one private image. `match: proportional` shares the images out by the noisy counts instead.
+# has seen one private image. $m$ is the option `kept`. With `match: proportional` as many images are drawn in all, with replacement, in
+# proportion to the noisy votes of each kept class.
 
 # %%
 corpus = selection.run(p)

@@ -14,7 +14,7 @@
 # %% [markdown]
 # # 04 · Fine-tuning with DP-SGD
 #
-# *The last private touch.* RPGen's Stage 3, PrivImage Sec. 4.4, DPDM Sec. 3. Each step draws every record with
+# *The last private touch.* RPGen's Stage 3, PrivImage Sec. 3.4 and Algorithm 1, DPDM Sec. 3. Each step draws every record with
 # probability $q$, clips each drawn record's gradient, sums, adds Gaussian noise once, and divides by a constant.
 
 # %% tags=["parameters"]
@@ -32,7 +32,7 @@ steps: int = 5  # DP-SGD steps T
 noise_multiplicity: int = 1  # draws of the diffusion noise a record, averaged, K
 learning_rate: float = 1e-3  # Adam, DP-SGD fine-tuning
 pretrain_steps: int = 20  # Adam steps on public images
-encoder_steps: int = 30  # steps of the semantic query function
+encoder_steps: int = 30  # steps of the query function, or of the autoencoder
 width: int = 16  # channels of the denoiser's first level
 extractor_steps: int = 30  # steps of the feature extractor behind FD-convnet
 inception: str = None  # file of Inception's weights: FID in place of FD-convnet
@@ -55,13 +55,14 @@ summaries.plan(plan)
 # %% [markdown]
 # ## The step
 #
-# $$\tilde g_t = \frac{1}{q N} \Big( \sum_{i \in B_t} \mathrm{clip}_C\Big( \frac1K \sum_{k=1}^K \nabla_\theta\, \ell(x_i; \sigma_{ik}, n_{ik}) \Big)
+# $$\tilde g_t = \frac{1}{q N} \Big( \sum_{i \in B_t} \mathrm{clip}_C\Big( \frac1K \sum_{k=1}^K \nabla_\theta\, \ell(x_i, y_i; \tau_{ik}, n_{ik}) \Big)
 # + \mathcal N(0, \sigma^2 C^2 I) \Big), \qquad i \in B_t \text{ with probability } q$$
 #
+# where $\tau$ is a noise level of the diffusion ($\sigma$ in notebook 03) and $\sigma$ the plan's noise multiplier; Adam gets $\tilde g_t / C$.
 # $K$ noise draws of one record are averaged *before* its one clip (noise multiplicity), so they cost no privacy. $qN$ is
 # a constant of the plan. Were the sum divided by the number of records drawn, one record could move it by more than $C/(qN)$. An empty draw
-# still takes a noisy step. In the published code of DP-LoRA the $K$ views were clipped one by one against the noise of one:
-# an epsilon of about 1,300, reported as 10.
+# still takes a noisy step. In DPImageBench's code of DP-LoRA the $K = 8$ views were clipped one by one against the noise of one:
+# an epsilon of about 1,300 (by RDP, on Fashion-MNIST), reported as 10.
 #
 # ## What may be watched
 #
@@ -72,93 +73,6 @@ summaries.plan(plan)
 if plan.is_private and (minutes := finetune.expected_minutes(p)):
     print(f"expected: about {minutes:.1f} minutes, if it was not done before")
 synthesiser = finetune.run(p)
-
-# %% [markdown]
-# ## Which weights learn
-#
-# The noise of a step has as many coordinates as there are weights that learn, the clipped gradient one norm $C$ for all of them. DP-LDM
-# (Lyu et al. 2023) therefore trains the attention maps and the labels' table alone. `trainable: light` is the form of DPImageBench, which adds the
-# time maps and the first convolution; here on codes as on pixels.
-
-# %%
-if "trainable" in p:
-    figures.trainable(finetune.shares(p), badge=badge)
-
-# %% [markdown]
-# DP-SAPF asks the records which matrices to train. A probe at the base takes each record's gradient $g_i$, clipped to $C$ over all weights,
-# and releases for each matrix $m$
-#
-# $$\tilde s_m = \frac1N \Big( \sum_i \frac{\lVert \mathrm{clip}_C(g_i)_m \rVert_F^2}{C^2} + \mathcal N(0, \sigma_s^2) \Big).$$
-#
-# A record's scores are not negative and sum to at most 1, so their vector has norm at most 1. (With `score: votes` a record votes for its
-# $v$ largest matrices, sensitivity $\sqrt v$.) The top share gets adapters $W + UV$ of rank 4, with $U$ zero at first; only these and the
-# labels' table learn. The probe is in the plan above, as any other touch.
-
-# %%
-if (found := saliency.chosen(p)) is not None:
-    said, chosen = found
-    figures.saliency(said.scores, said.names, chosen, said.scale, badge=badge)
-else:
-    print("no saliency was asked in this run")
-
-# %% [markdown]
-# ## Along the way
-#
-# What a method that keeps such pictures drew while it learned (GANs and DP-MEPF: from the same latents; DPSDA: the candidates with
-# most noisy votes). All of it is post-processing of
-# what was released. (Methods that keep none show nothing here.)
-
-# %%
-if synthesiser.snapshots:
-    figures.progress(synthesiser.snapshots, badge=badge)
-
-# %% [markdown]
-# ## Learning without a denoiser
-#
-# Five methods learn in another way; the plan above says which touch is theirs.
-#
-# **GANs** (`dpgan`, `dpgan_p`, `privimage_g`; Xie et al. 2018, PrivImage Sec. 5.1). A discriminator $D$ and a generator $G$
-# play with hinge losses (Brock et al. 2019, App. C), and only $D$ meets records, by DP-SGD:
-#
-# $$\tilde g_t = \frac1{qN}\Big(\sum_{i\in B_t}\mathrm{clip}_C\,\nabla [1 - D(x_i, y_i)]_+ + \mathcal N(0, \sigma^2 C^2 I)\Big)
-# + \frac1M \sum_{j=1}^M \mathrm{clip}_C\,\nabla [1 + D(G(z_j, y_j), y_j)]_+, \qquad M = \mathrm{round}(qN).$$
-#
-# The number of fakes $M$ is a constant. PrivImage's code takes as many fakes as records were drawn, and clips each: one record more
-# then brings one fake more, and moves the sum by $2C$ where the accounting has $C$. $G$ descends $-D(G(z, y), y)$ on a copy of $D$,
-# which is post-processing. Below, how long the noise of a step is beside the longest signal there can be: each layer
-# gets noise as long as the square root of its number of weights, so that a small discriminator is worth much.
-
-# %%
-ratios = gans.noise_to_signal(p)
-if ratios:
-    figures.noise_to_signal(*ratios, badge=badge)
-
-# %% [markdown]
-# **DP-MEPF** (`dp_mepf`; Harder et al. 2023, Sec. 3) asks once for the mean embedding of features $\phi$ of a public network, joint
-# with the label, and trains a generator until its own is the same:
-#
-# $$\tilde\mu = \frac1n \Big(\sum_i \frac{\phi(x_i)}{\lVert\phi(x_i)\rVert} \otimes e_{y_i} + \mathcal N(0, \sigma^2 \Delta^2 I)\Big),
-# \qquad \min_G \Big\lVert \tilde\mu - \mathbb E_{z, y}\, \frac{\phi(G(z, y))}{\lVert\phi(G(z, y))\rVert} \otimes e_y \Big\rVert^2.$$
-#
-# A record adds one unit vector in the row of its label, so $\Delta = 1$ for the sum; with `moments: 2` it adds the squares too, as a second
-# unit vector, and $\Delta = \sqrt2$. $n$ is declared: the published code divides each class by its own count, which is private. The dashed line
-# is what noise alone leaves of the gap; a generator that comes below it has begun to draw the noise.
-
-# %%
-if "gap" in synthesiser.curves:
-    figures.matching(synthesiser.curves["gap"], synthesiser.curves["noise"], badge=badge)
-
-# %% [markdown]
-# **DPSDA** (`dpsda`; Lin et al. 2024, Algorithms 1 and 2) trains nothing. In each iteration every record votes for the candidate of
-# its own label that is nearest to it in the query function's features; the histogram gets discrete Gaussian noise, loses a
-# threshold $H$, and candidates are drawn in proportion to what is left, and varied:
-#
-# $$\tilde h_{y,j} = \sum_{i:\,y_i=y} \mathbb 1\Big[j = \arg\min_k \lVert f(x_i) - \bar f_{y,k} \rVert\Big] + \mathcal N_{\mathbb Z}(0, \sigma^2),
-# \qquad p_{y,j} \propto [\tilde h_{y,j} - H]_+.$$
-#
-# where $\bar f_{y,k}$ is the mean of $f$ over `lookahead` variations of candidate $k$ (0: of itself). One vote a record: sensitivity 1, and $T$ histograms compose exactly. A candidate is varied by noising it to a level that falls from iteration
-# to iteration and denoising it; with `api: glyphs`, by another hand of the same character. The rows under *Along the way* show it: the shapes
-# come from public data, and the votes choose among them.
 
 # %% [markdown]
 # ## The ledger closes
@@ -177,7 +91,7 @@ if plan.is_private:
     figures.budget(*planning.path(plan), **spent, badge=badge)
 
 # %% [markdown]
-# RDP is looser than the privacy loss distribution. PRV is printed as its upper bound, so it can stand a hundredth higher, even above
+# RDP (Rényi DP) is looser than the privacy loss distribution. PRV (privacy loss random variables, composed numerically) is printed as its upper bound, so it can stand a hundredth higher, even above
 # the budget. The *classic* RDP conversion is the formula the papers print. Replacing a record instead of adding or removing one
 # costs more, up to about twice as much: a table that does not state its neighbours states little.
 #
@@ -204,5 +118,94 @@ summaries.audits([audit.run(), audit.run(noise=0.1)])
 figures.grid(*evaluate.preview(synthesiser, p, per_label=12), title="Synthetic images", badge=badge)
 
 # %% [markdown]
-# **Try this.** Halve `epsilon` and run again. From 10 to 5 the query keeps its noise, the least there is, so DP-SGD pays for the whole difference: by how much does
-# the noise multiplier in the plan grow?
+# ## Other methods: which weights learn
+#
+# From here on it is about the other methods' learning; where a cell shows nothing, it is not this run's.
+#
+# Noise is added to every weight that learns, but the clipped gradient has norm at most $C$ however many they are. DP-LDM
+# (Lyu et al. 2023) therefore trains the attention's projections and the label embedding alone. `trainable: light` is the form of DPImageBench, which
+# adds the layers of the noise level and the first convolution; here on codes as on pixels.
+
+# %%
+if "trainable" in p:
+    figures.trainable(finetune.shares(p), badge=badge)
+
+# %% [markdown]
+# DP-SAPF asks the records which matrices to train. A probe at the base takes each record's gradient $g_i$, clipped to $C$ over all weights,
+# and releases for each matrix $m$
+#
+# $$\tilde s_m = \frac1N \Big( \sum_i \frac{\lVert \mathrm{clip}_C(g_i)_m \rVert_F^2}{C^2} + \mathcal N(0, \sigma_s^2) \Big).$$
+#
+# A record's scores are not negative and sum to at most 1, so their vector has norm at most 1. (With `score: votes` a record votes for its
+# $v$ largest matrices, sensitivity $\sqrt v$.) The top share (`share`) learns, beside the labels' table and nothing else: as adapters $W + UV$ of rank 4, with $U$ zero
+# at first, or whole with `low_rank: false`, as in `make table1`. The probe is in the plan, as any other touch.
+
+# %%
+if (found := saliency.chosen(p)) is not None:
+    said, chosen = found
+    figures.saliency(said.scores, said.names, chosen, said.scale, badge=badge)
+else:
+    print("no saliency was asked in this run")
+
+# %% [markdown]
+# ## Along the way
+#
+# What a method that keeps such pictures drew while it learned (GANs and DP-MEPF: from the same latents; DPSDA: the candidates with
+# most noisy votes). All of it is post-processing of
+# what was released. (Methods that keep none show nothing here.)
+
+# %%
+if synthesiser.snapshots:
+    figures.progress(synthesiser.snapshots, badge=badge)
+
+# %% [markdown]
+# ## Other methods: learning without a denoiser
+#
+# Five methods learn in another way; the plan at the top says which touch is theirs.
+#
+# **GANs** (`dpgan`, `dpgan_p`, `privimage_g`; Xie et al. 2018, PrivImage Sec. 4.2). A discriminator $D$ and a generator $G$
+# play with hinge losses (Brock et al. 2019, App. C), and only $D$ meets records, by DP-SGD:
+#
+# $$\tilde g_t = \frac1{qN}\Big(\sum_{i\in B_t}\mathrm{clip}_C\,\nabla [1 - D(x_i, y_i)]_+ + \mathcal N(0, \sigma^2 C^2 I)\Big)
+# + \frac1M \sum_{j=1}^M \mathrm{clip}_C\,\nabla [1 + D(G(z_j, y_j), y_j)]_+, \qquad M = \mathrm{round}(qN).$$
+#
+# The number of fakes $M$ is a constant. PrivImage's code takes as many fakes as records were drawn, and clips each: one record more
+# then brings one fake more, and moves the sum by $2C$ where the accounting has $C$. $G$ descends $-D(G(z, y), y)$ on a copy of $D$,
+# which is post-processing. Below: the expected norm of a step's noise over the largest norm that the averaged clipped gradient can have. The
+# noise grows with the square root of the number of weights, so a small discriminator helps.
+
+# %%
+ratios = gans.noise_to_signal(p)
+if ratios:
+    figures.noise_to_signal(*ratios, badge=badge)
+
+# %% [markdown]
+# **DP-MEPF** (`dp_mepf`; Harder et al. 2023, Sec. 3) asks once for the mean embedding of features $\phi$ of a public network (our encoder, or
+# ImageNet's VGG-19 where `vgg19` names a file of its weights), joint with the label, and trains a generator until its own is the same:
+#
+# $$\tilde\mu = \frac1N \Big(\sum_i \frac{\phi(x_i)}{\lVert\phi(x_i)\rVert} \otimes e_{y_i} + \mathcal N(0, \sigma^2 \Delta^2 I)\Big),
+# \qquad \min_G \Big\lVert \tilde\mu - \mathbb E_{z, y}\, \frac{\phi(G(z, y))}{\lVert\phi(G(z, y))\rVert} \otimes e_y \Big\rVert^2.$$
+#
+# A record adds one unit vector in the row of its label, so $\Delta = 1$ for the sum; with `moments: 2` it adds the squares too, as a second
+# unit vector, and $\Delta = \sqrt2$. $N$ is declared: the published code divides each class by its own count, which is private. The dashed line
+# is what noise alone leaves of the gap; a generator that comes below it has begun to draw the noise.
+
+# %%
+if "gap" in synthesiser.curves:
+    figures.matching(synthesiser.curves["gap"], synthesiser.curves["noise"], badge=badge)
+
+# %% [markdown]
+# **DPSDA** (`dpsda`; Lin et al. 2024, Algorithms 1 and 2) trains nothing. In each iteration every record votes for the candidate of
+# its own label that is nearest to it in the query function's features; the histogram gets discrete Gaussian noise, loses a
+# threshold $H$, and candidates are drawn in proportion to what is left, and varied:
+#
+# $$\tilde h_{y,j} = \sum_{i:\,y_i=y} \mathbb 1\Big[j = \arg\min_k \lVert f(x_i) - \bar f_{y,k} \rVert\Big] + \mathcal N_{\mathbb Z}(0, \sigma^2),
+# \qquad p_{y,j} \propto [\tilde h_{y,j} - H]_+,$$
+#
+# where $\bar f_{y,k}$ is the mean of $f$ over `lookahead` variations of candidate $k$ (with 0, $f$ of the candidate itself). One vote a record: sensitivity 1, and $T$ histograms compose exactly. A candidate is varied by noising it to a level that falls from iteration
+# to iteration and denoising it; with `api: glyphs`, by another hand of the same character. The rows under *Along the way* show it: the shapes
+# come from public data, and the votes choose among them.
+
+# %% [markdown]
+# **Try this.** Halve `epsilon` and run again. If the plan still has the query at its least noise, 4, DP-SGD pays for the whole difference: by how
+# much does its noise multiplier grow?

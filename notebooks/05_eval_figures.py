@@ -17,8 +17,9 @@
 # *Are the synthetic images any good, and better than what was free?* As in the papers: distances between synthetic and
 # held-out real images, and the accuracy of classifiers trained on synthetic and tested on real ones. Two rows keep a method
 # honest: `floor_public`, the selected public images used as if they were synthetic, and `pretrained`, the base before any
-# private learning; both where the corpus carries the private labels. `real` images show the ceiling, and so does
-# `nonprivate`, a run of its own without clip and noise that stands in the joint table.
+# private learning; both exist only where the corpus carries the private labels. `real` images show the ceiling. `nonprivate`, a run of its own
+# in the joint table, is PDP-Diffusion without clip and noise: what that one method gives without a budget. It selects nothing, so a private
+# method that selects may pass it.
 #
 # Settings were chosen on another split; the README says where the held-out digits were seen all the same. Classifiers are taken
 # at their last epoch. Of a user's own folder only samples
@@ -39,7 +40,7 @@ steps: int = 5  # DP-SGD steps T
 noise_multiplicity: int = 1  # draws of the diffusion noise a record, averaged, K
 learning_rate: float = 1e-3  # Adam, DP-SGD fine-tuning
 pretrain_steps: int = 20  # Adam steps on public images
-encoder_steps: int = 30  # steps of the semantic query function
+encoder_steps: int = 30  # steps of the query function, or of the autoencoder
 width: int = 16  # channels of the denoiser's first level
 extractor_steps: int = 30  # steps of the feature extractor behind FD-convnet
 inception: str = None  # file of Inception's weights: FID in place of FD-convnet
@@ -75,7 +76,10 @@ figures.grid(*evaluate.by_label(samples, p, 12), title="Synthetic images", badge
 #
 # Frechet and kernel distance, precision and recall are torch-fidelity's, on the features of a convnet that was trained on
 # public glyphs for this purpose and that no method sees: `FD-convnet` is **not** an FID, and compares only within this
-# project. `CA` is the accuracy, in percent, on the held-out records, of logistic regression, an MLP and a CNN.
+# project. Precision is the share of synthetic images that lie among real ones, recall the share of real ones among synthetic
+# (Kynkäänniemi et al. 2019). `CA` is the accuracy, in percent, on the held-out records, of logistic regression, an MLP and a CNN.
+# Beside them stand what the method says of itself: `learning-percent`, the share of the weights that DP-SGD trains; `moment-gap` and
+# `moment-noise`, the ends of notebook 04's curves.
 
 # %%
 measured = evaluate.run(p)
@@ -86,7 +90,7 @@ summaries.measured(measured)
 # ## Beside the papers
 #
 # The papers' numbers are from other data at another scale (CIFAR-10 with ImageNet, 1.75M weights, days of GPUs; MNIST with
-# 60,000 records). They stand here for the order of the methods, not for their size.
+# 60,000 records). They are this method's at this epsilon; neither size nor order need carry over.
 
 # %%
 summaries.beside_papers(p, measured)

@@ -27,4 +27,4 @@ def test_a_breakdown_adds_up_and_counts_shared_work_once(root, monkeypatch, tmp_
     table = measured.breakdown(said)
     assert table["seconds"].astype(int).tolist() == [12, 13, 40, 16, 39]
     assert table["share"].tolist() == ["10 %", "11 %", "33 %", "13 %", "32 %"]
-    assert table["what"].tolist()[::2] == ["encoder (1)", "base (1)", "planning, and the table"]
+    assert table["what"].tolist()[::2] == ["encoder", "base", "planning, and the table"]

@@ -41,7 +41,7 @@ def quick(root, monkeypatch, sealed):
     monkeypatch.setattr(planning, "run", plan)
     monkeypatch.setattr(planning, "private", lambda p, split="train": sealed)
     monkeypatch.setattr(data, "public", lambda *key: None)
-    monkeypatch.setattr(reproduce, "privacy_of", reproduce.called)
+    monkeypatch.setattr(reproduce, "privacy_of", lambda p: p.run_name)
     for name in reproduce.NOTEBOOKS.values():
         path = Path("notebooks", f"{name}.py")
         path.parent.mkdir(exist_ok=True)
@@ -100,10 +100,10 @@ def test_shared_work_counts_once_and_absent_work_not_at_all(quick, sealed):
     jobs = list(reproduce.schedule(POINTS, {p.digest: sealed for p in POINTS}))
     assert len(jobs) == 5 * len(POINTS) and not any(job.cached for job in jobs)
     notes = {p.method: [job.note for job in jobs if job.p == p] for p in POINTS if math.isfinite(p.epsilon)}
-    shared, absent = "shares the work of rpgen epsilon 10 seed 0", "no work in this method"
+    shared, absent = f"shares the work of {POINTS[0].run_name}", "no work in this method"
     assert notes["rpgen"] == [""] * 5 and notes["privimage_d"] == [shared, shared, "", "", ""]
     assert notes["pdp_diffusion"] == [absent, "", "", "", ""] and notes["dpdm"] == [absent, absent, "", "", ""]
-    too = "shares the work of pdp_diffusion epsilon 10 seed 0"
+    too = f"shares the work of {Params(method='pdp_diffusion').run_name}"
     assert notes["dp_ldm"] == [absent, too, too, "", ""] and notes["dp_feta"] == [""] * 5
 
 
@@ -164,7 +164,8 @@ def test_reproduce_plans_runs_joins_and_skips_what_is_done(performed, capsys):
     first = capsys.readouterr().out
     stages = list(reproduce.NOTEBOOKS.values())
     assert done == [(m, 10.0, 0, stage) for m in ("rpgen", "privimage_d", "dpdm") for stage in stages]
-    assert "15 notebooks, 0 cached, 15 to do" in first and first.index("to do") < first.index("[1/15] rpgen")
+    assert "15 notebooks, 0 cached, 15 to do" in first
+    assert first.index("to do") < first.index("[1/15] mnist5k-glyphs-rpgen")
     frame = tables.read_results("smoke")
     assert set(frame["experiment"]) == {"table"} and list(frame["method"]) == ["rpgen", "privimage_d", "dpdm"]
     assert "90.0" in first and "not run" in first and "total time:" in first
@@ -249,6 +250,6 @@ def test_the_privacy_of_a_run_is_said_with_its_adjacency(monkeypatch):
     mechanisms = (Counts("semantic_histogram", 5, 4.0),)
     monkeypatch.setattr(planning, "run", lambda p: privacy.Plan("mnist5k", 4000, p.epsilon, 1e-5, mechanisms))
     said = reproduce.privacy_of(Params())
-    assert said.startswith("rpgen epsilon 10 seed 0: semantic_histogram x1 at noise multiplier 4; epsilon ")
+    assert said.startswith(f"{Params().run_name}: semantic_histogram x1 at noise multiplier 4; epsilon ")
     assert said.endswith(" of 10 at delta 1e-05 (add or remove one record)")
     assert "not private" in reproduce.privacy_of(Params(epsilon=math.inf))

@@ -47,7 +47,7 @@ def comparison(results: pd.DataFrame, metric: str, *, badge: str) -> Figure:
         Line2D([], [], color=GREY, marker="o", linestyle="", markersize=4, label="one seed"),
         Line2D([], [], color=GREY, marker="|", linestyle="", markersize=10, markeredgewidth=2, label="mean"),
     ]
-    title = f"{metric} of each method: mean ± standard deviation (seeds)"
+    title = f"{metric} of each method: mean ± standard deviation (number of seeds)"
     figure = chart(2.2 + 3.0 * len(targets), 1.15 + 0.26 * len(lines), title, badge, key=key)
     panels = figure.subplots(1, len(targets), squeeze=False, sharex=True, sharey=True)[0]
     for axes, target in zip(panels, targets, strict=True):
@@ -67,8 +67,8 @@ def against(results: pd.DataFrame, fact: str, metric: str, *, badge: str) -> Fig
     """One metric of each run over a fact of its synthesiser: a numbered dot a run, the numbers named beside.
 
     Args:
-        results: as of `comparison`; only methods that have the fact are drawn. fact: a positive one, for the axis may
-            be logarithmic: "learning-percent" or "moment-gap".
+        results: as of `comparison`; only methods that have the fact are drawn. fact: one of `FACTS`; the axis is
+            logarithmic if all are positive and span a factor of 10.
     Raises:
         ValueError: no such metric or fact, columns missing, or several settings, which must not be averaged.
     """

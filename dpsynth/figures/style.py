@@ -47,7 +47,7 @@ ROWS = {
     "dpsda": ("DPSDA", "#4b6b2f"),
     "nonprivate": ("non-private twin", "#56b4e9"),
     "pretrained": ("pre-trained only", "#e69f00"),
-    "floor_public": ("selected public images", "#8c8c8c"),
+    "floor_public": ("corpus alone, no model", "#8c8c8c"),
     "real": ("real images", "#222222"),
 }
 # For other names: of Tol's muted set.

@@ -1,6 +1,6 @@
 """A small conditional GAN: a generator that never meets a record, and a discriminator without layers that couple them.
 
-After BigGAN as PrivImage+G has it (Brock et al. 2019; PrivImage Sec. 5.1): hinge losses, and a label that enters
+After BigGAN as PrivImage+G has it (Brock et al. 2019; PrivImage App. C.1): hinge losses, and a label that enters
 the discriminator by projection (Miyato and Koyama 2018). Normalisation is GroupNorm in both: DP-SGD needs it in the
 discriminator, and in the generator it leaves no running statistics to keep.
 """

@@ -15,7 +15,7 @@ MARGIN = 1 - 2**-10  # clip a little below C, so that float32 rounding cannot pa
 class Counts:
     """Histograms of votes at rate 1, with discrete Gaussian noise (Canonne, Kamath and Steinke 2020).
 
-    Semantic histogram (PrivImage Sec. 4.2), nearest-neighbour votes (DPSDA Algorithm 1), saliency votes (DP-SAPF): each
+    Semantic histogram (PrivImage Sec. 3.3), nearest-neighbour votes (DPSDA Algorithm 1), saliency votes (DP-SAPF): each
     record adds 1 to exactly `votes` distinct bins, all in the row of its own label.
     Sensitivity. Adding or removing a record changes `votes` bins by 1 each and no other: l2 distance sqrt(votes).
     Replacing a record removes `votes` ones and adds `votes` ones: at most 2 votes bins move by 1 (a bin in common

@@ -63,7 +63,11 @@ def network(model: Base | Synthesiser) -> torch.nn.Module:
 def preview(
     model: Base | Synthesiser, p, per_label: int, limit: int = 10
 ) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
-    """A few samples of each of the model's first labels, for a grid; nothing is stored."""
+    """A few samples of each of the model's first labels, for a grid; nothing is stored.
+
+    Returns:
+        Images (n, C, S, S) uint8, labels (n,) and their names; n is at most limit * per_label.
+    """
     drawn_from = network(model)
     limit = min(limit, drawn_from.n_labels)
     labels = torch.arange(limit).repeat_interleave(per_label)
@@ -73,7 +77,7 @@ def preview(
 
 
 def by_label(drawn: Samples, p, per_label: int, limit: int = 10) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
-    """The first `per_label` samples of each label, for a grid."""
+    """The first `per_label` samples of each label, for a grid; returns as `preview`."""
     labels = range(min(limit, p.n_classes))
     rows = torch.cat([(drawn.labels == label).nonzero().flatten()[:per_label] for label in labels])
     return drawn.images[rows], drawn.labels[rows], list(p.constants.classes[:limit])
@@ -88,7 +92,11 @@ def neighbours(p, n: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 def embedding(p, n: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Joint t-SNE of extractor features of `n` synthetic and `n` held-out images: points, labels, is_synthetic."""
+    """Joint t-SNE of extractor features of `n` synthetic and `n` held-out images.
+
+    Returns:
+        Points (2n, 2), labels (2n,), and which are synthetic (2n,) bool.
+    """
     held_out, labels = privacy.evaluation(planning.private(p, "test"), "t-SNE of held-out records")
     drawn = samples(p)
     n = min(n, len(drawn.images), len(labels))
@@ -100,7 +108,7 @@ def embedding(p, n: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 def strip(p) -> dict[str, torch.Tensor]:
-    """One image a label from each stage, for the headline figure; the real row for benchmarks only."""
+    """One image a label from each stage, for the headline figure: (n, C, S, S) uint8 by stage; real ones of benchmarks."""
     found = {}
     corpus = selection.run(p)
     if p.constants.builtin:
@@ -123,7 +131,7 @@ def draw(
 
 
 def floor(work: store.Work, corpus: Corpus, *, n_synthetic: int, seed: int) -> Samples:
-    """The selected public images with their mapped labels, used as if they were synthetic: at most `n_synthetic`."""
+    """The corpus itself, with its labels, used as if it were synthetic: at most `n_synthetic` images."""
     draws = torch.Generator().manual_seed(store.seed_of(seed, "floor"))
     chosen = torch.randperm(len(corpus.images), generator=draws)[:n_synthetic]
     return Samples(corpus.images[chosen], corpus.labels[chosen])

@@ -1,6 +1,6 @@
 """Stages 03 and 04 of the GANs: pre-train on the corpus, then DP-SGD on the discriminator alone.
 
-DPGAN (Xie et al. 2018), PrivImage+G (USENIX Security 2024, Sec. 5.1), DPGAN-p. The generator is never shown a record:
+DPGAN (Xie et al. 2018), DPGAN-p and PrivImage+G (PrivImage, Sec. 4.2, App. C.1). The generator is never shown a record:
 it follows a copy of the discriminator, and is post-processing of released gradients. What differs: true Poisson
 batches; a fixed public number of fakes a step. PrivImage's code draws as many fakes as records were drawn, and clips
 each: one record more brings one fake more, and moves the sum by 2 C where its accounting has C.

@@ -1,7 +1,7 @@
 """Stages 03 and 04 of DP-MEPF: one noisy release of mean embeddings, then a generator that matches them.
 
-Harder et al. (TMLR 2023), Sec. 3 and 4. The features are those of the public encoder, as of a ResNet-18 in the paper's
-runs on MNIST, or of ImageNet's VGG-19 from a file of its weights. What differs: the joint embedding of features and
+Harder et al. (TMLR 2023), Sec. 3 and 4. The features are those of the public encoder (the paper has a ResNet-18 for
+MNIST), or of ImageNet's VGG-19 from a file of its weights. What differs: the joint embedding of features and
 label over a declared n, where the code divides by realised class counts, which are private and which its noise does not
 cover; one mechanism for both moments; no second release to choose the stopping time by, training just ends.
 """

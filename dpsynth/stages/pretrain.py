@@ -1,6 +1,6 @@
 """Stage 03: train the denoiser on the corpus, without touching private data, with or without adversarial perturbation.
 
-RPGen Sec. "Stage 2", Eq. 2 to 4; PrivImage Sec. 4.3. What differs: EDM loss by default, at larger
+RPGen Sec. "Stage 2", Eq. 2 to 5; PrivImage Sec. 3.4. What differs: EDM loss by default, at larger
 noise levels (`models/diffusion.py` says why), sizes for a laptop.
 """
 

@@ -1,7 +1,7 @@
 """Stage 01: train the semantic query function on public images, and ask the private images through it, once.
 
-RPGen Sec. "Stage 1", PrivImage Sec. 4.2. What differs: the query runs at rate 1 on every record, is not divided by
-any private size, and has discrete Gaussian noise.
+RPGen Sec. "Stage 1", PrivImage Sec. 3.2 and 3.3. What differs: the query runs at rate 1 on every record, is not
+divided by any private size, and has discrete Gaussian noise.
 """
 
 import torch
@@ -9,22 +9,23 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from dpsynth import data, privacy, store
-from dpsynth.interfaces import Encoder, Release
+from dpsynth.interfaces import Central, Codes, Encoder, Perceptual, Release
 from dpsynth.models import precision, training
 from dpsynth.models.classifier import Classifier
 from dpsynth.privacy import Counts, Private, scaled
 from dpsynth.stages import planning
 
-BATCH = 128
+BATCH, RATE = 128, 2e-3
 
 
-def encoder(p) -> Encoder | None:
-    """The semantic query function of `p`; None for a method that asks nothing."""
+def encoder(p) -> Encoder | Codes | Perceptual | None:
+    """The network that `p` trains, or reads, before all else: classifier, autoencoder or VGG-19; None without one."""
     return store.build("encoder", p.row.encoder, p) if p.row.encoder else None
 
 
-def run(p) -> Release | None:
-    """What `p` asks once (of most methods the noisy semantic histogram), asked now if it was not before; or None."""
+def run(p) -> Release | Central | None:
+    """What `p` asks once before its base, asked now if it was not before: RPGen and PrivImage the noisy semantic
+    histogram, DP-FETA the central images, the others nothing."""
     if p.row.release is None:
         return None
     if not planning.run(p).is_private:
@@ -47,9 +48,10 @@ def train_classifier(work: store.Work, *, public: str, shape: tuple, seed: int, 
     images = data.public(public, *shape)
     held_out = torch.arange(len(images.images)) % 20 == 0
     x, y = images.images[~held_out], images.labels[~held_out]
-    torch.manual_seed(store.seed_of(seed, "encoder", "weights"))
-    model = Classifier(shape[0], len(images.classes)).to(memory_format=torch.channels_last).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.05)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(store.seed_of(seed, "encoder", "weights"))
+        model = Classifier(shape[0], len(images.classes)).to(memory_format=torch.channels_last).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.05)
     history: dict[str, list[float]] = {"loss": []}
     parts = {"model": model, "optimizer": optimizer}
     bar = tqdm(total=encoder_steps, desc="query function", mininterval=5)
@@ -57,7 +59,7 @@ def train_classifier(work: store.Work, *, public: str, shape: tuple, seed: int, 
         bar.update(step + 1 - bar.n)
         draws = training.generator(store.seed_of(seed, "encoder"), step)
         rows = training.public_batch(len(x), BATCH, draws)
-        optimizer.param_groups[0]["lr"] = 2e-3 * training.cosine(step, encoder_steps)
+        optimizer.param_groups[0]["lr"] = RATE * training.cosine(step, encoder_steps)
         with precision.autocast(precision.fastest()):
             answers = model(scaled(x[rows]))
         loss = F.cross_entropy(answers.float(), y[rows], label_smoothing=0.05)

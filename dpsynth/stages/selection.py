@@ -1,6 +1,6 @@
 """Stage 02: which public images the base model sees, and under which labels.
 
-RPGen Sec. "Stage 1" (last paragraph), PrivImage Sec. 4.2 and its code's disjoint picks.
+RPGen Sec. "Stage 1" (last paragraph), PrivImage Sec. 3.3, App. C.2 and its code's disjoint picks.
 """
 
 import torch
@@ -12,7 +12,7 @@ from dpsynth.stages import query
 
 
 def run(p) -> Corpus | None:
-    """The corpus of `p`; None for a method without public images."""
+    """The corpus of `p`; None for a method whose base sees no images."""
     return store.build("corpus", p.row.corpus, p, release=query.run(p)) if p.row.corpus else None
 
 
