@@ -108,7 +108,7 @@ def embedding(p, n: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 def strip(p) -> dict[str, torch.Tensor]:
-    """One image a label from each stage, for the headline figure: (n, C, S, S) uint8 by stage; real ones of benchmarks."""
+    """One image a label from each stage, for the headline figure: (n, C, S, S) uint8 by stage."""
     found = {}
     corpus = selection.run(p)
     if p.constants.builtin:
