@@ -1,5 +1,6 @@
 """Folders of images: one folder a class, or images without classes directly in the folder."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +79,8 @@ def _visible(folder: Path) -> list[Path]:
 def _open(file: Path, size: int) -> Image.Image:
     """Upright, RGB, cropped to its middle square, resized to (size, size) with antialiasing."""
     try:
-        with Image.open(file) as stored:
+        # Warnings would tell of single records, in the executed notebook.
+        with warnings.catch_warnings(action="ignore"), Image.open(file) as stored:
             image = ImageOps.exif_transpose(stored)
             image.load()
     except Exception as error:  # Pillow's readers raise whatever the bytes lead them to

@@ -114,15 +114,15 @@ class Synthesiser(Stored):
     """A model that speaks the private labels: what a run yields, and all that evaluation sees of it.
 
     Of the method's own figures: `snapshots`, images drawn along training, (N, C, H, W) uint8 by caption; `curves`,
-    (S,) floats by name; `facts`, numbers for results.csv to hold against quality. All of it is post-processing of what
-    was released.
+    (S,) floats by name; `facts`, () floats by name, for results.csv to hold against quality. All of it is
+    post-processing of what was released.
     """
 
     weights: dict[str, Tensor]
     architecture: dict[str, Any]
     snapshots: dict[str, Tensor] = field(default_factory=dict)
     curves: dict[str, Tensor] = field(default_factory=dict)
-    facts: dict[str, float] = field(default_factory=dict)
+    facts: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ class Options(Strict):
 class Diffusion(Options):
     """Options of the methods that fine-tune a denoiser."""
 
-    max_grad_norm: Real = Field(0.3, gt=0, lt=1e6, description="clipping norm C")
+    max_grad_norm: Real = Field(0.3, ge=1e-6, lt=1e6, description="clipping norm C")
     average: Real = Field(0.95, ge=0, lt=1, description="rate of the weights' moving average in fine-tuning")
     prediction: Literal["edm", "ddpm"] = Field("edm", description="EDM, or DDPM's epsilon (RPGen's text)")
 
@@ -93,7 +93,7 @@ class Adversarial(Semantic):
 class Gan(Options):
     """Options of DP-SGD on a discriminator; they stand in the place of `learning_rate` and `noise_multiplicity`."""
 
-    max_grad_norm: Real = Field(0.3, gt=0, lt=1e6, description="clipping norm C, of the discriminator's gradients")
+    max_grad_norm: Real = Field(0.3, ge=1e-6, lt=1e6, description="clipping norm C, of the discriminator's gradients")
     discriminator_rate: Real = Field(1e-3, gt=0, lt=1, description="Adam, the discriminator's private steps")
     generator_rate: Real = Field(5e-4, gt=0, lt=1, description="Adam, the generator's steps beside them")
     turn: int = Field(1, ge=1, description="private steps between the generator's turns")

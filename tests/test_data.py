@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.ft2font import FT2Font
-from PIL import Image
+from PIL import Image, ImageOps
 
 from dpsynth import benchmarks, data, folders, glyphs, privacy
 
@@ -453,6 +453,16 @@ def test_a_broken_image_is_named(pets, damage, kind):
 
 def read_one(file, size=8):
     return folders.read([[file]], size)[0][0]
+
+
+def test_warnings_of_single_images_are_not_told(pets, recwarn):
+    exif = b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x05"  # says five entries, and has none
+    Image.new("RGB", (40, 40)).save(pets / "dog" / "b.jpg", exif=exif)
+    recwarn.clear()
+    declared(pets, n_records=4)
+    assert not [str(w.message) for w in recwarn.list]
+    ImageOps.exif_transpose(Image.open(pets / "dog" / "b.jpg"))
+    assert recwarn.list  # it would have warned
 
 
 def test_more_than_8_bits_are_refused_not_clipped(tmp_path):

@@ -38,8 +38,7 @@ def epsilon(
 @functools.lru_cache(maxsize=64)
 def _loss(mechanism: Mechanism, replace: bool, interval: float) -> pld.PrivacyLossDistribution:
     if isinstance(mechanism, Counts):
-        # A count that moves by 1 under noise `scale` is one coordinate; the draws are independent, so coordinates
-        # compose.
+        # A count that moves by 1 under noise `scale` is one coordinate; draws are independent, so coordinates compose.
         coordinates = mechanism.votes * (2 if replace else 1)
         return _count_moved(mechanism.scale, interval).self_compose(mechanism.steps * coordinates)
     step = _gaussian_step(mechanism.noise_multiplier, mechanism.sample_rate, replace, interval)

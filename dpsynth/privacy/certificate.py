@@ -9,7 +9,7 @@ from dpsynth.privacy.mechanisms import from_statement, statement
 from dpsynth.privacy.plan import Plan
 
 REPRODUCTION = "a reproduction, not a release: the coins follow from a published seed"
-RELEASE = "a release: the coins came from the operating system and were destroyed"
+RELEASE = "a release: coins of the operating system, destroyed; n_records of a folder is public, so quote replace-one"
 NONE = "none: the private records were used without any privacy (the non-private twin of a public benchmark)"
 
 

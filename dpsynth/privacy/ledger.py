@@ -99,9 +99,7 @@ class Ledger:
             if self.noise == "secret" and {"close": release, "coins": coins.fingerprint} in entries:
                 self._destroy_key(release)  # a crash left it beside a closed entry; what is drawn now is a new draw
                 coins = Coins(self._key(release))
-            entry = {
-                "open": release, "coins": coins.fingerprint, "noise": self.noise, "mechanism": statement(mechanism),
-            }  # fmt: skip
+            entry = dict(open=release, coins=coins.fingerprint, noise=self.noise, mechanism=statement(mechanism))
             earlier = [e for e in opened(entries, [release]) if e != entry]
             try:
                 self._afford(plan, name, opened(entries, lineage), earlier, coins)
@@ -165,9 +163,7 @@ class Ledger:
         path = self._keys / f"{release}.key"
         if path.exists():
             if path.stat().st_mode & 0o077:
-                raise PermissionError(
-                    f"{path} can be read by others: the coins of this release are not secret any more"
-                )
+                raise PermissionError(f"{path} can be read by others: the coins of this release are not secret")
             return path.read_bytes()
         aside = path.with_suffix(".tmp")
         descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -181,8 +177,11 @@ class Ledger:
 
     def _chain(self) -> list[tuple[dict[str, Any], str]]:
         """Each entry with its digest, verified."""
-        lines = self.path.read_text().split("\n")[:-1] if self.path.exists() else []
+        *lines, torn = self.path.read_text().split("\n") if self.path.exists() else [""]
         chain, digest = [], ""
+        with contextlib.suppress(ValueError):
+            json.loads(torn)
+            lines.append(torn)
         for number, line in enumerate(lines, 1):
             try:
                 entry = json.loads(line)
@@ -201,10 +200,10 @@ class Ledger:
     def _append(self, entry: dict[str, Any]) -> None:
         chain = self._chain()
         line = json.dumps({**entry, "digest": _digest(chain[-1][1] if chain else "", entry)}, sort_keys=True)
-        whole = self.path.read_bytes().rpartition(b"\n")[:2] if self.path.exists() else ()
+        whole = b"\n".join(self.path.read_bytes().split(b"\n")[: len(chain)]) if chain else b""
         with open(self.path, "ab") as file:
-            file.truncate(sum(map(len, whole)))  # what a crash tore was never acted on
-            file.write(line.encode() + b"\n")
+            file.truncate(len(whole))  # what a crash tore was never acted on
+            file.write(b"\n" * bool(chain) + line.encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
         _sync(self.path.parent)

@@ -68,6 +68,12 @@ class _Gaussian:
         """Standard deviation of the noise in a coordinate of the sum."""
         return self.noise_multiplier * self.bound
 
+    def snapped(self, noisy: Any) -> Any:
+        """`noisy` on a constant grid, a millionth of the noise: finer digits of a float64 sum tell of what was summed
+        (Mironov 2012)."""
+        grid = 2.0 ** (math.frexp(self.scale)[1] - 20)
+        return (noisy / grid).round() * grid
+
 
 @dataclasses.dataclass(frozen=True)
 class Sums(_Gaussian):
@@ -92,9 +98,7 @@ class Sums(_Gaussian):
     kind = "Gaussian on bounded sums"
 
     def __post_init__(self):
-        _positive(
-            bound=self.bound, noise_multiplier=self.noise_multiplier, divisor=self.divisor, steps=self.steps,
-        )  # fmt: skip
+        _positive(bound=self.bound, noise_multiplier=self.noise_multiplier, divisor=self.divisor, steps=self.steps)
         _rate(self.sample_rate)
 
 

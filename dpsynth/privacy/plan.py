@@ -47,7 +47,7 @@ class Plan:
             return math.inf
         *done, learner = self.mechanisms
         if steps != 0:
-            done.append(learner if steps is None else _truncated(learner, steps))
+            done.append(learner if steps is None else dataclasses.replace(learner, steps=min(steps, learner.steps)))
         return accounting.epsilon(done, self.delta, replace=replace)
 
     def statement(self) -> dict[str, Any]:
@@ -109,7 +109,3 @@ def _enough(like: Mechanism, beside: list[Mechanism], epsilon: float, delta: flo
         return accounting.epsilon([*beside, accounting.with_noise(like, s)], delta, interval=interval)
 
     return accounting.smallest_noise(cost, epsilon, **bounds)
-
-
-def _truncated(mechanism: Mechanism, steps: int) -> Mechanism:
-    return dataclasses.replace(mechanism, steps=min(steps, mechanism.steps))

@@ -101,7 +101,8 @@ class Private:
             bounded, finite = engine.bounded(said, mechanism.bound)
             np.add.at(table, self._rows(records, by_label)[finite.numpy()], bounded.numpy())
         noise = charge.coins.normals(("noise", step), table.size)
-        return torch.from_numpy((table + mechanism.scale * noise.reshape(table.shape)) / mechanism.divisor)
+        noisy = table + mechanism.scale * noise.reshape(table.shape)
+        return torch.from_numpy(mechanism.snapped(noisy) / mechanism.divisor)
 
     def gradient(
         self, model: engine.PerExample, loss: PerRecord, charge: Charge, step: int, microbatch: int,
@@ -131,7 +132,8 @@ class Private:
             number, (parameter, total, public) = numbered
             noise = charge.coins.normals(("noise", step, number), total.numel())
             noisy = total + mechanism.scale * torch.from_numpy(noise).view_as(total)
-            parameter.grad = ((noisy / mechanism.divisor + public) / mechanism.max_grad_norm).float()
+            mean = mechanism.snapped(noisy) / mechanism.divisor
+            parameter.grad = ((mean + public) / mechanism.max_grad_norm).float()
 
         list(engine.side_by_side(release, enumerate(zip(model.parameters, sums, beside, strict=True))))
 

@@ -23,8 +23,8 @@ def run(p) -> dict[str, Measurement]:
         name: store.build("measurement", measure, p, samples=drawn, extractor=extractor, held_out=held_out)
         for name, drawn in rows(p).items()
     }
-    own = found[row_name(p)]
-    found[row_name(p)] = replace(own, values=own.values | finetune.run(p).facts)
+    own, facts = found[row_name(p)], finetune.run(p).facts
+    found[row_name(p)] = replace(own, values=own.values | {name: fact.item() for name, fact in facts.items()})
     return found
 
 

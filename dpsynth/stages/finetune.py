@@ -75,7 +75,7 @@ def descend(
     learning_rate: float, average: float,
 ) -> Synthesiser:  # fmt: skip
     """DP-SGD on the weights of `model` that require gradients."""
-    charge, facts = allowance.charge(work), {"learning-percent": parts.learning(model)}
+    charge, facts = allowance.charge(work), {"learning-percent": torch.tensor(parts.learning(model))}
     wrapped = privacy.PerExample(model)
 
     def loss(x, label, draws):

@@ -86,7 +86,7 @@ def match_moments(
     bar.close()
     snapshots = gans.captioned(seen["steps"], seen["images"], "step")
     curves = _curves(torch.tensor(seen["gap"]), allowance.mechanism, released)
-    facts = {"moment-gap": curves["gap"][-1].item(), "moment-noise": curves["noise"][-1].item()}
+    facts = {f"moment-{name}": curve[-1].clone() for name, curve in curves.items()}
     return Synthesiser(averaged.weights, generator.architecture, snapshots, curves, facts)
 
 

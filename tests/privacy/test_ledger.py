@@ -152,6 +152,15 @@ def test_a_line_torn_by_a_crash_was_never_acted_on(tmp_path, plan):
     assert [json.loads(line)["open"] for line in ledger.path.read_text().splitlines()] == ["r1", "r2"]
 
 
+def test_an_entry_that_lost_its_newline_alone_counts_and_stays(tmp_path, plan):
+    ledger = secret(tmp_path)
+    ledger.charge(plan, "query", "r1", [])
+    ledger.path.write_text(ledger.path.read_text().rstrip("\n"))  # as an editor may leave it
+    assert [e["open"] for e in ledger.entries()] == ["r1"]
+    ledger.charge(plan, "dp_sgd", "r2", ["r1"])
+    assert [json.loads(line)["open"] for line in ledger.path.read_text().splitlines()] == ["r1", "r2"]
+
+
 def test_a_line_that_is_no_entry_is_an_error_that_names_it(tmp_path, plan):
     ledger = secret(tmp_path)
     ledger.charge(plan, "query", "r1", [])

@@ -56,6 +56,16 @@ def test_a_total_is_the_sum_of_the_scaled_down_vectors_over_the_constant(by_labe
     np.testing.assert_allclose(found.numpy(), np.stack(rows) / 7.0, atol=1e-9)
 
 
+def test_what_leaves_lies_on_a_constant_grid():
+    """Else a coordinate near zero would tell, by its last digits, how large the sum under the noise was."""
+    mechanism = Sums("means", 1.0, 3.0, 1.0, 1.0, 3)
+    found = total(vectors(300), torch.arange(300) % 3, mechanism).numpy()
+    places = found / 2.0 ** (math.frexp(3.0)[1] - 20)
+    assert np.array_equal(places, places.round()) and np.abs(places).max() > 2**10
+    noisy = np.array([1.0, -2.0]) / 3
+    assert np.abs(mechanism.snapped(noisy) - noisy).max() <= 3.0 * 2.0**-20
+
+
 @pytest.mark.parametrize("case", ["plain", "huge", "nan", "inf", "zero", "duplicate", "empty set", "empty class"])
 @pytest.mark.parametrize("by_label", [False, True])
 def test_one_more_record_moves_a_total_by_at_most_the_bound(case, by_label):
