@@ -6,7 +6,7 @@ Images are uint8 (N, C, H, W) at rest; labels int64 (N,).
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from dpsynth.store import Stored
 
@@ -107,6 +107,12 @@ class Base(Stored):
     architecture: dict[str, Any]
     private_labels: bool
     history: dict[str, list[float]] = field(default_factory=dict)
+
+    @classmethod
+    def untrained(cls, model: nn.Module) -> "Base":
+        """`model` with the weights that it has, as its own average; it speaks the private labels."""
+        weights = model.state_dict()
+        return cls(weights, {k: w.clone() for k, w in weights.items()}, model.architecture, private_labels=True)
 
 
 @dataclass(frozen=True)

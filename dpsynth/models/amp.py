@@ -23,7 +23,7 @@ class Perturbed(NamedTuple):
 
 
 def gradient(
-    parameters: list[Tensor], here: Callable[[], tuple[float, list[Tensor]]],
+    parameters: list[Tensor], at_weights: Callable[[], tuple[float, list[Tensor]]],
     gamma: float, eta: float, projection: Projection, normalise: bool,
 ) -> tuple[Perturbed, list[Tensor]]:  # fmt: skip
     """The losses of a step, and the gradient at theta + Delta; the clean weights theta are left in place.
@@ -31,15 +31,15 @@ def gradient(
     One inner step from Delta = 0: Delta = Proj(eta * grad L(theta)).
 
     Args:
-        here: loss and gradient at the weights as they are; must repeat the same batch and draws.
+        at_weights: loss and gradient at the weights as they are; must repeat the same batch and draws.
         gamma: radius of the ball; eta: inner step size; projection: one ball for all weights ("global", RPGen's
             text), or one for each tensor ("per_tensor", the code of Zheng et al.).
         normalise: Delta = gamma * grad / |grad|, as SAM (Foret et al. 2021): the ball then always binds.
     """
-    clean, gradients = here()
+    clean, gradients = at_weights()
     delta, binds = _project(torch._foreach_mul(gradients, eta), gamma, projection, normalise)
     with _moved(parameters, delta):
-        perturbed, gradients = here()
+        perturbed, gradients = at_weights()
     return Perturbed(clean, perturbed, binds), gradients
 
 

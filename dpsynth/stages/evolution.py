@@ -8,7 +8,6 @@ that one setting serves every epsilon; equally many candidates a label, where th
 private set.
 """
 
-import itertools
 from collections.abc import Callable
 
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from dpsynth import store
 from dpsynth.interfaces import Base, Encoder, Synthesiser
-from dpsynth.models import diffusion, networks, training
+from dpsynth.models import diffusion, networks, samplers, training
 from dpsynth.models.classifier import Classifier
 from dpsynth.models.population import Population
 from dpsynth.models.renderer import Renderer
@@ -50,9 +49,7 @@ class DenoiserApi:
         varied = []
         for images, labels in zip(state["images"].split(AT_ONCE), state["labels"].split(AT_ONCE), strict=True):
             x = scaled(images) + levels[0] * torch.randn(images.shape, generator=draws)
-            for now, then in itertools.pairwise(levels):
-                denoised = self.model(x, now.expand(len(x)), labels)
-                x = denoised + then / now * (x - denoised)
+            *_, x = samplers.ddim(lambda x, level, y=labels: self.model(x, level.expand(len(x)), y), x, levels)
             varied.append(((x.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8))
         return {**state, "images": torch.cat(varied)}
 

@@ -26,9 +26,7 @@ SNAPSHOTS, PER_LABEL, SHOWN = 5, 2, 10  # of samples kept along training: how of
 
 def fresh_gan(work: store.Work, corpus: None, *, shape: tuple, n_classes: int, seed: int, width: int) -> Base:
     """A generator and a discriminator with random weights (DPGAN)."""
-    model = initial(shape, n_classes, width, seed)
-    weights = model.state_dict()
-    return Base(weights, {k: w.clone() for k, w in weights.items()}, model.architecture, private_labels=True)
+    return Base.untrained(initial(shape, n_classes, width, seed))
 
 
 def train_gan(

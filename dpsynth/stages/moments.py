@@ -24,9 +24,7 @@ SNAPSHOTS, POINTS = 5, 50  # along training: samples, and points of the curve
 
 def fresh_generator(work: store.Work, corpus: None, *, shape: tuple, n_classes: int, seed: int, width: int) -> Base:
     """A generator with random weights."""
-    model = gans.initial(shape, n_classes, width, seed).generator
-    weights = model.state_dict()
-    return Base(weights, {k: w.clone() for k, w in weights.items()}, model.architecture, private_labels=True)
+    return Base.untrained(gans.initial(shape, n_classes, width, seed).generator)
 
 
 def read_vgg(work: store.Work, *, vgg19: str) -> Perceptual:

@@ -6,6 +6,8 @@ noise levels (`models/diffusion.py` says why), sizes for a laptop.
 
 import dataclasses
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -40,9 +42,7 @@ def fresh(
     work: store.Work, corpus: None, *, shape: tuple, n_classes: int, seed: int, width: int, prediction: str = "edm"
 ) -> Base:
     """A denoiser with random weights (DPDM)."""
-    model = initial(architecture(shape, n_classes, width, prediction), seed)
-    weights = model.state_dict()
-    return Base(weights, {k: w.clone() for k, w in weights.items()}, model.architecture, private_labels=True)
+    return Base.untrained(initial(architecture(shape, n_classes, width, prediction), seed))
 
 
 def train_diffusion(
@@ -57,7 +57,8 @@ def train_diffusion(
     """
     corpus = corpus if conditional else without_labels(corpus)
     model = initial(architecture(shape, corpus.n_labels, width, prediction, attention), seed)
-    return fit(work, model, corpus, seed, pretrain_steps, (amp_gamma, amp_eta, amp_projection, amp_normalise))
+    perturb = partial(amp.gradient, gamma=amp_gamma, eta=amp_eta, projection=amp_projection, normalise=amp_normalise)
+    return fit(work, model, corpus, seed, pretrain_steps, perturb if amp_gamma else None)
 
 
 def without_labels(corpus: Corpus) -> Corpus:
@@ -68,23 +69,22 @@ def without_labels(corpus: Corpus) -> Corpus:
 
 def fit(
     work: store.Work, model: diffusion.Denoiser, corpus: Corpus, seed: int, pretrain_steps: int,
-    perturbation: tuple[float, float, str, bool] = (0.0, 0.0, "global", False),
+    perturb: Callable | None = None,
 ) -> Base:  # fmt: skip
     """Adam on batches of 128 of the corpus.
 
     Args:
-        perturbation: radius, inner step size, projection and normalisation of `amp.gradient`; radius 0 for none.
+        perturb: `amp.gradient` with its settings; None for plain training.
     Returns:
-        `history` has `clean`, the loss at the weights; with perturbation also `perturbed`, the loss beside them, and
-        `binds`, 1.0 where the projection moved the perturbation.
+        `history` has `clean`, the loss at the weights; with perturbation also `perturbed`, the loss at the
+        perturbed ones, and `binds`, 1.0 where the projection moved the perturbation.
     """
-    amp_gamma, amp_eta, amp_projection, amp_normalise = perturbation
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(parameters, lr=RATE)
     average = diffusion.Average(model, AVERAGE)
     history: dict[str, list[float]] = {"clean": [], "perturbed": [], "binds": []}
     parts = {"model": model, "optimizer": optimizer, "average": average}
-    bar = tqdm(total=pretrain_steps, desc="pre-training" + (" with AMP" if amp_gamma else ""), mininterval=5)
+    bar = tqdm(total=pretrain_steps, desc="pre-training" + (" with AMP" if perturb else ""), mininterval=5)
     for step in training.steps(work, pretrain_steps, parts, history):
         bar.update(step + 1 - bar.n)
         optimizer.param_groups[0]["lr"] = RATE * training.cosine(step, pretrain_steps)
@@ -92,15 +92,13 @@ def fit(
         def loss(part: int, step=step) -> torch.Tensor:
             return _loss(model, corpus, training.generator(store.seed_of(seed, f"pretrain {part}"), step)) / PARTS
 
-        def here(loss=loss) -> tuple[float, list[torch.Tensor]]:
-            return training.gradient(parameters, loss, range(PARTS))
-
-        if amp_gamma:
-            losses, gradients = amp.gradient(parameters, here, amp_gamma, amp_eta, amp_projection, amp_normalise)
+        at_weights = partial(training.gradient, parameters, loss, range(PARTS))
+        if perturb:
+            losses, gradients = perturb(parameters, at_weights)
             for name, value in losses._asdict().items():
                 history[name].append(float(value))
         else:
-            clean, gradients = here()
+            clean, gradients = at_weights()
             history["clean"].append(clean)
         for parameter, g in zip(parameters, gradients, strict=True):
             parameter.grad = g
