@@ -15,6 +15,7 @@ import pandas as pd
 
 from dpsynth import bench, figures, params, store, summaries, tables
 from dpsynth.bench import samplers
+from dpsynth.figures.results import FACTS
 from dpsynth.measured import breakdown
 from dpsynth.methods import METHODS
 from dpsynth.stages import evaluate
@@ -93,8 +94,8 @@ def _budgets(path: Path) -> str:
     order = sorted(table["epsilon"].unique(), key=lambda e: float("inf") if e == "none" else float(e))
     titled = [part[order].add_prefix(f"{metric}, ε ") for metric, part in cells.items()]
     wide = pd.concat(titled, axis=1).loc[table["row"].unique()].fillna("").reset_index()
-    caption = f"{_run_of(results)} {_provenance(results)}"
-    return "\n".join([markdown(wide), "", caption, "", *(f"- {said}" for said in _below(results)), *_pictures(path)])
+    caption, pictures = f"{_run_of(results)} {_provenance(results)}", _pictures(path, "CA-CNN", "moment-gap")
+    return "\n".join([markdown(wide), "", caption, "", *(f"- {said}" for said in _below(results)), *pictures])
 
 
 def _ablations(path: Path) -> str:
@@ -103,16 +104,17 @@ def _ablations(path: Path) -> str:
         return "`make reproduce EXPERIMENT=ablations`: not run."
     results = tables.read_committed(path.stem)
     table = tables.comparison(results).reset_index()[["row", "CA-LR", "CA-MLP", "CA-CNN", "FD-convnet", "recall"]]
-    return "\n".join([markdown(table), "", f"{_run_of(results)} {_provenance(results)}", *_pictures(path)])
+    return "\n".join([markdown(table), "", f"{_run_of(results)} {_provenance(results)}", *_pictures(path, *FACTS)])
 
 
 def _run_of(results: pd.DataFrame) -> str:
-    return f"`{results.iloc[0]['dataset']}`, {results['n_synthetic'].max()} images a run."
+    images = results.loc[results["method"].isin(METHODS), "n_synthetic"].max()
+    return f"`{results.iloc[0]['dataset']}`, {images} images a run."
 
 
-def _pictures(path: Path) -> list[str]:
-    """The figures that `tables.draw` wrote beside the results in `path`, as markdown."""
-    found = sorted(path.parent.glob(f"{path.stem}-*.png"))
+def _pictures(path: Path, *wanted: str) -> list[str]:
+    """Those of the figures that `tables.draw` wrote beside the results in `path`, as markdown."""
+    found = [f for what in wanted for f in sorted(path.parent.glob(f"{path.stem}-*-{what}.png"))]
     return [line for f in found for line in ("", f"![{f.stem.replace('-', ' ')}]({f.parent.name}/{f.name})")]
 
 

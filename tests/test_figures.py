@@ -76,8 +76,9 @@ FACT = "learning-percent"
 SHARES = results(
     *(result("dp_sapf", 30 * s, metric=FACT, variant=f"share {s}") for s in (0.1, 0.7)),
     *(result("dp_sapf", s, variant=f"share {s}") for s in (0.1, 0.7)),
-    result("dp_ldm", 100.0, metric=FACT, variant=""),
-    result("dp_ldm", 60.0, variant=""),
+    *(result("dp_ldm", x, metric=FACT, variant=v) for v, x in (("", 15.0), ("trainable all", 100.0))),
+    *(result("dp_ldm", 60.0 + len(v), variant=v) for v in ("", "trainable all")),
+    *(result("rpgen", x, metric=m, variant="") for m, x in ((FACT, 100.0), ("CA-CNN", 90.0))),
     result("dpdm", 50.0),
 )
 LONG = "a class with a name of many words"
@@ -167,7 +168,7 @@ EXAMPLES = {
     ),
     "against": (
         lambda: figures.against(SHARES, FACT, "CA-CNN", badge=BADGE), 2,
-        ["1  DP-SAPF at epsilon 10, share 0.1", "2", "3  DP-LDM at epsilon 10", "CA-CNN, percent\n(higher is better)"],
+        ["1  DP-SAPF at epsilon 10, share 0.1", "2", "2  DP-LDM at epsilon 10", "CA-CNN, percent\n(higher is better)"],
     ),
     "trainable": (
         lambda: figures.trainable({"time": (10, 10), "middle": (0, 30)}, badge=BADGE), 1,
@@ -322,7 +323,7 @@ def test_comparison_names_in_full_what_sets_a_run_apart():
 def test_a_run_stands_at_its_fact_and_its_metric_and_only_facts_that_vary_are_drawn():
     axes, _ = figures.against(SHARES, FACT, "CA-CNN", badge=BADGE).axes
     assert [(float(dot.get_xdata()[0]), float(dot.get_ydata()[0])) for dot in axes.lines] == [
-        (3.0, 0.1), (21.0, 0.7), (100.0, 60.0),
+        (3.0, 0.1), (15.0, 60.0), (21.0, 0.7), (100.0, 73.0),
     ]  # fmt: skip
     assert axes.get_xscale() == "log"
     assert set(figures.whole(SHARES, "CA-CNN", badge=BADGE)) == {"CA-CNN", FACT}

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullLocator
 
 from dpsynth.figures.style import GREY, PALE, ROWS, called, chart, colours, readable, styled
 
@@ -15,8 +16,8 @@ IDENTITY = ["method", "variant", "epsilon_target", "seed"]  # what has one value
 COLUMNS = {*IDENTITY, "profile", "dataset", "delta", "adjacency", "metric", "value"}
 PERCENT = ("CA-LR", "CA-MLP", "CA-CNN")
 FACTS = {
-    "learning-percent": "share of the weights that learn from private records, percent",
-    "moment-gap": "squared gap of the generator's moments to the released ones, over their norm's square",
+    "learning-percent": "weights that learn from private records, percent",
+    "moment-gap": "squared moment gap over the release's squared norm",
 }
 HIGHER = (*PERCENT, "precision", "recall")
 
@@ -67,13 +68,14 @@ def against(results: pd.DataFrame, fact: str, metric: str, *, badge: str) -> Fig
     """One metric of each run over a fact of its synthesiser: a numbered dot a run, the numbers named beside.
 
     Args:
-        results: as of `comparison`; only methods that have the fact are drawn. fact: one of `FACTS`; the axis is
-            logarithmic if all are positive and span a factor of 10.
+        results: as of `comparison`; drawn are the methods whose runs differ in the fact.
+        fact: one of `FACTS`; the axis is logarithmic if all are positive and span a factor of 10.
     Raises:
         ValueError: no such metric or fact, columns missing, or several settings, which must not be averaged.
     """
     places, heights = (_table(results, name).set_index(IDENTITY)["value"].astype(float) for name in (fact, metric))
     runs = pd.DataFrame({"x": places, "y": heights}).dropna().sort_values("x", kind="stable").reset_index()
+    runs = runs[runs.groupby("method")["x"].transform("nunique") > 1]
     shades = colours(runs["method"])
     key = [Line2D([], [], color=shades[m], marker="o", linestyle="", label=called(m)) for m in shades]
     figure = chart(7.2, max(2.9, 0.5 + 0.16 * len(runs)), f"{metric} over {FACTS.get(fact, fact)}", badge, key=key)
@@ -86,8 +88,13 @@ def against(results: pd.DataFrame, fact: str, metric: str, *, badge: str) -> Fig
         names.text(0, 1 - (number - 0.5) / len(runs), f"{number}  {readable(said, 60)}", va="center", parse_math=False)
     if runs["x"].max() > 10 * runs["x"].min() > 0:
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_locator(NullLocator())
     axes.margins(0.08, 0.12)
+    if metric in PERCENT:
+        low, high = axes.get_ylim()
+        axes.set_ylim(min(low, (low + high) / 2 - 5), max(high, (low + high) / 2 + 5))
     axes.set_xlabel(FACTS.get(fact, fact))
     axes.set_ylabel(metric + (", percent" if metric in PERCENT else "") + f"\n({_better(metric)})")
     return figure
@@ -95,7 +102,7 @@ def against(results: pd.DataFrame, fact: str, metric: str, *, badge: str) -> Fig
 
 def whole(results: pd.DataFrame, metric: str, *, badge: str) -> dict[str, Figure]:
     """`comparison` of all rows, and `against` each fact that varies among them, by metric or fact; see there."""
-    varying = results.groupby("metric")["value"].nunique()
+    varying = results.groupby(["metric", "method"])["value"].nunique().groupby("metric").max()
     facts = [fact for fact in FACTS if varying.get(fact, 0) > 1]
     return {metric: comparison(results, metric, badge=badge)} | {
         fact: against(results, fact, metric, badge=badge) for fact in facts
