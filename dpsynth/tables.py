@@ -131,13 +131,16 @@ def write_certificate(p: Params, certificate: dict[str, Any]) -> Path:
 def join(profile: str, experiment: Experiment, points: Sequence[Params]) -> Path:
     """Put the metrics of `points` into build/<profile>/results.csv, in place of the rows `experiment` had.
 
-    Rows of other experiments stay. A method's row has as its variant what sets the run apart.
+    Rows of other experiments stay. A method's row has as its variant what sets the run apart, a reference row the
+    method and that.
     """
     path = store.root() / "build" / profile / "results.csv"
     parts = []
     for p in points:
         part = _read(run_folder(p) / "metrics.csv").assign(experiment=experiment.name)
-        part.loc[part["method"] == p.method, "variant"] = experiment.variant(p)
+        apart, own = experiment.variant(p), part["method"] == p.method
+        part.loc[own, "variant"] = apart
+        part.loc[~own, "variant"] = f"{p.method}: {apart}" if apart else p.method
         parts.append(part)
     if path.exists():
         before = _read(path)
@@ -235,14 +238,22 @@ def _identity(p: Params, name: str, certificate: dict[str, Any]) -> dict[str, An
 
 
 def _variants(cells: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """`cells` by variant; those with the same values are one, and of a reference row unnamed if no other is left."""
-    groups: dict[frozenset, list[tuple[str, pd.DataFrame]]] = {}
+    """`cells` by variant; those that agree in what they share are one, and of a reference row unnamed if no other is
+    left."""
+    groups: list[tuple[list[str], dict[tuple, float], list[pd.DataFrame]]] = []
     for variant, part in cells.groupby(cells["variant"].fillna("")):
-        values = frozenset(part[["seed", "metric", "value"]].itertuples(index=False, name=None))
-        groups.setdefault(values, []).append((variant, part))
-    merged = [(", ".join(variant for variant, _ in found), found[0][1]) for found in groups.values()]
-    only = len(merged) == 1 and cells["method"].iloc[0] not in METHODS
-    return [("", part) for _, part in merged] if only else merged
+        values = dict(zip(zip(part["seed"], part["metric"], strict=True), part["value"], strict=True))
+        for names, known, parts in groups:
+            shared = known.keys() & values.keys()
+            if shared and all(known[key] == values[key] for key in shared):
+                names.append(variant)
+                known.update(values)
+                parts.append(part)
+                break
+        else:
+            groups.append(([variant], values, [part]))
+    only = len(groups) == 1 and cells["method"].iloc[0] not in METHODS
+    return [("" if only else ", ".join(names), pd.concat(parts)) for names, _, parts in groups]
 
 
 def _line(cells: pd.DataFrame) -> dict[str, Any]:

@@ -162,6 +162,23 @@ def test_a_run_whose_options_are_not_the_usual_ones_is_a_row_of_its_own(root, pl
     assert "rpgen (learning_rate 0.02, votes 2)" in tables.comparison(tables.read_results("smoke")).index
 
 
+def test_reference_rows_of_runs_that_are_set_apart_are_too(root, planned):
+    experiment = Experiment(name="ablations", reproduces="a test", over=[])
+    runs = [Params(), Params(options={"votes": 2})]
+    for value, p in enumerate(runs):
+        floor = {"floor_public": measurement(80 + value)}
+        tables.write_metrics(p, {"rpgen": measurement(90 + value), **floor}, CERTIFICATE, {})
+    tables.join("smoke", experiment, runs)
+    table = tables.comparison(tables.read_results("smoke"))["CA-CNN"]
+    assert table["floor_public (rpgen)"] == "80.0" and table["floor_public (rpgen: votes 2)"] == "81.0"
+
+
+def test_reference_rows_that_agree_are_one_though_not_all_methods_had_each_seed():
+    cells = [("real", method, math.nan, 0, "CA-CNN", 98.0) for method in ("rpgen", "dpdm")]
+    table = tables.comparison(results(*cells, ("real", "rpgen", math.nan, 1, "CA-CNN", 99.0)))
+    assert table.loc["real", "CA-CNN"] == "98.5 ± 0.7" and table.loc["real", "seeds"] == 2
+
+
 def test_the_comparison_has_means_spreads_and_its_order():
     frame = results(
         ("floor_public", "rpgen", 10.0, 0, "CA-CNN", 84.0),
