@@ -13,16 +13,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from dpsynth import bench, figures, params, store, summaries, tables
+from dpsynth import bench, comparison, figures, params, store, summaries, tables
 from dpsynth.bench import samplers
-from dpsynth.figures.results import FACTS
 from dpsynth.measured import breakdown
 from dpsynth.methods import METHODS
 from dpsynth.stages import evaluate
 
 PROJECT = Path(__file__).parents[1]
 README = PROJECT / "README.md"
-FIGURED = ("table1", "ablations")
+FIGURED = {"table1": ("CA-CNN", "moment-gap"), "ablations": ("learning-percent",)}  # what the README shows of each
 SHOWN = ["epsilon", "seeds", "images", "CA-LR", "CA-MLP", "CA-CNN", "FD-convnet", "precision", "recall"]
 
 
@@ -74,7 +73,7 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 def _table(results: pd.DataFrame) -> str:
-    table = tables.comparison(results)[SHOWN].reset_index()
+    table = comparison.table(results)[SHOWN].reset_index()
     first = results.iloc[0]
     caption = (
         f"`{first['dataset']}` with public `{first['public']}`, profile `{first['profile']}`, delta "
@@ -89,12 +88,12 @@ def _budgets(path: Path) -> str:
     if not path.exists():
         return "`make table1`: not run."
     results = tables.read_committed(path.stem)
-    table = tables.comparison(results).reset_index()
+    table = comparison.table(results).reset_index()
     cells = {metric: table.pivot(index="row", columns="epsilon", values=metric) for metric in ("CA-CNN", "FD-convnet")}
     order = sorted(table["epsilon"].unique(), key=lambda e: float("inf") if e == "none" else float(e))
     titled = [part[order].add_prefix(f"{metric}, ε ") for metric, part in cells.items()]
     wide = pd.concat(titled, axis=1).loc[table["row"].unique()].fillna("").reset_index()
-    caption, pictures = f"{_run_of(results)} {_provenance(results)}", _pictures(path, "CA-CNN", "moment-gap")
+    caption, pictures = f"{_run_of(results)} {_provenance(results)}", _pictures(path)
     return "\n".join([markdown(wide), "", caption, "", *(f"- {said}" for said in _below(results)), *pictures])
 
 
@@ -103,8 +102,8 @@ def _ablations(path: Path) -> str:
     if not path.exists():
         return "`make reproduce EXPERIMENT=ablations`: not run."
     results = tables.read_committed(path.stem)
-    table = tables.comparison(results).reset_index()[["row", "CA-LR", "CA-MLP", "CA-CNN", "FD-convnet", "recall"]]
-    return "\n".join([markdown(table), "", f"{_run_of(results)} {_provenance(results)}", *_pictures(path, *FACTS)])
+    table = comparison.table(results).reset_index()[["row", "CA-LR", "CA-MLP", "CA-CNN", "FD-convnet", "recall"]]
+    return "\n".join([markdown(table), "", f"{_run_of(results)} {_provenance(results)}", *_pictures(path)])
 
 
 def _run_of(results: pd.DataFrame) -> str:
@@ -112,9 +111,9 @@ def _run_of(results: pd.DataFrame) -> str:
     return f"`{results.iloc[0]['dataset']}`, {images} images a run."
 
 
-def _pictures(path: Path, *wanted: str) -> list[str]:
-    """Those of the figures that `tables.draw` wrote beside the results in `path`, as markdown."""
-    found = [f for what in wanted for f in sorted(path.parent.glob(f"{path.stem}-*-{what}.png"))]
+def _pictures(path: Path) -> list[str]:
+    """The figures that `record` wrote beside the results in `path`, as markdown."""
+    found = [f for what in FIGURED[path.stem] for f in sorted(path.parent.glob(f"{path.stem}-*-{what}.png"))]
     return [line for f in found for line in ("", f"![{f.stem.replace('-', ' ')}]({f.parent.name}/{f.name})")]
 
 
@@ -196,7 +195,7 @@ def record() -> None:
         if name in FIGURED or (name == "table" and took.exists()):
             own.to_csv(tables.COMMITTED / f"{name}.csv", index=False)
         if name in FIGURED:
-            tables.draw(own, tables.COMMITTED)
+            tables.draw(own, tables.COMMITTED, FIGURED[name])
     for name in ("bench.csv", "samplers.csv"):
         if (build / name).exists():
             (tables.COMMITTED / name).write_text((build / name).read_text())

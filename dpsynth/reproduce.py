@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from dpsynth import data, measured, params, privacy, run, store, tables
+from dpsynth import comparison, data, measured, params, privacy, run, store, tables
 from dpsynth.params import Experiment, Params
 from dpsynth.stages import evaluate, planning
 
@@ -200,7 +200,7 @@ def conclude(experiment: Experiment, profile: str, points: list[Params]) -> None
     results = tables.read_results(profile)
     own = results[results["experiment"] == experiment.name]
     for dataset, part in own.groupby("dataset", sort=False):
-        print(f"{dataset}\n{tables.comparison(part).to_string()}\n")
+        print(f"{dataset}\n{comparison.table(part).to_string()}\n")
         print("figures:", *(f"  {drawn}" for drawn in tables.draw(part, path.parent)), "", sep="\n")
     if own.empty:
         print("nothing was measured: see samples and certificates\n")

@@ -1,4 +1,4 @@
-"""Numbers of a run as files, joined to one results.csv, and the tables made of them."""
+"""Numbers of a run as files, joined to one results.csv; and the figures of a reproduction as files."""
 
 import json
 import math
@@ -25,12 +25,6 @@ COLUMNS = [
 TYPES = dict.fromkeys(("experiment", "variant", "commit", "params_digest"), "str")
 TYPES |= dict.fromkeys(("n_synthetic", "n_reference"), "Int64")
 COMMITTED = Path(__file__).parents[1] / "results"
-DECIMALS = {
-    "CA-LR": 1, "CA-MLP": 1, "CA-CNN": 1, "FD-convnet": 2, "KID-convnet": 4, "FID": 2, "KID": 4,
-    "precision": 3, "recall": 3,
-}  # fmt: skip
-ABOVE, BELOW = ["real", "nonprivate"], ["pretrained", "floor_public"]  # reference rows, as the table has them
-NOT_RUN = "not run"
 STAGES = {
     "query": ("encoder", "prior", "release", "votes"),
     "selection": ("corpus",),
@@ -167,46 +161,18 @@ def read_committed(experiment: str) -> pd.DataFrame:
     return _read(COMMITTED / f"{experiment}.csv")
 
 
-def comparison(results: pd.DataFrame) -> pd.DataFrame:
-    """The table of a reproduction: means over seeds ± standard deviation, reference rows around the methods.
-
-    Args:
-        results: rows with `COLUMNS`, of one data set.
-    Returns:
-        Strings, indexed by row, with `epsilon` (the target), `seeds` (their number) and one column a metric.
-        A reference row names its methods where they differ; what was not measured says so.
-    Raises:
-        ValueError: two values of one metric of the same row and seed: runs that must not be averaged.
-    """
-    results = results[results["metric"].isin(DECIMALS)]
-    measured = {*results["metric"], *(m for m in DECIMALS if m not in ("FID", "KID"))}  # those, with Inception alone
-    others = sorted(set(results["method"]) - {*ABOVE, *METHODS, *BELOW})
-    lines = {}
-    for method in (*ABOVE, *METHODS, *others, *BELOW):
-        own = results[results["method"] == method]
-        if own.empty and method in (*ABOVE, *BELOW):
-            lines[method, ""] = _line(own)
-        for target, cells in own.groupby("epsilon_target", dropna=False):
-            epsilon = f"{target:g}" if math.isfinite(target) else "none"
-            for variants, part in _variants(cells):
-                lines[f"{method} ({variants})" if variants else method, epsilon] = _line(part)
-    table = pd.DataFrame(
-        [{"epsilon": e, **line} for (_, e), line in lines.items()],
-        columns=["epsilon", "seeds", "images", *(m for m in DECIMALS if m in measured)],
-    )
-    return table.set_index(pd.Index([name for name, _ in lines], name="row"))
-
-
-def draw(results: pd.DataFrame, folder: Path) -> list[Path]:
+def draw(results: pd.DataFrame, folder: Path, wanted: Sequence[str] | None = None) -> list[Path]:
     """Write a reproduction's figures into `folder`, <experiment>-<dataset>-<what>.png: accuracy of every row, and over
     each fact that varies.
 
     Args:
-        results: rows with `COLUMNS`, of one experiment, profile and data set.
+        results: rows with `COLUMNS`, of one experiment, profile and data set; wanted: these of the figures alone.
     """
     first, written = results.iloc[0], []
     badge = f"{first['profile']} scale, not the papers' | {first['experiment']}, {first['dataset']}"
     for what, figure in figures.whole(results, "CA-CNN", badge=f"{badge}, public {first['public']}").items():
+        if wanted is not None and what not in wanted:
+            continue
         written.append(folder / f"{first['experiment']}-{first['dataset']}-{what}.png")
         written[-1].write_bytes(figure.png())
     return written
@@ -235,38 +201,6 @@ def _identity(p: Params, name: str, certificate: dict[str, Any]) -> dict[str, An
     spent = certificate["epsilon"] if name == p.method else planning.run(p).spent(steps=0)
     cost = {k: certificate[k] for k in ("delta", "adjacency", "accountant")}
     return said | cost | {"epsilon_spent": spent, "noise": p.noise}
-
-
-def _variants(cells: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """`cells` by variant; those that agree in what they share are one, and of a reference row unnamed if no other is
-    left."""
-    groups: list[tuple[list[str], dict[tuple, float], list[pd.DataFrame]]] = []
-    for variant, part in cells.groupby(cells["variant"].fillna("")):
-        values = dict(zip(zip(part["seed"], part["metric"], strict=True), part["value"], strict=True))
-        for names, known, parts in groups:
-            shared = known.keys() & values.keys()
-            if shared and all(known[key] == values[key] for key in shared):
-                names.append(variant)
-                known.update(values)
-                parts.append(part)
-                break
-        else:
-            groups.append(([variant], values, [part]))
-    only = len(groups) == 1 and cells["method"].iloc[0] not in METHODS
-    return [("" if only else ", ".join(names), pd.concat(parts)) for names, _, parts in groups]
-
-
-def _line(cells: pd.DataFrame) -> dict[str, Any]:
-    line: dict[str, Any] = {"seeds": cells["seed"].nunique()}
-    line["images"] = f"{cells['n_synthetic'].max():.0f}" if len(cells) else NOT_RUN
-    for metric, decimals in DECIMALS.items():
-        found = cells[cells["metric"] == metric].drop_duplicates(["seed", "value"])
-        if found["seed"].duplicated().any():
-            row = found.iloc[0]
-            raise ValueError(f"two values of {metric} for {row['method']}, seed {row['seed']}: choose one setting")
-        spread = f" ± {found['value'].std():.{decimals}f}" if len(found) > 1 else ""
-        line[metric] = f"{found['value'].mean():.{decimals}f}{spread}" if len(found) else NOT_RUN
-    return line
 
 
 def _read(path: Path) -> pd.DataFrame:

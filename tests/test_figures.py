@@ -311,6 +311,15 @@ def test_comparison_has_one_line_for_variants_that_agree_and_a_colour_for_each_m
     assert len(set(style.colours(["a", "rpgen", "b"]).values())) == 3
 
 
+def test_a_reference_row_of_a_run_set_apart_is_called_by_its_method():
+    variants = ["dp_feta", "dp_feta: centre mode"]
+    rows = results(*(result("pretrained", 50.0 + i, variant=v) for i, v in enumerate(variants)))
+    (axes,) = figures.comparison(rows, "CA-CNN", badge=BADGE).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        "pre-trained only (DP-FETA)", "pre-trained only (DP-FETA: centre mode)"
+    ]  # fmt: skip
+
+
 def test_comparison_names_in_full_what_sets_a_run_apart():
     variants = ["", "learning_rate 0.02, share 0.1", "learning_rate 0.02, share 0.3"]
     rows = results(*(result("dp_sapf", 60.0 + i, variant=v) for i, v in enumerate(variants)))
@@ -376,6 +385,9 @@ REFUSED = {
     ),
     "several values of CA-CNN for method a": lambda: figures.comparison(
         results(result("a", 1.0), result("a", 2.0)), "CA-CNN", badge=BADGE
+    ),
+    "no method has runs that differ in learning-percent": lambda: figures.against(
+        results(result("rpgen", 100.0, metric=FACT), result("rpgen", 90.0)), FACT, "CA-CNN", badge=BADGE
     ),
     "hold no moment-gap": lambda: figures.against(SHARES, "moment-gap", "CA-CNN", badge=BADGE),
     "points is empty": lambda: figures.tsne(np.empty((0, 2)), [], [], badge=BADGE),

@@ -4,7 +4,7 @@ import math
 import pandas as pd
 import pytest
 
-from dpsynth import privacy, store, tables
+from dpsynth import comparison, privacy, store, tables
 from dpsynth.interfaces import Measurement, Samples
 from dpsynth.methods import METHODS
 from dpsynth.params import Experiment, Params
@@ -155,11 +155,11 @@ def test_a_run_whose_options_are_not_the_usual_ones_is_a_row_of_its_own(root, pl
     for value, p in enumerate(runs):
         tables.write_metrics(p, {"rpgen": measurement(90 + value), "real": measurement(99)}, CERTIFICATE, {})
     tables.join("smoke", experiment, runs)
-    table = tables.comparison(tables.read_results("smoke"))["CA-CNN"]
+    table = comparison.table(tables.read_results("smoke"))["CA-CNN"]
     assert table["real"] == "99.0" and table["rpgen"] == "90.0"
     assert table["rpgen (learning_rate 0.02, votes 2)"] == "91.0"
     tables.join("smoke", experiment, runs[1:])
-    assert "rpgen (learning_rate 0.02, votes 2)" in tables.comparison(tables.read_results("smoke")).index
+    assert "rpgen (learning_rate 0.02, votes 2)" in comparison.table(tables.read_results("smoke")).index
 
 
 def test_reference_rows_of_runs_that_are_set_apart_are_too(root, planned):
@@ -169,13 +169,13 @@ def test_reference_rows_of_runs_that_are_set_apart_are_too(root, planned):
         floor = {"floor_public": measurement(80 + value)}
         tables.write_metrics(p, {"rpgen": measurement(90 + value), **floor}, CERTIFICATE, {})
     tables.join("smoke", experiment, runs)
-    table = tables.comparison(tables.read_results("smoke"))["CA-CNN"]
+    table = comparison.table(tables.read_results("smoke"))["CA-CNN"]
     assert table["floor_public (rpgen)"] == "80.0" and table["floor_public (rpgen: votes 2)"] == "81.0"
 
 
 def test_reference_rows_that_agree_are_one_though_not_all_methods_had_each_seed():
     cells = [("real", method, math.nan, 0, "CA-CNN", 98.0) for method in ("rpgen", "dpdm")]
-    table = tables.comparison(results(*cells, ("real", "rpgen", math.nan, 1, "CA-CNN", 99.0)))
+    table = comparison.table(results(*cells, ("real", "rpgen", math.nan, 1, "CA-CNN", 99.0)))
     assert table.loc["real", "CA-CNN"] == "98.5 ± 0.7" and table.loc["real", "seeds"] == 2
 
 
@@ -192,7 +192,7 @@ def test_the_comparison_has_means_spreads_and_its_order():
         ("nonprivate", "rpgen", math.inf, 0, "CA-CNN", 97.0),
         ("real", "rpgen", math.nan, 0, "CA-CNN", 98.0),
     )
-    table = tables.comparison(frame)
+    table = comparison.table(frame)
     assert list(table.index) == ["real", "nonprivate", "rpgen", "rpgen", "dpdm", "pretrained", "floor_public"]
     assert list(table["epsilon"]) == ["none", "none", "1", "10", "10", "", "10"]
     assert list(table["seeds"]) == [1, 1, 1, 3, 1, 0, 1]
@@ -209,7 +209,7 @@ def test_reference_rows_name_their_methods_where_they_differ():
         ("pretrained", "privimage_d", 10.0, 0, "CA-CNN", 81.0),
     ]
     cells += [("floor_public", "rpgen", math.inf, 0, "CA-CNN", 86.0)]
-    table = tables.comparison(results(*cells))["CA-CNN"]
+    table = comparison.table(results(*cells))["CA-CNN"]
     assert dict(table[table != "not run"][:2]) == {
         "pretrained (privimage_d)": "81.0",
         "pretrained (rpgen)": "80.0",
@@ -225,7 +225,7 @@ def test_the_figures_of_a_reproduction_are_files_named_after_it(tmp_path):
 
 
 def test_an_empty_table_says_what_was_not_run():
-    table = tables.comparison(results())
+    table = comparison.table(results())
     assert list(table.index) == ["real", "nonprivate", "pretrained", "floor_public"]
     assert set(table["CA-LR"]) == {"not run"}
 
@@ -233,7 +233,7 @@ def test_an_empty_table_says_what_was_not_run():
 def test_runs_that_differ_are_not_averaged():
     twice = [("rpgen", "", 10.0, 0, "CA-CNN", value) for value in (90.0, 91.0)]
     with pytest.raises(ValueError, match="two values of CA-CNN for rpgen, seed 0"):
-        tables.comparison(results(*twice))
+        comparison.table(results(*twice))
 
 
 def test_the_papers_numbers_have_their_sources():

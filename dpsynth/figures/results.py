@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
 from dpsynth.figures.style import GREY, PALE, ROWS, called, chart, colours, readable, styled
+from dpsynth.variants import agreeing
 
 IDENTITY = ["method", "variant", "epsilon_target", "seed"]  # what has one value of each metric
 COLUMNS = {*IDENTITY, "profile", "dataset", "delta", "adjacency", "metric", "value"}
@@ -71,11 +72,13 @@ def against(results: pd.DataFrame, fact: str, metric: str, *, badge: str) -> Fig
         results: as of `comparison`; drawn are the methods whose runs differ in the fact.
         fact: one of `FACTS`; the axis is logarithmic if all are positive and span a factor of 10.
     Raises:
-        ValueError: no such metric or fact, columns missing, or several settings, which must not be averaged.
+        ValueError: no such metric or fact, or one that does not differ; otherwise as of `comparison`.
     """
     places, heights = (_table(results, name).set_index(IDENTITY)["value"].astype(float) for name in (fact, metric))
     runs = pd.DataFrame({"x": places, "y": heights}).dropna().sort_values("x", kind="stable").reset_index()
     runs = runs[runs.groupby("method")["x"].transform("nunique") > 1]
+    if runs.empty:
+        raise ValueError(f"there is nothing to draw: no method has runs that differ in {fact}")
     shades = colours(runs["method"])
     key = [Line2D([], [], color=shades[m], marker="o", linestyle="", label=called(m)) for m in shades]
     figure = chart(7.2, max(2.9, 0.5 + 0.16 * len(runs)), f"{metric} over {FACTS.get(fact, fact)}", badge, key=key)
@@ -85,7 +88,7 @@ def against(results: pd.DataFrame, fact: str, metric: str, *, badge: str) -> Fig
         axes.plot(run.x, run.y, "o", color=shades[run.method], markersize=11)
         axes.annotate(str(number), (run.x, run.y), color="white", fontsize=7, ha="center", va="center_baseline")
         said = f"{called(run.method)} at epsilon {run.epsilon_target:g}" + f", {run.variant}" * bool(run.variant)
-        names.text(0, 1 - (number - 0.5) / len(runs), f"{number}  {readable(said, 60)}", va="center", parse_math=False)
+        names.text(0, 1 - (number - 0.5) / len(runs), f"{number}  {readable(said, 80)}", va="center", parse_math=False)
     if runs["x"].max() > 10 * runs["x"].min() > 0:
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -133,18 +136,9 @@ def _lines(table: pd.DataFrame) -> Iterator[Line]:
     """In the order of the tables; variants of a method are one line where they agree on what they share."""
     known = [name for name in ROWS if name in set(table["method"])]
     for method in known + sorted(set(table["method"]) - set(known)):
-        found: list[Line] = []
-        for variant, own in table[table["method"] == method].groupby("variant"):
-            keys = zip(own["epsilon_target"], own["seed"], strict=True)
-            values = dict(zip(keys, own["value"].astype(float), strict=True))
-            for line in found:
-                shared = line.values.keys() & values.keys()
-                if shared and all(line.values[k] == values[k] for k in shared):
-                    line.values.update(values)
-                    break
-            else:
-                found.append(Line(method, variant, values))
-        yield from found
+        own = table[table["method"] == method].set_index(["epsilon_target", "seed"])
+        values = ((name, part["value"].astype(float).to_dict()) for name, part in own.groupby("variant"))
+        yield from (Line(method, names[0], found) for names, found in agreeing(values))
 
 
 def _labels(lines: Sequence[Line]) -> list[str]:
@@ -153,9 +147,15 @@ def _labels(lines: Sequence[Line]) -> list[str]:
     several = {method for method, n in Counter(line.method for line in lines).items() if n > 1}
     shown = [line.variant not in ("", line.method, *(() if line.method in several else ROWS)) for line in lines]
     return [
-        called(line.method) + (f" ({called(line.variant, 60)})" if show else "")
+        called(line.method) + (f" ({_variant(line.variant)})" if show else "")
         for line, show in zip(lines, shown, strict=True)
     ]
+
+
+def _variant(name: str) -> str:
+    """`name` as `tables.join` gives it: settings, or of a reference row its method, and settings."""
+    method, colon, settings = name.partition(": ")
+    return called(method, 60) + colon + readable(settings, 60)
 
 
 def _dots(axes: Any, place: int, values: np.ndarray, shade: str) -> None:
