@@ -23,13 +23,18 @@ class Classifier(nn.Module):
         self.head = nn.Linear(256, n_classes)
 
     def activations(self, x: Tensor) -> Tensor:
-        """What every ReLU says of each image, flattened and joined: (B, C, S, S) -> (B, D)."""
-        said = []
-        for layer in self.features:
-            x = layer(x)
-            if isinstance(layer, nn.ReLU):
-                said.append(x.flatten(1))
-        return torch.cat(said, dim=1)
+        """What every ReLU says of each image: (B, C, S, S) -> (B, D)."""
+        return rectified(self.features, x)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.features(x))
+
+
+def rectified(layers: nn.Sequential, x: Tensor) -> Tensor:
+    """What every ReLU of `layers` says of each row of x, flattened and joined: (B, ...) -> (B, D)."""
+    said = []
+    for layer in layers:
+        x = layer(x)
+        if isinstance(layer, nn.ReLU):
+            said.append(x.flatten(1))
+    return torch.cat(said, dim=1)

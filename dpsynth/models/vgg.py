@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dpsynth.models.classifier import rectified
+
 FILE = "vgg19-dcbb9e9d.pth"
 SIDE = 32  # the least that five halvings leave something of
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, for pixels in [0, 1]
@@ -22,7 +24,7 @@ class Vgg19(nn.Module):
         self.features = vgg.make_layers(vgg.cfgs["E"], batch_norm=False)
 
     def activations(self, x: Tensor) -> Tensor:
-        """What every ReLU says of each image, flattened and joined.
+        """What every ReLU says of each image.
 
         Args:
             x: (B, C, S, S) in [-1, 1], C 1 (shown as grey) or 3; smaller than 32x32 is enlarged to that.
@@ -32,13 +34,7 @@ class Vgg19(nn.Module):
         if x.shape[-1] < SIDE:
             x = F.interpolate(x, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
         mean, std = (x.new_tensor(values).view(3, 1, 1) for values in (MEAN, STD))
-        x = ((x + 1) / 2 - mean) / std
-        said = []
-        for layer in self.features:
-            x = layer(x)
-            if isinstance(layer, nn.ReLU):
-                said.append(x.flatten(1))
-        return torch.cat(said, dim=1)
+        return rectified(self.features, ((x + 1) / 2 - mean) / std)
 
 
 def weights(path: str | Path, device: str = "cpu") -> dict[str, Tensor]:

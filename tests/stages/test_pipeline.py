@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dpsynth import glyphs, privacy, store
+from dpsynth import glyphs, metrics, privacy, store
 from dpsynth.interfaces import Prior
 from dpsynth.methods import METHODS
 from dpsynth.params import Params
@@ -197,6 +197,21 @@ def test_only_the_light_weights_move(tiny_root):
     before, after = finetune.ready(pretrain.run(p), 10, p.seed).state_dict(), finetune.run(p).weights
     moved = {name.split(".")[1] for name, w in after.items() if not torch.equal(w, before[name])}
     assert moved == {"attention", "label", "time", "stem"}
+
+
+def test_what_a_synthesiser_says_of_itself_stands_beside_its_metrics_alone(tiny_root, monkeypatch):
+    for name in ("classifiers", "distances"):
+        monkeypatch.setattr(metrics, name, lambda *args: {"CA-CNN": 50.0})
+    for trainable, low, high in (("light", 1, 99), ("all", 100, 100)):
+        p = Params(method="dp_ldm", options={"trainable": trainable}, **TINY)
+        found = evaluate.run(p)
+        assert found["dp_ldm"].values["CA-CNN"] == 50.0
+        assert low <= found["dp_ldm"].values["learning-percent"] <= high
+        assert set(found["real"].values) == {"CA-CNN"}
+    parts = finetune.shares(Params(method="dp_ldm", **TINY)).values()
+    assert evaluate.run(Params(method="dp_ldm", **TINY))["dp_ldm"].values["learning-percent"] == pytest.approx(
+        100 * sum(learn for learn, _ in parts) / sum(every for _, every in parts)
+    )
 
 
 @pytest.mark.parametrize("low_rank", [True, False])
