@@ -10,6 +10,7 @@ EXPERIMENT ?= table
 METHOD ?=
 EPS ?=
 SEED ?=
+JOBS ?= 1
 
 PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input
 CHOICE = --profile '$(PROFILE)' --experiment '$(EXPERIMENT)' $(if $(METHOD),--method '$(METHOD)') \
@@ -18,10 +19,10 @@ CHOICE = --profile '$(PROFILE)' --experiment '$(EXPERIMENT)' $(if $(METHOD),--me
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
 	@echo
-	@echo "  PROFILE=smoke|laptop|overnight  EXPERIMENT=table  METHOD=rpgen,dpdm  EPS=10|inf  SEED=0,1,2 choose among the runs"
+	@echo "  PROFILE=smoke|laptop|overnight  EXPERIMENT=table  METHOD=rpgen,dpdm  EPS=10|inf  SEED=0,1,2 choose among the runs; JOBS=2 makes two at a time"
 
 reproduce: .venv/.installed ## plan and execute the notebooks of every run, end with the comparison table
-	@.venv/bin/python -m dpsynth.reproduce $(CHOICE)
+	@.venv/bin/python -m dpsynth.reproduce $(CHOICE) --jobs '$(JOBS)'
 
 table1: .venv/.installed ## the same for all twelve methods at epsilon 1, 5 and 10; hours, can be stopped and resumed
 	@$(MAKE) --no-print-directory reproduce EXPERIMENT=table1

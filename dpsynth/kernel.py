@@ -49,10 +49,11 @@ def manager(profile: str, sockets: Path, peaks: list[float]) -> type[AsyncKernel
 
 
 class Progress:
-    """A stream for what a kernel prints: lines as they end, bars (redrawn in place) every `pause` seconds."""
+    """A stream for what a kernel prints: lines as they end, bars (redrawn in place) every `pause` seconds, each line
+    after `margin`."""
 
-    def __init__(self, out: TextIO, pause: float = PAUSE):
-        self._out, self._pause = out, pause
+    def __init__(self, out: TextIO, margin: str, pause: float = PAUSE):
+        self._out, self._margin, self._pause = out, margin, pause
         self._line, self._is_bar, self._shown, self._last = "", False, "", -pause
 
     def write(self, text: str) -> None:
@@ -78,5 +79,5 @@ class Progress:
     def _show(self) -> None:
         line = strip_color(self._line).rstrip()
         if line and line != self._shown:
-            tqdm.write(f"    {line}", file=self._out)  # keeps clear of papermill's own bar
+            tqdm.write(f"{self._margin}{line}", file=self._out)  # keeps clear of papermill's own bar
             self._shown, self._last = line, time.monotonic()

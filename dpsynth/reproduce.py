@@ -1,6 +1,7 @@
 """Reproduce one table or figure: plan every run of its parameter file, then execute its five notebooks.
 
-`python -m dpsynth.reproduce [--profile P] [--experiment X] [--method M] [--epsilon E] [--seed S] [--dry-run]`
+`python -m dpsynth.reproduce [--profile P] [--experiment X] [--method M] [--epsilon E] [--seed S] [--jobs N]
+[--dry-run]`
 
 Whatever can be refused is refused before the first notebook: parameters, budgets, data, artifacts.
 """
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from dpsynth import comparison, data, measured, params, privacy, run, store, tables
+from dpsynth import comparison, data, measured, params, privacy, run, store, tables, workers
 from dpsynth.params import Experiment, Params
 from dpsynth.stages import evaluate, planning
 
@@ -185,12 +186,13 @@ def show(jobs: list[Job], reproduces: str) -> None:
     print(f"\n{len(jobs)} notebooks, {len(jobs) - len(to_do)} cached, {len(to_do)} to do: {total}\n", flush=True)
 
 
-def perform(jobs: list[Job], params_file: Path) -> None:
-    """Execute what is not cached, in order; the first that fails ends it (`run.Failed`)."""
+def perform(jobs: list[Job], params_file: Path, at_once: int) -> None:
+    """Execute what is not cached, in order, `at_once` runs side by side; the first failure ends it (`run.Failed`)."""
+    runs: dict[str, list[workers.Task]] = {}
     for number, job in enumerate(jobs, 1):
         if not job.cached:
-            print(f"[{number}/{len(jobs)}] {job.p.run_name}: {NOTEBOOKS[job.stage]}", flush=True)
-            run.execute(job.p, *paths(job.p, job.stage), params_file)
+            runs.setdefault(job.p.digest, []).append(workers.Task(number, job.p, *paths(job.p, job.stage)))
+    workers.perform(list(runs.values()), len(jobs), params_file, at_once)
 
 
 def conclude(experiment: Experiment, profile: str, points: list[Params]) -> None:
@@ -217,6 +219,13 @@ def whole_numbers(text: str) -> list[int]:
     return [int(part) for part in several(text)]
 
 
+def at_least_one(text: str) -> int:
+    """A number of processes."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: at least one run at a time")
+    return int(text)
+
+
 def main(argv: list[str] | None = None) -> int:
     """The command line; see the module."""
     parser = argparse.ArgumentParser(prog="python -m dpsynth.reproduce", description=__doc__.partition("\n")[0])
@@ -225,6 +234,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--method", type=several, help="these instead of the file's, separated by commas")
     parser.add_argument("--epsilon", type=several, help="these instead; inf is the non-private twin")
     parser.add_argument("--seed", type=whole_numbers, help="these instead")
+    parser.add_argument("--jobs", type=at_least_one, default=1, help="runs side by side, 2 threads and 2 GiB each")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     given = parser.parse_args(argv)
     path = Path("params", given.profile, f"{given.experiment}.yaml")
@@ -238,13 +248,13 @@ def main(argv: list[str] | None = None) -> int:
             jobs = list(schedule(points, check(points)))
         show(jobs, experiment.reproduces)
         if not given.dry_run:
-            perform(jobs, path)
+            perform(jobs, path, given.jobs)
             own = {p.digest: p for p in (*experiment.points(), *points)}
             conclude(experiment, given.profile, list(own.values()))
             minutes = (time.perf_counter() - start) / 60
             if all(p.constants.builtin for p in points):  # of a user's own records, time would tell
                 print(f"total time: {minutes:.1f} minutes")
-                if not axes and not any(job.cached or "is done" in job.note for job in jobs):
+                if not axes and given.jobs == 1 and not any(job.cached or "is done" in job.note for job in jobs):
                     executed = [(job.stage, paths(job.p, job.stage)[1]) for job in jobs]
                     measured.remember(given.profile, points, executed, minutes)
 

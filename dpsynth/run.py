@@ -47,13 +47,15 @@ class Failed(Exception):
         self.code = code
 
 
-def execute(p: Params, notebook: Path, out: Path, params_file: Path) -> None:
+def execute(p: Params, notebook: Path, out: Path, params_file: Path, margin: str = "    ") -> None:
     """Run `notebook` (percent .py) with `p`; the executed copy appears at `out` whole, with a stamp.
 
     The stamp, metadata `dpsynth`, holds source, params, params_digest, digest (what `is_current` compares),
     commit, seconds and peak memory. With a user's own records no time and no memory is kept: they tell how
     many took part in a step.
 
+    Args:
+        margin: what each line that the kernel prints begins with on the terminal.
     Raises:
         Failed: the notebook takes no such parameters, a cell failed, or the kernel died; what was executed
             until then lies in build/failed/.
@@ -70,7 +72,7 @@ def execute(p: Params, notebook: Path, out: Path, params_file: Path) -> None:
                 given, aside, _values(p), kernel_name=SPEC["name"], language=SPEC["language"],
                 kernel_manager_class=kernel.manager(p.profile, Path(folder), peaks), cwd=Path.cwd(),
                 shutdown_kernel="immediate", start_timeout=120, iopub_timeout=60, coalesce_streams=True,
-                stdout_file=kernel.Progress(sys.stderr), stderr_file=kernel.Progress(sys.stderr),
+                stdout_file=kernel.Progress(sys.stderr, margin), stderr_file=kernel.Progress(sys.stderr, margin),
                 progress_bar=sys.stderr.isatty() and p.constants.builtin,  # it shows how long a cell took
             )  # fmt: skip
     executed.metadata["dpsynth"] = {

@@ -22,7 +22,7 @@ def test_progress_shows_lines_at_once_and_bars_now_and_then(monkeypatch):
     clock = [100.0]
     monkeypatch.setattr(kernel.time, "monotonic", lambda: clock[0])
     out = io.StringIO()
-    stream = kernel.Progress(out, pause=5.0)
+    stream = kernel.Progress(out, "    ", pause=5.0)
     for piece in ("hel", "lo\nwor", "ld\n", "\n"):
         stream.write(piece)
     assert out.getvalue() == "    hello\n    world\n"
@@ -39,7 +39,7 @@ def test_progress_shows_lines_at_once_and_bars_now_and_then(monkeypatch):
 
 def test_progress_shows_a_bar_that_stands_still(monkeypatch):
     out = io.StringIO()
-    kernel.Progress(out, pause=5.0).write("\rstep 0/80")
+    kernel.Progress(out, "    ", pause=5.0).write("\rstep 0/80")
     assert out.getvalue() == "    step 0/80\n"
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from dpsynth import data, params, privacy, reproduce, run, store, tables
+from dpsynth import data, params, privacy, reproduce, run, store, tables, workers
 from dpsynth.interfaces import Corpus, Encoder, Measurement
 from dpsynth.methods import METHODS
 from dpsynth.params import Params
@@ -57,7 +57,7 @@ def performed(quick, monkeypatch):
     """Execution replaced: `done` lists it, `stop` names a notebook that fails; 05 leaves its metrics."""
     state = SimpleNamespace(root=quick, done=[], stop=None)
 
-    def execute(p, notebook, out, params_file):
+    def execute(p, notebook, out, params_file, margin):
         state.done.append((p.method, p.epsilon, p.seed, notebook.stem))
         if notebook.stem == state.stop:
             raise run.Failed("a cell failed", 1)
@@ -205,6 +205,19 @@ def test_one_failure_ends_it_and_the_same_command_resumes(performed, capsys):
     assert reproduce.main(["--profile", "smoke", "--method", "dpdm"]) == 0
     assert [stage for *_, stage in done] == ["03_pretrain_amp", "04_dp_finetune", "05_eval_figures"]
     capsys.readouterr()
+
+
+def test_the_runs_may_be_made_side_by_side(performed, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(workers, "perform", lambda runs, total, path, at_once: asked.append((runs, total, at_once)))
+    assert reproduce.main(["--profile", "smoke", "--jobs", "3"]) == 0
+    ((runs, total, at_once),) = asked
+    assert at_once == 3 and total == sum(map(len, runs)) == 5 * len(runs)
+    assert all(len({task.p.digest for task in tasks}) == 1 for tasks in runs)
+    assert [task.number for tasks in runs for task in tasks] == list(range(1, total + 1))
+    with pytest.raises(SystemExit):
+        reproduce.main(["--profile", "smoke", "--jobs", "0"])
+    assert "0: at least one run at a time" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
