@@ -148,17 +148,6 @@ else:
     print("no saliency was asked in this run")
 
 # %% [markdown]
-# ## Along the way
-#
-# What a method that keeps such pictures drew while it learned (GANs and DP-MEPF: from the same latents; DPSDA: the candidates with
-# most noisy votes). All of it is post-processing of
-# what was released. (Methods that keep none show nothing here.)
-
-# %%
-if synthesiser.snapshots:
-    figures.progress(synthesiser.snapshots, badge=badge)
-
-# %% [markdown]
 # ## Other methods: learning without a denoiser
 #
 # Five methods learn in another way; the plan at the top says which touch is theirs.
@@ -205,6 +194,16 @@ if "gap" in synthesiser.curves:
 # where $\bar f_{y,k}$ is the mean of $f$ over `lookahead` variations of candidate $k$ (with 0, $f$ of the candidate itself). One vote a record: sensitivity 1, and $T$ histograms compose exactly. A candidate is varied by noising it to a level that falls from iteration
 # to iteration and denoising it; with `api: glyphs`, by another hand of the same character. The rows under *Along the way* show it: the shapes
 # come from public data, and the votes choose among them.
+
+# %% [markdown]
+# ### Along the way
+#
+# What a method that keeps such pictures drew while it learned (GANs and DP-MEPF: from the same latents; DPSDA: the candidates with
+# most noisy votes). All of it is post-processing of what was released. Methods that keep none show nothing here.
+
+# %%
+if synthesiser.snapshots:
+    figures.progress(synthesiser.snapshots, badge=badge)
 
 # %% [markdown]
 # **Try this.** Halve `epsilon` and run again. If the plan still has the query at its least noise, 4, DP-SGD pays for the whole difference: by how
