@@ -88,7 +88,7 @@ if any(twin.history for twin in twins.values()):
     figures.losses({name: twin.history for name, twin in twins.items()}, badge=badge)
 
 # %% [markdown]
-# The GANs (PrivImage Sec. 4.2, App. C.1) pre-train discriminator and generator with the hinge losses of notebook 04 and without noise; the curve is
+# The GANs (PrivImage Sec. 4.2, App. C.1) pre-train discriminator and generator with the hinge losses of notebook 04 and without noise, $D$ bounded as there; the curve is
 # the discriminator's, which ends near 2 where it cannot tell fakes from images. DP-MEPF begins with random weights. DPSDA takes the
 # denoiser as it is, or with `api: glyphs` a renderer that needs no training.
 #

@@ -160,7 +160,8 @@ else:
 #
 # The number of fakes $M$ is a constant. PrivImage's code takes as many fakes as records were drawn, and clips each: one record more
 # then brings one fake more, and moves the sum by $2C$ where the accounting has $C$. $G$ descends $-D(G(z, y), y)$ on a copy of $D$,
-# which is post-processing. Below: the expected norm of a step's noise over the largest norm that the averaged clipped gradient can have. The
+# which is post-processing. After each step every map of $D$ is scaled down to unit spectral norm (Miyato et al. 2018 do it within the forward), which
+# reads released weights alone; without it, $D$ soon tells fakes by one pixel and $G$ draws one image a label. Below: the expected norm of a step's noise over the largest norm that the averaged clipped gradient can have. The
 # noise grows with the square root of the number of weights, so a small discriminator helps.
 
 # %%

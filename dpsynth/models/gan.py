@@ -113,6 +113,19 @@ class Gan(nn.Module):
         return self.generator.sample(labels, seed)
 
 
+@torch.no_grad()
+def bound(discriminator: Discriminator) -> None:
+    """Scale down each map of more than unit spectral norm, in place, to that norm; labels' rows are left.
+
+    What spectral normalisation (Miyato et al. 2018) does within a forward, done to the weights between two steps, so
+    that the layers stay those that `PerExample` proves. It looks at weights alone: after a private step it is
+    post-processing.
+    """
+    for layer in discriminator.modules():
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+            layer.weight.mul_((1 / torch.linalg.matrix_norm(layer.weight.flatten(1), 2)).clamp(max=1))
+
+
 def hinge(values: Tensor, real: bool) -> Tensor:
     """The discriminator's loss of each row: max(0, 1 - D) of a real image, max(0, 1 + D) of a fake, (B,) -> (B,).
 

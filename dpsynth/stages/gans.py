@@ -1,9 +1,12 @@
 """Stages 03 and 04 of the GANs: pre-train on the corpus, then DP-SGD on the discriminator alone.
 
 DPGAN (Xie et al. 2018), DPGAN-p and PrivImage+G (PrivImage, Sec. 4.2, App. C.1). The generator is never shown a record:
-it follows a copy of the discriminator, and is post-processing of released gradients. What differs: true Poisson
-batches; a fixed public number of fakes a step. PrivImage's code draws as many fakes as records were drawn, and clips
-each: one record more brings one fake more, and moves the sum by 2 C where its accounting has C.
+it follows a copy of the discriminator, and is post-processing of released gradients.
+
+What differs: true Poisson batches. The discriminator's maps are bounded to unit norm after every step; without that,
+public training ended at one image a label, and private training lost what there was. A step has a fixed public number
+of fakes: PrivImage's code draws as many as records were drawn, and clips each, so that one record more brings one fake
+more, and moves the sum by 2 C where its accounting has C.
 """
 
 from collections.abc import Callable
@@ -74,7 +77,8 @@ def dp_gan(
     """DP-SGD on the discriminator; after every `turn` of its steps, `generator_steps` of the generator.
 
     A step's fakes are as many as records are expected, a constant of the plan, with equally many of each label; their
-    mean clipped gradient is public and gets no noise. The generator follows a plain copy of the discriminator.
+    mean clipped gradient is public and gets no noise. The generator follows a plain copy of the discriminator, whose
+    weights are bounded after each step.
 
     Args:
         discriminator_rate, generator_rate: learning rates of Adam; average: rate of the generator's moving average.
@@ -97,6 +101,7 @@ def dp_gan(
             wrapped, losses(wrapped, True), charge, step, MICROBATCH, Fakes(fakes, labels, losses(wrapped, False))
         )
         optimizer.step()
+        gan.bound(discriminator)
         if (step + 1) % turn == 0:
             copy.load_state_dict(discriminator.state_dict())
             for number in range(generator_steps):
@@ -172,7 +177,9 @@ def _discriminator_step(model: gan.Gan, optimizer, corpus: Corpus, seed: int, st
         real = gan.hinge(model.discriminator(x[rows], labels[rows]), True)
         return (real + gan.hinge(model.discriminator(fakes[rows], labels[rows]), False)).sum() / BATCH
 
-    return _descend(model.discriminator, loss, optimizer)
+    value = _descend(model.discriminator, loss, optimizer)
+    gan.bound(model.discriminator)
+    return value
 
 
 def _descend(net: torch.nn.Module, loss: Callable, optimizer: torch.optim.Optimizer) -> float:

@@ -40,6 +40,22 @@ def test_hinge_losses_rest_beyond_the_margin():
     assert gan.hinge(values, False).tolist() == [0.0, 1.0, 3.0]
 
 
+def test_bounding_scales_down_the_maps_of_more_than_unit_norm_and_nothing_else():
+    torch.manual_seed(0)
+    judge = gan.Discriminator(1, 12, 3, 8)
+    torch.nn.init.normal_(judge.label.weight, std=9)
+    with torch.no_grad():
+        judge.conv.weight.mul_(20)
+        judge.value.weight.mul_(0.1)
+    before = {name: w.clone() for name, w in judge.named_parameters()}
+    gan.bound(judge)
+    for name, w in judge.named_parameters():
+        norm = torch.linalg.svdvals(before[name].flatten(1))[0] if w.ndim > 1 and name != "label.weight" else 0
+        torch.testing.assert_close(w, before[name] / max(norm, 1.0), msg=name)
+    assert torch.linalg.svdvals(judge.conv.weight.flatten(1))[0].item() == pytest.approx(1, abs=1e-5)
+    assert torch.equal(judge.value.weight, before["value.weight"])
+
+
 def test_a_population_draws_each_image_of_a_label_before_any_again():
     model = Population(1, 4, 2, 3)
     model.images = torch.arange(6, dtype=torch.uint8).view(6, 1, 1, 1).expand(6, 1, 4, 4).contiguous()

@@ -1,5 +1,6 @@
 """GANs, moment matching and Private Evolution: resume, options, unlabelled sets, and what learning is made of."""
 
+import itertools
 import shutil
 
 import pytest
@@ -120,6 +121,24 @@ def test_the_generator_learns_from_a_copy_and_never_moves_the_discriminator():
     assert values[0] < values[1] < values[2]
     moved = {name for name, w in model.state_dict().items() if not torch.equal(w, before[name])}
     assert moved and all(name.startswith("generator.") for name in moved)
+
+
+@pytest.mark.parametrize(("stage", "steps", "seed"), [(pretrain, 2, 1), (finetune, 3, 2)])
+def test_the_discriminator_is_bounded_after_each_step_of_either_training(stage, steps, seed, monkeypatch):
+    norms = []
+
+    def bound(judge):
+        norms.append(judge.conv.weight.norm().item())
+        with torch.no_grad():
+            judge.conv.weight.mul_(0.5)
+
+    p = Params(method="dpgan_p", seed=seed, **TINY)
+    if stage is finetune:
+        pretrain.run(p)
+    monkeypatch.setattr(gan, "bound", bound)
+    stage.run(p)
+    assert len(norms) == steps
+    assert all(later < 0.8 * earlier for earlier, later in itertools.pairwise(norms))  # the halved weights went on
 
 
 def test_labels_of_a_public_corpus_do_not_survive_into_the_private_ones_of_a_gan():
