@@ -10,6 +10,7 @@ from dpsynth.methods import METHODS
 from dpsynth.params import Experiment, Params
 from dpsynth.privacy import Counts, Gradients
 from dpsynth.stages import evaluate, planning
+from dpsynth.variants import agreeing
 
 CERTIFICATE = {"epsilon": 9.99, "delta": 1e-5, "adjacency": "add or remove one record", "accountant": "PLD"}
 COSTS = {"query": tables.Cost(12.5, 800.0), "finetune": tables.Cost(300.0, 900.5)}
@@ -273,3 +274,8 @@ def test_rpgens_first_table_was_copied_right(method, epsilon, metric, value):
     for name, key in keys.items():
         papers = papers[papers[name] == key]
     assert list(papers["value"]) == [value]
+
+
+def test_variants_are_one_where_they_agree_in_what_they_share_and_share_something():
+    found = agreeing([("a", {0: 1.0}), ("b", {1: 2.0}), ("c", {0: 1.0, 1: 3.0}), ("d", {1: 2.0})])
+    assert found == [(["a", "c"], {0: 1.0, 1: 3.0}), (["b", "d"], {1: 2.0})]

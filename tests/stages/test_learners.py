@@ -196,15 +196,17 @@ def vgg_file(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("channels", "side"), [(3, 32), (1, 28)])
-def test_vggs_activations_end_with_those_of_torchvisions_network(vgg_file, channels, side):
+def test_vggs_activations_begin_and_end_with_those_of_torchvisions_network(vgg_file, channels, side):
     model = vgg.Vgg19().eval()
     model.load_state_dict(vgg.weights(vgg_file))
     x = torch.rand(2, channels, side, side, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.no_grad():
         found = model.activations(x)
         seen = transforms.resize((x + 1) / 2, [32, 32], antialias=False).expand(-1, 3, -1, -1)
-        last = model.features[:-1](transforms.normalize(seen, vgg.MEAN, vgg.STD))
+        seen = transforms.normalize(seen, vgg.MEAN, vgg.STD)
+        first, last = model.features[:2](seen), model.features[:-1](seen)
     assert found.shape == (2, 303_104)  # as the paper counts
+    torch.testing.assert_close(found[:, : first[0].numel()], first.flatten(1))
     torch.testing.assert_close(found[:, -last[0].numel() :], last.flatten(1))
 
 
