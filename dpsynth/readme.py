@@ -8,6 +8,7 @@ import argparse
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,6 +50,7 @@ def blocks() -> dict[str, str]:
         "table": _table(results), "claim": _claim(results), "time": _time(measured), "hero": _hero(results),
         "table1": _budgets(tables.COMMITTED / "table1.csv"),
         "ablations": _ablations(tables.COMMITTED / "ablations.csv"),
+        "overnight": _overnight(tables.COMMITTED / "overnight.csv"),
         "bench": _bench(tables.COMMITTED / "bench.csv"),
         "samplers": _from(tables.COMMITTED / "samplers.csv", samplers.table, "`make samplers`: not run."),
         "breakdown": markdown(breakdown(measured)) if "artifacts" in measured else "Not run.",
@@ -104,6 +106,21 @@ def _ablations(path: Path) -> str:
     results = tables.read_committed(path.stem)
     table = comparison.table(results).reset_index()[["row", "CA-LR", "CA-MLP", "CA-CNN", "FD-convnet", "recall"]]
     return "\n".join([markdown(table), "", f"{_run_of(results)} {_provenance(results)}", *_pictures(path)])
+
+
+def _overnight(path: Path) -> str:
+    """A table for each data set, of the runs that were made; then how many were not."""
+    if not path.exists():
+        return "`make table1 PROFILE=overnight`: not run."
+    results, file = tables.read_committed(path.stem), Path("params", "overnight", "table1.yaml")
+    points, made = params.load(PROJECT / file).points(), set(results["params_digest"])
+    lacking = Counter(p.private for p in points if p.digest not in made)
+    said = []
+    for dataset, part in results.groupby("dataset", sort=False):
+        said += [f"`{dataset}`:", "", markdown(comparison.table(part)[SHOWN].reset_index().astype(str)), ""]
+    absent = ", ".join(f"{n} of `{dataset}`" for dataset, n in lacking.items()) or "none"
+    run = f"{len(points) - lacking.total()} of {len(points)} runs of `{file}`; not run: {absent}."
+    return "\n".join([*said, f"{run} {_provenance(results)}"])
 
 
 def _run_of(results: pd.DataFrame) -> str:
@@ -196,6 +213,9 @@ def record() -> None:
             own.to_csv(tables.COMMITTED / f"{name}.csv", index=False)
         if name in FIGURED:
             tables.draw(own, tables.COMMITTED, FIGURED[name])
+    if (build / "overnight" / "results.csv").exists():
+        overnight = tables.read_results("overnight")
+        overnight[overnight["experiment"] == "table1"].to_csv(tables.COMMITTED / "overnight.csv", index=False)
     for name in ("bench.csv", "samplers.csv"):
         if (build / name).exists():
             (tables.COMMITTED / name).write_text((build / name).read_text())

@@ -115,10 +115,10 @@ def test_make_passes_its_variables_on():
         return subprocess.run([*command, *variables], capture_output=True, text=True, check=True).stdout.split()
 
     start = [".venv/bin/python", "-m", "dpsynth.reproduce"]
-    assert called() == [*start, "--profile", "'laptop'", "--experiment", "'table'"]
-    assert called("PROFILE=smoke", "METHOD=rpgen,dpdm", "EPS=inf", "SEED=3") == [
+    assert called() == [*start, "--profile", "'laptop'", "--experiment", "'table'", "--jobs", "'1'"]
+    assert called("PROFILE=smoke", "METHOD=rpgen,dpdm", "EPS=inf", "SEED=3", "JOBS=2") == [
         *start, "--profile", "'smoke'", "--experiment", "'table'",
-        "--method", "'rpgen,dpdm'", "--epsilon", "'inf'", "--seed", "'3'",
+        "--method", "'rpgen,dpdm'", "--epsilon", "'inf'", "--seed", "'3'", "--jobs", "'2'",
     ]  # fmt: skip
 
 

@@ -34,14 +34,30 @@ def test_record_takes_whole_experiments_with_their_figures_and_a_table_only_if_i
     (tmp_path / "build" / "laptop").mkdir(parents=True)
     rows = [before.assign(experiment=name) for name in ("table", "table1", "mine")]
     pd.concat(rows).to_csv(tmp_path / "build" / "laptop" / "results.csv", index=False)
+    (tmp_path / "build" / "overnight").mkdir()
+    pd.concat(rows).to_csv(tmp_path / "build" / "overnight" / "results.csv", index=False)
     committed = tmp_path / "results"
     committed.mkdir()
     monkeypatch.setattr(store, "root", lambda: tmp_path)
     monkeypatch.setattr(tables, "COMMITTED", committed)
     readme.record()
-    assert sorted(path.name for path in committed.iterdir()) == ["table1-mnist5k-CA-CNN.png", "table1.csv"]
-    pd.testing.assert_frame_equal(tables.read_committed("table1"), before.assign(experiment="table1"))
+    names = ["overnight.csv", "table1-mnist5k-CA-CNN.png", "table1.csv"]
+    assert sorted(path.name for path in committed.iterdir()) == names
+    for name in ("table1", "overnight"):
+        pd.testing.assert_frame_equal(tables.read_committed(name), before.assign(experiment="table1"))
     assert "![table1 mnist5k CA CNN](results/table1-mnist5k-CA-CNN.png)" in readme._budgets(committed / "table1.csv")
+
+
+def test_of_the_overnight_runs_those_that_were_made_are_shown_and_the_others_counted(tmp_path, monkeypatch):
+    points = params.load(readme.PROJECT / "params" / "overnight" / "table1.yaml").points()
+    rows = tables.read_committed("table").query("method == 'rpgen' and seed == 0")
+    rows = rows.assign(profile="overnight", experiment="table1", params_digest=points[0].digest)
+    rows.to_csv(tmp_path / "overnight.csv", index=False)
+    monkeypatch.setattr(tables, "COMMITTED", tmp_path)
+    said, fashion = readme._overnight(tmp_path / "overnight.csv"), sum(p.private == "fashion_mnist" for p in points)
+    assert said.startswith("`mnist5k`:\n\n| row |") and "| rpgen | 10 | 1 |" in said and "other settings" not in said
+    assert f"1 of {len(points)} runs of `params/overnight/table1.yaml`; not run:" in said
+    assert f"not run: {len(points) - fashion - 1} of `mnist5k`, {fashion} of `fashion_mnist`. Made at" in said
 
 
 def test_methods_that_public_images_equal_are_named_at_each_budget():
