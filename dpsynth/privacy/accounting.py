@@ -16,38 +16,95 @@ from dp_accounting.privacy_accountant import NeighboringRelation
 from dpsynth.privacy.mechanisms import Counts, Mechanism
 
 ADJACENCY = "add or remove one record"
-INTERVAL, COARSE = 1e-4, 1e-3  # width of a privacy-loss bucket, of record and for a first guess; both pessimistic
 ORDERS = [1 + x / 10 for x in range(1, 100)] + list(range(12, 64)) + list(range(64, 2048, 64))
+LEAST, MOST = 0.01, 1e7  # noise multipliers that a calibration considers
+SETTLED = 1e-3  # relative change of epsilon, between two widths of the buckets, at which the finer one stands
+FINEST = 2**20  # buckets that a composition may take, about: past that it stands as it is, on the safe side
+ROUNDING = 1e-16  # what floating point may take from delta, for each release that is composed
 
 
-def epsilon(
-    mechanisms: Sequence[Mechanism], delta: float, *, replace: bool = False, interval: float = INTERVAL
-) -> float:
+def epsilon(mechanisms: Sequence[Mechanism], delta: float, *, replace: bool = False) -> float:
     """Epsilon at `delta` of the composition of `mechanisms` by privacy loss distributions; 0 for none.
+
+    Losses are counted in buckets, on the safe side, as wide as the composition's own scale allows, and finer until the
+    figure settles. A function of its arguments alone.
 
     Args:
         replace: neighbouring by replacing one record instead of adding or removing one.
-        interval: width of a privacy-loss bucket; a wider one is quicker, and errs on the safe side.
+    Raises:
+        ValueError: delta is finer than floating point can certify for so many releases.
     """
     if not mechanisms:
         return 0.0
+    delta = certified(mechanisms, delta, replace)
+    interval = _width(mechanisms, replace)
+    spent, finer = math.inf, _composed(mechanisms, delta, replace, interval)
+    while finer < spent * (1 - SETTLED) and _buckets(mechanisms, replace, interval / 4) < FINEST:
+        interval /= 4
+        spent, finer = finer, min(finer, _composed(mechanisms, delta, replace, interval))
+    return finer
+
+
+def certified(mechanisms: Sequence[Mechanism], delta: float, replace: bool = False) -> float:
+    """`delta` less what floating point may take from it in so many compositions.
+
+    Raises:
+        ValueError: that is half of it or more.
+    """
+    left = delta - ROUNDING * sum(_repeats(m, replace) for m in mechanisms)
+    if left < delta / 2:
+        raise ValueError(f"delta={delta:g} is finer than floating point can certify over so many releases: raise it")
+    return left
+
+
+def _composed(mechanisms: Sequence[Mechanism], delta: float, replace: bool, interval: float) -> float:
     losses = [_loss(mechanism, replace, interval) for mechanism in mechanisms]
     return functools.reduce(lambda a, b: a.compose(b), losses).get_epsilon_for_delta(delta)
+
+
+def _repeats(mechanism: Mechanism, replace: bool) -> int:
+    """How many independent losses a mechanism is: a count that moves by one is one, and so is a step of DP-SGD."""
+    return mechanism.steps * (mechanism.votes * (2 if replace else 1) if isinstance(mechanism, Counts) else 1)
+
+
+def _deviation(mechanism: Mechanism, replace: bool) -> float:
+    """About the standard deviation of one such loss."""
+    if isinstance(mechanism, Counts):
+        return 1 / mechanism.scale
+    noise = mechanism.noise_multiplier / (2 if replace else 1)
+    rare = mechanism.sample_rate * math.sqrt(math.expm1(min(noise**-2, 700.0)))
+    return min(rare, 1 / noise)
+
+
+def _width(mechanisms: Sequence[Mechanism], replace: bool) -> float:
+    """Width of a bucket to begin with: two fifths of the composed deviation, spread over the losses; a power of 2, so
+    that what was computed at it is found again."""
+    variance = sum(_repeats(m, replace) * _deviation(m, replace) ** 2 for m in mechanisms)
+    wanted = 0.4 * math.sqrt(variance / sum(_repeats(m, replace) for m in mechanisms))
+    return 2.0 ** math.floor(math.log2(wanted))
+
+
+def _buckets(mechanisms: Sequence[Mechanism], replace: bool, interval: float) -> float:
+    """How many buckets the composition takes, about."""
+    variance = sum(_repeats(m, replace) * _deviation(m, replace) ** 2 for m in mechanisms)
+    one = (m.noise_multiplier**-1 * (2 if replace else 1) for m in mechanisms if not isinstance(m, Counts))
+    return (20 * math.sqrt(variance) + max((x * x + 20 * x for x in one), default=0.0)) / interval
 
 
 @functools.lru_cache(maxsize=64)
 def _loss(mechanism: Mechanism, replace: bool, interval: float) -> pld.PrivacyLossDistribution:
     if isinstance(mechanism, Counts):
         # A count that moves by 1 under noise `scale` is one coordinate; draws are independent, so coordinates compose.
-        coordinates = mechanism.votes * (2 if replace else 1)
-        return _count_moved(mechanism.scale, interval).self_compose(mechanism.steps * coordinates)
+        return _count_moved(mechanism.scale, interval).self_compose(_repeats(mechanism, replace))
     step = _gaussian_step(mechanism.noise_multiplier, mechanism.sample_rate, replace, interval)
     return step.self_compose(mechanism.steps)
 
 
 @functools.lru_cache(maxsize=16)
 def _count_moved(scale: float, interval: float) -> pld.PrivacyLossDistribution:
-    return pld.from_discrete_gaussian_mechanism(scale, 1, value_discretization_interval=interval)
+    return pld.from_discrete_gaussian_mechanism(
+        scale, 1, value_discretization_interval=interval, use_connect_dots=True
+    )  # fmt: skip
 
 
 @functools.lru_cache(maxsize=16)  # the costly part, the same for any number of steps
@@ -91,26 +148,41 @@ def _prv(accountant, delta: float) -> float:
             return math.nan
 
 
-def smallest_noise(
-    cost: Callable[[float], float], target: float, *, low: float = 0.02, high: float = 1.0, tolerance: float = 1e-3
-) -> float:
-    """The smallest noise multiplier s, to within what keeps epsilon in [target (1 - tolerance), target].
+def smallest_noise(cost: Callable[[float], float], target: float, *, tolerance: float, low: float = LEAST) -> float:
+    """The smallest noise multiplier s >= low, to within what keeps epsilon in [target (1 - tolerance), target].
+
+    Where even `low` costs less than that, it is `low`.
 
     Args:
-        cost: epsilon as a decreasing function of s; low: too little noise, or the least to consider; high: a guess.
+        cost: epsilon as a decreasing function of s.
     Raises:
-        ValueError: no s up to 10^5 stays within `target`.
+        ValueError: no s up to MOST stays within `target`.
     """
-    high = max(high, low)
-    while (spent := cost(high)) > target:
-        low, high = high, 2 * high
-        if high > 1e5:
-            raise ValueError(f"no noise multiplier up to 1e5 stays within epsilon={target:g}")
-    while spent < target * (1 - tolerance) and high - low > 1e-6 * high:
-        middle = math.sqrt(low * high)
-        value = cost(middle)
-        low, high, spent = (low, middle, value) if value <= target else (middle, high, spent)
-    return high
+    costs, s = {}, max(low, 1.0)
+    while True:
+        costs[s] = cost(s)
+        enough = min((s for s, spent in costs.items() if spent <= target), default=math.inf)
+        if enough < math.inf and (costs[enough] >= target * (1 - tolerance) or enough <= low):
+            return enough
+        little = max((s for s, spent in costs.items() if spent > target), default=0.0)
+        if little > MOST:
+            raise ValueError(f"no noise multiplier up to {MOST:g} stays within epsilon={target:g}")
+        if enough <= little * (1 + 1e-9):  # the cost jumps here
+            return enough
+        s = _between(costs, little, enough, target * (1 - tolerance / 2), low)
+
+
+def _between(costs: dict[float, float], little: float, enough: float, aim: float, low: float) -> float:
+    """The noise to try next: outwards by fours until a bracket is found, then in it by turns where a power law through
+    its ends meets `aim`, and in its middle."""
+    if enough == math.inf:
+        return 4 * little
+    if little == 0:
+        return max(low, enough / 4)
+    share = 0.5
+    if len(costs) % 2 and 0 < costs[enough] < costs[little] < math.inf:
+        share = math.log(costs[little] / aim) / math.log(costs[little] / costs[enough])
+    return little * (enough / little) ** share
 
 
 def with_noise(mechanism: Mechanism, noise_multiplier: float) -> Mechanism:

@@ -36,6 +36,7 @@ def certificate(plan: Plan, ledger: Ledger, lineage: tuple[str, ...]) -> dict[st
         "noise": ledger.noise, "releases": entries,
         "set_total": {
             "epsilon": ledger.epsilon(plan.delta), "delta": plan.delta, "releases": len(opened(ledger.entries(), None)),
+            "epsilon, replace one record": ledger.epsilon(plan.delta, replace=True),
         },
     }  # fmt: skip
 
@@ -50,9 +51,9 @@ def certificate_of_set(ledger: Ledger, delta: float) -> dict[str, Any]:
     """
     if not 0 < delta < 1:
         raise ValueError(f"Expected 0 < delta={delta} < 1")
+    entries = opened(ledger.entries(), None)
     if not ledger.path.exists():
         raise FileNotFoundError(f"{ledger.path}: no ledger; nothing was released here of {ledger.private}")
-    entries = opened(ledger.entries(), None)
     said = {"private": ledger.private, "adjacency": accounting.ADJACENCY, "delta": delta}
     return said | _cost(entries, delta) | {"releases": entries}
 

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+KEY_BYTES = 32
+
 
 class Coins:
     """Draws under one 256-bit key.
@@ -22,14 +24,18 @@ class Coins:
     """
 
     def __init__(self, key: bytes):
-        if len(key) != 32:
-            raise ValueError(f"Expected a key of 32 bytes, got {len(key)}")
+        if len(key) != KEY_BYTES:
+            raise ValueError(f"Expected a key of {KEY_BYTES} bytes, got {len(key)}")
         self._key = key
 
     @property
     def fingerprint(self) -> str:
         """Names the key without telling it."""
         return hashlib.sha256(b"dpsynth fingerprint" + self._key).hexdigest()[:16]
+
+    def seal(self, content: bytes) -> bytes:
+        """Binds the key to `content`, and confirms no guess of it to anybody without the key: 32 bytes."""
+        return hmac.new(self._key, b"dpsynth seal" + content, hashlib.sha256).digest()
 
     def words(self, address: tuple, n: int) -> np.ndarray:
         """n uniform 64-bit words at `address` (a tuple of strings and integers): (n,) uint64."""

@@ -2,8 +2,12 @@
 
 One append-only file a private set, outside build/. An entry opens before the touch and is forced to disk; a run that
 was killed finds its entry, redraws the same coins, and adds nothing. The key of the coins lies beside it until the
-artifact stands, and is then destroyed. Each line carries a digest of all lines up to it, so that a line edited, added
-or taken out by hand is noticed (lines cut off at the end are not: certificates then lack entries, and are refused).
+artifact stands, with a seal that binds it to the records it was drawn for, and is then destroyed.
+
+What is noticed: a line edited, added or taken out by hand, as each carries a digest of all lines up to it; an end cut
+off, a file deleted, restored from an older copy or written anew, as the head (how many entries, and the last digest) is
+kept in a file of its own; the same folder under another name. What is not: head and ledger deleted together, or both
+brought to an older state, by somebody who means to. The digests hold no secret; they guard against accidents.
 """
 
 import contextlib
@@ -12,25 +16,34 @@ import fcntl
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from dpsynth.privacy import accounting
 from dpsynth.privacy.coins import Coins
+from dpsynth.privacy.keys import Keys, sync
 from dpsynth.privacy.mechanisms import Mechanism, from_statement, statement
 from dpsynth.privacy.plan import BudgetError, Plan
+
+ENTRIES = ({"open", "coins", "noise", "mechanism"}, {"close", "coins"})  # what opening and closing entries hold
+DAY = 315_532_800  # 1 January 1980: the time of files whose own would tell how long private work took
+# Steps whose noise was drawn, by ledger and coins, and the attempt at the release that drew them.
+_ATTEMPTS: dict[tuple[Path, str], tuple[object, set[int]]] = {}
 
 
 @dataclasses.dataclass(frozen=True)
 class Charge:
-    """The ledger has an entry for one mechanism of the plan, all its steps: what a verb asks for."""
+    """The ledger has an entry for one mechanism of the plan, all its steps: what a verb asks for.
+
+    `seal` tells which records it was opened for, under the coins' key; empty for seeded coins.
+    """
 
     mechanism: Mechanism
     plan: Plan
     release: str
     coins: Coins
+    seal: str = ""
     _used: set = dataclasses.field(default_factory=set, repr=False)
 
     def use(self, step: int) -> None:
@@ -45,9 +58,18 @@ class Charge:
 
 
 def canonical(name: str) -> str:
-    """A private set's name, however its path is spelt: one folder has one ledger, and one identity."""
+    """A private set's name, however its path is spelt: one folder has one ledger, and one identity.
+
+    Raises:
+        ValueError: a path that leads nowhere, by links that end in themselves or by an unknown user.
+    """
     scheme, colon, path = name.partition(":")
-    return f"folder:{Path(path).expanduser().resolve()}" if scheme == "folder" and colon else name
+    if scheme != "folder" or not colon:
+        return name
+    try:
+        return f"folder:{Path(path).expanduser().resolve()}"
+    except (RuntimeError, OSError, ValueError) as error:
+        raise ValueError(f"the path of {name[:200]!r} cannot be followed ({error}); check it") from None
 
 
 class Ledger:
@@ -57,15 +79,20 @@ class Ledger:
         folder: where ledgers lie.
         private: name of the private set; becomes the file's name.
         noise: "secret", or "seeded" with `seed`, which publishes the coins: a reproduction, not a release.
+    Raises:
+        ValueError: seeded coins for a folder of somebody's own, or no such noise.
     """
 
     def __init__(self, folder: Path, private: str, noise: str, seed: int):
         if noise not in ("secret", "seeded"):
             raise ValueError(f"Expected noise={noise!r} to be 'secret' or 'seeded'")
         self.private, self.noise, self.seed = private, noise, seed
-        digest = hashlib.sha256(canonical(private).encode()).hexdigest()[:12]
+        self._set = canonical(private)
+        if noise == "seeded" and self._set.startswith("folder:"):
+            raise ValueError(f"seeded coins are public: they would undo the noise on {private}; use noise: secret")
+        digest = hashlib.sha256(self._set.encode()).hexdigest()[:12]
         name = private if private.isidentifier() else f"folder-{digest}"
-        self.path, self._keys = folder / f"{name}.jsonl", folder / "keys"
+        self.path, self._keys, self._heads = folder / f"{name}.jsonl", Keys(folder / "keys"), folder / "heads"
 
     @property
     def identity(self) -> str:
@@ -76,58 +103,82 @@ class Ledger:
         """All entries, oldest first. A last line torn by a crash was never acted on, and is left out.
 
         Raises:
-            ValueError: a line that is not an entry, or whose digest does not follow from the lines up to it.
+            ValueError: a line that is not an entry, or whose digest does not follow from the lines up to it; entries
+                that were there are gone; or the set has a ledger under another name.
         """
         return [entry for entry, _ in self._chain()]
 
-    def charge(self, plan: Plan, name: str, release: str, lineage: Sequence[str]) -> Charge:
+    def check(self, plan: Plan, name: str, release: str, lineage: Sequence[str]) -> None:
+        """Raise what `charge` with these arguments would, and write nothing."""
+        entries = self.entries()
+        self._afford(plan, name, entries, release, lineage, self._coins(release, entries))
+
+    def charge(
+        self, plan: Plan, name: str, release: str, lineage: Sequence[str], private: Any = None, attempt: object = None
+    ) -> Charge:
         """Open (or find open) the entry for `release` under the plan's mechanism `name`.
 
         Args:
             release: digest of the artifact that will hold the release.
             lineage: digests of the artifacts it is made from, whose releases count towards the same budget.
+            private: the `Private` that will be asked: secret coins are sealed to its records.
+            attempt: at the release. A new one, after an earlier one died, may draw the same noise again, for the same
+                answers; one and the same draws each step's noise once, however often it is charged.
         Raises:
             BudgetError: the lineage, earlier draws of this release, this mechanism and those of the plan that are not
                 in the lineage would together cost more than the plan's epsilon.
-            ValueError: the release was begun under another mechanism, or the plan is for another private set.
+            ValueError: the release was begun under another mechanism or on other records, or the plan is for another
+                private set; and as `entries`.
         """
-        mechanism = plan.mechanism(name)
-        if canonical(plan.private) != canonical(self.private):
-            raise ValueError(f"{self.path} is the ledger of {self.private}, the plan is for {plan.private}")
         with self._locked():
-            entries, coins = self.entries(), Coins(self._key(release))
-            if self.noise == "secret" and {"close": release, "coins": coins.fingerprint} in entries:
-                self._destroy_key(release)  # a crash left it beside a closed entry; what is drawn now is a new draw
-                coins = Coins(self._key(release))
+            entries = self.entries()
+            coins = self._coins(release, entries)
+            mechanism = self._afford(plan, name, entries, release, lineage, coins)
+            if coins is None:
+                self._keys.destroy(release)  # a crash left it beside a closed entry; what is drawn now is a new draw
+                coins = self._keys.draw(release, private)
+            seal = self._sealed(release, coins, private)
             entry = dict(open=release, coins=coins.fingerprint, noise=self.noise, mechanism=statement(mechanism))
-            earlier = [e for e in opened(entries, [release]) if e != entry]
-            try:
-                self._afford(plan, name, opened(entries, lineage), earlier, coins)
-            except BudgetError:
-                if entry not in entries:  # else it is the key of a release that another plan pays for
-                    self._destroy_key(release)
-                raise
             if entry not in entries:
                 self._append(entry)
-        return Charge(mechanism, plan, release, coins)
+        return Charge(mechanism, plan, release, coins, seal, self._used(coins, attempt))
 
-    def _afford(self, plan: Plan, name: str, lineage: list[dict], earlier: list[dict], coins: Coins) -> None:
-        """Refuse a touch that the lineage's entries and this release's `earlier` ones leave no budget for."""
-        if begun := [e for e in earlier if e["coins"] == coins.fingerprint]:
+    def _used(self, coins: Coins, attempt: object) -> set[int]:
+        place = (self.path.resolve(), coins.fingerprint)
+        if place not in _ATTEMPTS or _ATTEMPTS[place][0] is not attempt:
+            _ATTEMPTS[place] = (attempt, set())
+        return _ATTEMPTS[place][1]
+
+    def _afford(
+        self, plan: Plan, name: str, entries: list[dict], release: str, lineage: Sequence[str], coins: Coins | None
+    ) -> Mechanism:
+        """The plan's mechanism, if what stands in the ledger leaves budget for it; refusals as of `charge`."""
+        mechanism = plan.mechanism(name)
+        if canonical(plan.private) != self._set:
+            raise ValueError(f"{self.path} is the ledger of {self.private}, the plan is for {plan.private}")
+        stated = statement(mechanism)
+        drawn = opened(entries, [release])
+        under = [e for e in drawn if coins and e["coins"] == coins.fingerprint]
+        if under and under[0]["mechanism"] != stated:
             raise ValueError(
                 f"{self.path} says that this release was begun under another mechanism than the plan's {name} "
-                f"({begun[0]['mechanism']}): it is not this run's to continue; nothing was touched"
+                f"({under[0]['mechanism']}): it is not this run's to continue; nothing was touched"
             )
-        before = [from_statement(e["mechanism"]) for e in (*lineage, *earlier)]
-        stated = [e["mechanism"] for e in lineage]  # all else that the plan names, it still has to pay for
-        ahead = [m for m in plan.mechanisms if m.name == name or statement(m) not in stated]
-        total = accounting.epsilon([*before, *ahead], plan.delta)
+        earlier = [e for e in drawn if e not in under]
+        before = opened(entries, lineage)
+        paid = [e["mechanism"] for e in before]  # all else that the plan names, it still has to pay for
+        ahead = [m for m in plan.mechanisms if m.name == name or statement(m) not in paid]
+        total = accounting.epsilon([*(from_statement(e["mechanism"]) for e in (*before, *earlier)), *ahead], plan.delta)
         if total > plan.epsilon:
-            again = "; it was drawn before, and its coins are gone" if earlier else ""
+            again = (
+                "; it was drawn before, and its coins are gone: restore what was in build/, or ask with another seed, "
+                "which is a further release"
+            )
             raise BudgetError(
                 f"with {name} this run would come to epsilon={total:.6g} at delta={plan.delta:g}, "
-                f"its budget is epsilon={plan.epsilon:g}{again}; nothing was touched"
+                f"its budget is epsilon={plan.epsilon:g}{again if earlier else ''}; nothing was touched"
             )
+        return mechanism
 
     def settle(self, release: str) -> None:
         """The artifact stands: close the entry and destroy the key. Does nothing the second time."""
@@ -137,47 +188,37 @@ class Ledger:
                 closing = {"close": release, "coins": entry["coins"]}
                 if closing not in entries:
                     self._append(closing)
-            self._destroy_key(release)
+                _ATTEMPTS.pop((self.path.resolve(), entry["coins"]), None)
+            self._keys.destroy(release)
 
     def epsilon(self, delta: float, lineage: Sequence[str] | None = None, *, replace: bool = False) -> float:
         """Composition of the releases in `lineage`, or of all that was ever released from the set."""
         entries = opened(self.entries(), lineage)
         return accounting.epsilon([from_statement(e["mechanism"]) for e in entries], delta, replace=replace)
 
-    def _destroy_key(self, release: str) -> None:
-        key, dead = self._keys / f"{release}.key", self._keys / f"{release}.dead"
-        if key.exists():
-            os.replace(key, dead)  # first, so that a crash never leaves an overwritten key in place
-        if dead.exists():
-            with open(dead, "r+b") as file:  # in place: a truncated file would get other blocks of the disk
-                file.write(bytes(dead.stat().st_size))
-                file.flush()
-                os.fsync(file.fileno())
-            dead.unlink()
-            _sync(self._keys)
-
-    def _key(self, release: str) -> bytes:
+    def _coins(self, release: str, entries: list[dict]) -> Coins | None:
+        """The coins that the release was begun with, or is to have; None if new ones are to be drawn."""
         if self.noise == "seeded":
-            return hashlib.sha256(f"dpsynth seeded coins {self.seed} {release}".encode()).digest()
-        self._keys.mkdir(exist_ok=True, mode=0o700)
-        path = self._keys / f"{release}.key"
-        if path.exists():
-            if path.stat().st_mode & 0o077:
-                raise PermissionError(f"{path} can be read by others: the coins of this release are not secret")
-            return path.read_bytes()
-        aside = path.with_suffix(".tmp")
-        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(32))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-        _sync(self._keys)
-        return path.read_bytes()
+            return Coins(hashlib.sha256(f"dpsynth seeded coins {self.seed} {release}".encode()).digest())
+        coins, _ = self._keys.read(release)
+        return None if coins and {"close": release, "coins": coins.fingerprint} in entries else coins
+
+    def _sealed(self, release: str, coins: Coins, private: Any) -> str:
+        """The seal, if it fits the records that are to be asked: one noise on two sets would tell their difference."""
+        if self.noise == "seeded" or private is None:
+            return ""
+        _, seal = self._keys.read(release)
+        if seal != private.seal(coins):
+            raise ValueError(
+                f"the records of {self.private} are not those that this release was begun with; put them back, or give "
+                "the changed set a path of its own, with a ledger of its own; nothing was touched"
+            )
+        return seal.hex()
 
     def _chain(self) -> list[tuple[dict[str, Any], str]]:
         """Each entry with its digest, verified."""
-        *lines, torn = self.path.read_text().split("\n") if self.path.exists() else [""]
+        self._only_name()
+        *lines, torn = self._text().split("\n")
         chain, digest = [], ""
         with contextlib.suppress(ValueError):
             json.loads(torn)
@@ -186,6 +227,10 @@ class Ledger:
             try:
                 entry = json.loads(line)
                 stated = entry.pop("digest")
+                if set(entry) not in ENTRIES:
+                    raise ValueError
+                if "open" in entry:
+                    from_statement(entry["mechanism"])
             except (ValueError, KeyError, AttributeError, TypeError):
                 raise ValueError(f"{self.path}:{number} is not a ledger entry; restore the file") from None
             digest = _digest(digest, entry)
@@ -195,18 +240,73 @@ class Ledger:
                     "restore the file"
                 )
             chain.append((entry, digest))
+        count, last = self._head()
+        if count and (len(chain) < count or chain[count - 1][1] != last):
+            raise ValueError(
+                f"{self.path} held {count} entries that are not all there any more: it was cut short, deleted or "
+                "written anew; restore it (what was released counts, whether or not it is written down)"
+            )
         return chain
+
+    def _text(self) -> str:
+        if not self.path.exists() and not self.path.is_symlink():
+            return ""
+        try:
+            return self.path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise ValueError(f"{self.path} is no text, so not a ledger; restore the file") from None
+
+    def _head(self) -> tuple[int, str]:
+        """How many entries there must be at least, and the digest of the last of these."""
+        path = self._heads / f"{self.path.stem}.json"
+        try:
+            head = json.loads(path.read_text(encoding="utf-8"))
+            return int(head["entries"]), str(head["digest"])
+        except FileNotFoundError:
+            return 0, ""
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(f"{path} is damaged: it says how far {self.path} goes; restore it") from None
+
+    def _only_name(self) -> None:
+        """Refuse a folder that has a ledger under another name: a link, or a mount, of the same place."""
+        if not self._set.startswith("folder:"):
+            return
+        for path in sorted(self._heads.glob("folder-*.json")):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                other = json.loads(path.read_text(encoding="utf-8"))["private"]
+                places = [name.removeprefix("folder:") for name in (other, self._set)]
+                if other != self._set and os.path.samefile(*places):
+                    break
+        else:
+            return
+        raise ValueError(f"{self.private} is the folder that was asked as {other}: use that name, it has one ledger")
 
     def _append(self, entry: dict[str, Any]) -> None:
         chain = self._chain()
-        line = json.dumps({**entry, "digest": _digest(chain[-1][1] if chain else "", entry)}, sort_keys=True)
+        digest = _digest(chain[-1][1] if chain else "", entry)
+        line = json.dumps({**entry, "digest": digest}, sort_keys=True)
         whole = b"\n".join(self.path.read_bytes().split(b"\n")[: len(chain)]) if chain else b""
         with open(self.path, "ab") as file:
             file.truncate(len(whole))  # what a crash tore was never acted on
             file.write(b"\n" * bool(chain) + line.encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
-        _sync(self.path.parent)
+        sync(self.path.parent)
+        self._write_head(len(chain) + 1, digest)
+        if self.noise == "secret":
+            os.utime(self.path, (DAY, DAY))
+
+    def _write_head(self, count: int, digest: str) -> None:
+        self._heads.mkdir(exist_ok=True)
+        path = self._heads / f"{self.path.stem}.json"
+        aside = path.with_suffix(".tmp")
+        with open(aside, "w", encoding="utf-8") as file:
+            json.dump({"private": self._set, "entries": count, "digest": digest}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.utime(aside, (DAY, DAY))
+        os.replace(aside, path)
+        sync(self._heads)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -218,15 +318,6 @@ class Ledger:
 
 def _digest(before: str, entry: dict[str, Any]) -> str:
     return hashlib.sha256(f"{before} {json.dumps(entry, sort_keys=True)}".encode()).hexdigest()[:32]
-
-
-def _sync(folder: Path) -> None:
-    """Force a folder's entries to disk: a new file may else vanish with the power."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def opened(entries: list[dict[str, Any]], lineage: Sequence[str] | None) -> list[dict[str, Any]]:

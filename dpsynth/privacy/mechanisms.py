@@ -153,11 +153,14 @@ def from_statement(said: dict[str, Any]) -> Mechanism:
     """The mechanism that a ledger entry states.
 
     Raises:
-        ValueError: no kind of mechanism that is known here.
+        ValueError: no kind of mechanism that is known here, or not all of one.
     """
     for cls in KINDS:
         if said.get("kind") == cls.kind:
-            return cls(**{field.name: said[field.name] for field in dataclasses.fields(cls)})
+            names = [field.name for field in dataclasses.fields(cls)]
+            if missing := [name for name in names if name not in said]:
+                raise ValueError(f"a mechanism of kind {cls.kind!r} without {', '.join(missing)}")
+            return cls(**{name: said[name] for name in names})
     raise ValueError(f"no mechanism of kind {said.get('kind')!r}; known: {', '.join(cls.kind for cls in KINDS)}")
 
 

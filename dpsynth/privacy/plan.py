@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from dpsynth.privacy import accounting
-from dpsynth.privacy.mechanisms import Counts, Gradients, Mechanism, statement
+from dpsynth.privacy.mechanisms import Counts, Mechanism, statement
+
+TOLERANCE = 1e-3  # how far below epsilon a calibrated plan may end, as a share of it
 
 
 class BudgetError(ValueError):
@@ -63,10 +65,12 @@ def make_plan(private: str, n_records: int, epsilon: float, delta: float, touche
     The cost comes within 0.1 percent of epsilon and never above it. The touches before it keep their noise.
 
     Raises:
-        BudgetError: the touches before the last cost epsilon or more, or leave nothing to learn with.
+        BudgetError: the touches before the last cost epsilon or more, or leave nothing to learn with; or epsilon is
+            more than all together can spend. ValueError: delta is finer than floating point can certify.
     """
     if not epsilon < math.inf:
         return Plan(private, n_records, epsilon, delta, ())
+    accounting.certified(touches, delta)
     *queries, learner = touches
     alone = accounting.epsilon(queries, delta)
     names = " and ".join(f"{m.name} at noise multiplier {m.noise_multiplier:g}" for m in queries)
@@ -76,36 +80,37 @@ def make_plan(private: str, n_records: int, epsilon: float, delta: float, touche
             "raise the query's noise or the budget"
         )
     try:
-        calibrated = _calibrated(learner, queries, epsilon, delta)
+        noise = _enough(learner, queries, epsilon, delta)
     except ValueError as error:
         beside = f" beside {names} (epsilon={alone:.4g})" if queries else ""
         raise BudgetError(f"{learner.name} has no budget left{beside}: {error}; raise epsilon or the noise") from None
-    return Plan(private, n_records, epsilon, delta, (*queries, calibrated))
+    plan = Plan(private, n_records, epsilon, delta, (*queries, accounting.with_noise(learner, noise)))
+    if (spent := plan.spent()) < epsilon * (1 - TOLERANCE):
+        raise BudgetError(
+            f"epsilon={epsilon:g} cannot be spent: at the least noise multiplier considered, {accounting.LEAST:g}, all "
+            f"touches together cost epsilon={spent:.4g} at delta={delta:g}; ask for no more than that, or raise the "
+            "sampling rate or the steps"
+        )
+    return plan
 
 
-def query_noise(votes: int, gradients: Gradients, epsilon: float, delta: float) -> float:
-    """The noise multiplier of a histogram that costs DP-SGD at most 5 percent more noise, and no less than 4.
+def query_noise(votes: int, gradients: Mechanism, epsilon: float, delta: float) -> float:
+    """The noise multiplier of a histogram that costs the learner at most 5 percent more noise, and no less than 4.
 
     With sigma0 calibrated without a query, the smallest s for which (s, 1.05 sigma0) stays within
     epsilon. A rule on public constants; the papers fix 484 (CIFAR-10) and 5,300 (CelebA) instead.
     """
     if math.isinf(epsilon):
         return 4.0
-    least, coarse = Counts("query", votes, 4.0), accounting.COARSE
-    roomier = accounting.with_noise(gradients, 1.05 * _enough(gradients, [], epsilon, delta, coarse, low=0.3))
-    if accounting.epsilon([least, roomier], delta, interval=coarse) <= epsilon:
+    least = Counts("query", votes, 4.0)
+    roomier = accounting.with_noise(gradients, 1.05 * _enough(gradients, [], epsilon, delta))
+    if accounting.epsilon([least, roomier], delta) <= epsilon:
         return 4.0
-    return _enough(least, [roomier], epsilon, delta, coarse, low=4.0, high=8.0)
+    return _enough(least, [roomier], epsilon, delta, low=4.0)
 
 
-def _calibrated(like: Mechanism, queries: list[Mechanism], epsilon: float, delta: float) -> Mechanism:
-    guess = _enough(like, queries, epsilon, delta, accounting.COARSE, low=0.3)
-    exact = _enough(like, queries, epsilon, delta, accounting.INTERVAL, low=0.95 * guess, high=guess)
-    return accounting.with_noise(like, exact)
-
-
-def _enough(like: Mechanism, beside: list[Mechanism], epsilon: float, delta: float, interval: float, **bounds) -> float:
+def _enough(like: Mechanism, beside: list[Mechanism], epsilon: float, delta: float, **bounds) -> float:
     def cost(s: float) -> float:
-        return accounting.epsilon([*beside, accounting.with_noise(like, s)], delta, interval=interval)
+        return accounting.epsilon([*beside, accounting.with_noise(like, s)], delta)
 
-    return accounting.smallest_noise(cost, epsilon, **bounds)
+    return accounting.smallest_noise(cost, epsilon, tolerance=TOLERANCE, **bounds)

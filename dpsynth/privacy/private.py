@@ -6,6 +6,8 @@ said of a record depends on that record and its own draws, not on its companions
 """
 
 import dataclasses
+import functools
+import hashlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,6 +16,7 @@ import torch
 from torch import Tensor
 
 from dpsynth.privacy import engine
+from dpsynth.privacy.coins import Coins
 from dpsynth.privacy.ledger import Charge, canonical
 from dpsynth.privacy.mechanisms import Counts, Gradients, Sums
 
@@ -59,6 +62,17 @@ class Private:
     def identity(self) -> str:
         """For lineage: what is public of the set. Its records are not hashed: a hash would confirm a guess."""
         return f"{canonical(self.name)} n_records={self.n_records} shape={self.shape} classes={self.classes}"
+
+    def seal(self, coins: Coins) -> bytes:
+        """Tells these records from others, to those alone who have the coins' key: 32 bytes."""
+        return coins.seal(self._content)
+
+    @functools.cached_property
+    def _content(self) -> bytes:
+        digest = hashlib.sha256(repr(tuple(self._images.shape)).encode())
+        for tensor in (self._images, self._labels):
+            digest.update(tensor.contiguous().numpy())
+        return digest.digest()
 
     def count(self, votes: PerRecord, bins: int, charge: Charge, step: int = 0, *, by_label: bool = True) -> Tensor:
         """Noisy histogram of the records' votes, one row a private label (or one row in all).
@@ -144,6 +158,8 @@ class Private:
             raise ValueError(f"{mechanism.name} is not planned as {kind.__name__}; nothing was touched")
         if canonical(charge.plan.private) != canonical(self.name):
             raise ValueError(f"the charge is for {charge.plan.private}, not for {self.name}; nothing was touched")
+        if (charge.seal or not self.builtin) and charge.seal != self.seal(charge.coins).hex():
+            raise ValueError(f"the charge was not opened for these records of {self.name}; nothing was touched")
         if mechanism not in charge.plan.mechanisms:
             raise ValueError(f"{mechanism.name} is not in the plan as the charge has it; nothing was touched")
         if not 0 <= step < mechanism.steps:

@@ -27,7 +27,7 @@ def central_images(work: store.Work, private: Private, allowance: planning.Allow
     bound of `Sums`; it enters the row of its own label, and the row is divided by a constant. Mode: a record votes
     for one level of each of the d pixels, d distinct bins: sqrt(d), by `Counts`.
     """
-    charge = allowance.charge(work)
+    charge = allowance.charge(work, private)
     channels, size = private.shape[0], private.shape[1] // 2
     if isinstance(charge.mechanism, Counts):
         n = levels(channels)

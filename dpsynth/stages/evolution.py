@@ -97,12 +97,12 @@ def evolve(
         candidates: of each private label. lookahead: a candidate is embedded as the mean of so many of its variations.
         threshold: what is taken from every count, H of Algorithm 1, in standard deviations of the noise.
     """
-    charge = allowance.charge(work)
     api, model = APIS[base.architecture["network"]](networks.rebuild(base.architecture, base.averaged)), Eye(encoder)
-    n_labels, n_steps = len(private.classes), charge.mechanism.steps
+    n_labels, n_steps = len(private.classes), allowance.mechanism.steps
     state = _Kept(api.random(n_labels * candidates, store.seed_of(seed, "random")))
     seen: dict[str, list] = {"images": []}
     bar = training.silent(n_steps, "evolution")
+    charge = allowance.charge(work, private)
     for step in training.steps(work, n_steps, {"population": state}, seen):
         amplitude, number = 1 - step / n_steps, str(step)
         ahead = [
@@ -113,7 +113,7 @@ def evolve(
         votes = nearest(model, points.view(n_labels, candidates, -1))
         counts = private.count(votes, candidates, charge, step)
         seen["images"].append(_favourites(state.now["images"], counts))
-        chosen = resampled(counts, threshold * charge.mechanism.scale, training.generator(seed, step))
+        chosen = resampled(counts, threshold * allowance.mechanism.scale, training.generator(seed, step))
         state.now = api.vary(_picked(state.now, chosen), amplitude, store.seed_of(seed, "variation", number))
         training.tell(bar, step + 1, allowance.plan)
     bar.close()

@@ -75,16 +75,17 @@ def descend(
     learning_rate: float, average: float,
 ) -> Synthesiser:  # fmt: skip
     """DP-SGD on the weights of `model` that require gradients."""
-    charge, facts = allowance.charge(work), {"learning-percent": torch.tensor(parts.learning(model))}
+    facts = {"learning-percent": torch.tensor(parts.learning(model))}
     wrapped = privacy.PerExample(model)
 
     def loss(x, label, draws):
         return diffusion.loss(wrapped, model.prediction, model.null, model.encode(x), label, draws)
 
+    charge, steps = allowance.charge(work, private), allowance.mechanism.steps
+
     def step_gradient(step: int) -> None:
         private.gradient(wrapped, loss, charge, step, MICROBATCH)
 
-    steps = charge.mechanism.steps
     return replace(_train(work, model, step_gradient, steps, learning_rate, average, allowance.plan), facts=facts)
 
 

@@ -83,7 +83,6 @@ def dp_gan(
     Args:
         discriminator_rate, generator_rate: learning rates of Adam; average: rate of the generator's moving average.
     """
-    charge = allowance.charge(work)
     model = ready(base, len(private.classes), seed)
     generator, discriminator = model.generator, model.discriminator
     copy = initial(_shape(model), model.n_labels, model.architecture["width"], seed).discriminator.requires_grad_(False)
@@ -91,12 +90,13 @@ def dp_gan(
     optimizer = torch.optim.Adam(discriminator.parameters(), lr=discriminator_rate, betas=BETAS)
     turns = torch.optim.Adam(generator.parameters(), lr=generator_rate, betas=BETAS)
     averaged = diffusion.Average(generator, average)
-    n_steps = charge.mechanism.steps
+    n_steps, n = allowance.mechanism.steps, n_fakes(allowance.mechanism)
     seen: dict[str, list] = {"steps": [], "images": []}
     parts = {"model": model, "optimizer": optimizer, "turns": turns, "average": averaged}
     bar = training.silent(n_steps, "DP-SGD")
+    charge = allowance.charge(work, private)
     for step in training.steps(work, n_steps, parts, seen):
-        fakes, labels = _fakes(generator, n_fakes(charge.mechanism), store.seed_of(seed, "fakes"), step)
+        fakes, labels = _fakes(generator, n, store.seed_of(seed, "fakes"), step)
         private.gradient(
             wrapped, losses(wrapped, True), charge, step, MICROBATCH, Fakes(fakes, labels, losses(wrapped, False))
         )

@@ -24,7 +24,7 @@ def label_histogram(work: store.Work, private: Private, allowance: planning.Allo
     def vote(x, labels, draws):
         return torch.zeros(len(labels), 1, dtype=torch.int64)
 
-    return Prior(private.count(vote, 1, allowance.charge(work))[:, 0])
+    return Prior(private.count(vote, 1, allowance.charge(work, private))[:, 0])
 
 
 def price(p, learn) -> list[Counts]:

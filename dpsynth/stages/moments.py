@@ -63,11 +63,10 @@ def match_moments(
         is expected of noise alone: below it the generator follows noise.
     """
     embed, dim = perceptual(encoder, private.shape, moments)
-    released = private.total(
-        lambda x, labels, draws: embed(x), dim, allowance.charge(work), by_label=True
-    ).float()  # (labels, dim)
     generator = networks.build(base.architecture)
     generator.load_state_dict(base.weights)
+    charge = allowance.charge(work, private)
+    released = private.total(lambda x, labels, draws: embed(x), dim, charge, by_label=True).float()  # (labels, dim)
     optimizer = torch.optim.Adam(generator.parameters(), lr=matching_rate)
     averaged = diffusion.Average(generator, average)
     seen: dict[str, list] = {"steps": [], "images": [], "gap": []}

@@ -45,13 +45,14 @@ class Allowance:
         """Digests of the earlier releases and their ancestors."""
         return tuple(digest for one in self.earlier for digest in one.artifact.lineage)
 
-    def charge(self, work: store.Work) -> privacy.Charge:
-        """Open the ledger's entry for the artifact in the making.
+    def charge(self, work: store.Work, private: privacy.Private) -> privacy.Charge:
+        """Open the ledger's entry for the artifact in the making: the last thing before `private` is asked, as what is
+        opened counts.
 
         Raises:
             privacy.BudgetError: its lineage and this touch would pass the plan's epsilon; nothing was touched.
         """
-        return self.ledger.charge(self.plan, self.name, work.digest, work.lineage)
+        return self.ledger.charge(self.plan, self.name, work.digest, work.lineage, private, attempt=work)
 
 
 def allow(p, touch, *earlier: store.Stored) -> Allowance:
@@ -77,7 +78,7 @@ def run(p) -> privacy.Plan:
     """The frozen plan of `p`: every private touch of its method, calibrated to (epsilon, delta) together.
 
     Raises:
-        privacy.BudgetError: the budget does not cover its own query.
+        privacy.BudgetError: the budget does not cover its own query; ValueError: the stored plan was edited.
     """
     n_records = p.constants.n_records
     if p.epsilon == float("inf"):
@@ -86,8 +87,11 @@ def run(p) -> privacy.Plan:
     before = [touch.price(p, learn) for touch in (p.row.prior, p.row.release, p.row.probe) if touch]
     touches = [statement(m) for m in (*itertools.chain(*before), *learn)]
     frozen = store.build("plan", _calibrate, {**_settings(p), "touches": touches}, timed=p.constants.builtin)
-    mechanisms = tuple(from_statement(said) for said in frozen.mechanisms)
-    return privacy.Plan(p.private, n_records, p.epsilon, p.delta, mechanisms)
+    *_, calibrated = mechanisms = _mechanisms(frozen)
+    like = privacy.accounting.with_noise(from_statement(touches[-1]), calibrated.noise_multiplier)
+    if [statement(m) for m in mechanisms] != [*touches[:-1], statement(like)]:
+        raise ValueError(f"{frozen.artifact.path} was edited: it plans other touches than it was asked for; delete it")
+    return privacy.Plan(p.private, n_records, p.epsilon, p.delta, tuple(mechanisms))
 
 
 def path(plan: privacy.Plan, points: int = 11) -> tuple[list[int], list[float]]:
@@ -109,7 +113,14 @@ def private(p, split: str = "train") -> privacy.Private:
 def query_noise(p, votes: int, learn: list[privacy.mechanisms.Mechanism]) -> float:
     """The noise multiplier of a histogram of `votes` votes, by `privacy.query_noise`; cached."""
     settings = {**_settings(p), "votes": votes, "learn": [statement(m) for m in learn]}
-    return store.build("noise", _rule, settings, timed=p.constants.builtin).mechanisms[0]["noise_multiplier"]
+    return _mechanisms(store.build("noise", _rule, settings, timed=p.constants.builtin))[0].noise_multiplier
+
+
+def _mechanisms(frozen: Frozen) -> list[privacy.mechanisms.Mechanism]:
+    try:
+        return [from_statement(said) for said in frozen.mechanisms]
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{frozen.artifact.path} is no plan ({error}); delete it and run again") from None
 
 
 def _settings(p) -> dict:

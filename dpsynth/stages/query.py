@@ -79,10 +79,9 @@ def semantic_histogram(
     Args:
         mode: "per_class", one row a private label (PrivImage's code), or "global", one row in all (RPGen's text).
     """
-    charge = allowance.charge(work)
     model = classifier(encoder, private.shape[0])
-    by_label = mode == "per_class"
-    bins = len(encoder.classes)
+    by_label, bins = mode == "per_class", len(encoder.classes)
+    charge = allowance.charge(work, private)
     histogram = private.count(lambda x, labels, draws: _top(model, x, votes), bins, charge, by_label=by_label)
     return Release(histogram, by_label)
 

@@ -29,7 +29,6 @@ def probe(
     (which scales down what rounding leaves above it, and leaves out what is not finite). With votes, a record votes
     for exactly v distinct matrices: sqrt(v), by `Counts`. Either depends on the record and its addressed draws alone.
     """
-    charge = allowance.charge(work)
     model = finetune.ready(base, len(private.classes), seed)
     names = lora.candidates(model, convolutions)
     wrapped = privacy.PerExample(model)
@@ -37,17 +36,18 @@ def probe(
     def norms(x: Tensor, label: Tensor, draws) -> Tensor:
         return squared_norms(wrapped, names, x, label, draws, max_grad_norm)
 
-    if isinstance(charge.mechanism, Counts):
-        v = charge.mechanism.votes
+    mechanism = allowance.mechanism
+    charge = allowance.charge(work, private)
+    if isinstance(mechanism, Counts):
 
         def favourites(x: Tensor, label: Tensor, draws) -> Tensor:
-            return norms(x, label, draws).nan_to_num().topk(v, dim=1).indices
+            return norms(x, label, draws).nan_to_num().topk(mechanism.votes, dim=1).indices
 
         scores = private.count(favourites, len(names), charge, by_label=False)[0]
     else:
         scores = private.total(norms, len(names), charge)[0]
     wrapped.close()
-    return Saliency(scores.double(), names, charge.mechanism.scale / getattr(charge.mechanism, "divisor", 1.0))
+    return Saliency(scores.double(), names, mechanism.scale / getattr(mechanism, "divisor", 1.0))
 
 
 def squared_norms(

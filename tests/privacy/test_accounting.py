@@ -3,7 +3,9 @@ methods.md)."""
 
 import math
 
+import numpy as np
 import pytest
+from scipy import optimize, special
 
 from dpsynth.privacy import BudgetError, Counts, Gradients, accounting, make_plan, query_noise
 
@@ -70,6 +72,80 @@ def test_calibration_comes_within_a_thousandth_and_never_above(epsilon):
     assert plan.mechanism("query").noise_multiplier == 12.0
 
 
+@pytest.mark.parametrize(
+    ("epsilon", "delta", "touches"),
+    [
+        (0.01, 1e-5, [sgd(1.0, 0.01, 20_000)]),
+        (0.1, 1e-5, [sgd(1.0, 0.1, 1000)]),
+        (0.05, 1e-10, [sgd(1.0, 0.013, 5000)]),
+        (0.2, 1e-5, [sgd(1.0, 0.01, 5000)]),  # DPDM's own smallest budget
+        (1000.0, 1e-5, [sgd(1.0, 0.1, 100)]),
+        (50.0, 1e-6, [sgd(1.0, 1.0, 7)]),
+        (1.0, 1e-6, [Counts("central", 196, 15.0), sgd(1.0, 0.1, 100)]),  # one vote a pixel
+        (3.0, 1e-5, [Counts("central", 768, 6.0), sgd(1.0, 0.1, 100)]),
+        (1.0, 1e-5, [Counts("nearest", 1, 1.0, 50)]),
+    ],
+)
+def test_calibration_holds_far_from_the_usual_too(epsilon, delta, touches):
+    spent = make_plan("set", 4000, epsilon, delta, touches).spent()
+    assert epsilon * (1 - 1e-3) <= spent <= epsilon
+
+
+@pytest.mark.parametrize("noise", [0.02, 0.3, 5.0, 1e3, 1e6])
+@pytest.mark.parametrize("steps", [1, 20_000])
+def test_whole_sampling_costs_what_the_gaussian_mechanism_does_at_any_scale(noise, steps):
+    mu = math.sqrt(steps) / noise
+    found = accounting.epsilon([sgd(noise, 1.0, steps)], DELTA)
+    if found > 1e-9:
+        exact = optimize.brentq(lambda e: _gaussian_delta(mu, e) - DELTA, 0, mu * mu / 2 + 40 * mu)
+        assert exact * (1 - 1e-9) <= found <= exact * (1 + 2e-3)
+    else:
+        assert _gaussian_delta(mu, 0) <= DELTA
+
+
+def _gaussian_delta(mu, epsilon):  # Balle and Wang 2018, Theorem 8
+    below, above = (special.log_ndtr(sign * mu / 2 - epsilon / mu) for sign in (1, -1))
+    return math.exp(below) - math.exp(epsilon + above)
+
+
+@pytest.mark.parametrize(("votes", "noise"), [(1, 0.5), (1, 100.0), (5, 4.0), (400, 0.5), (400, 50.0), (3072, 4.0)])
+def test_many_votes_cost_what_a_sum_of_them_does(votes, noise):
+    """Against the exact composition: the sum of so many discrete Gaussians, convolved without buckets."""
+    scale = noise * math.sqrt(votes)
+    exact = _sum_of_counts(votes, scale)
+    found = accounting.epsilon([Counts("query", votes, noise)], DELTA)
+    assert exact * (1 - 1e-6) <= found <= exact * (1 + 2e-3) + 1e-3 / scale**2
+
+
+def _sum_of_counts(votes, scale):
+    """Epsilon at DELTA of `votes` counts moved by one each: losses are (2 S - votes) / 2 scale^2, S the sum of the
+    noise; S has the law of the convolution, here by powers of its Fourier transform."""
+    reach = int(12 * scale * math.sqrt(votes)) + votes + 50
+    z = np.arange(-reach, reach + 1)
+    one = np.exp(-((z / scale) ** 2) / 2)
+    law = np.fft.fftshift(np.fft.ifft(np.fft.fft(np.fft.ifftshift(one / one.sum())) ** votes).real).clip(min=0)
+    loss = (2 * z + votes) / (2 * scale**2)  # of a record added: S + votes against S
+
+    def delta(epsilon):
+        return np.sum(law * np.clip(-np.expm1(epsilon - loss), 0, None))
+
+    return optimize.brentq(lambda e: delta(e) - DELTA, 0, loss.max())
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "delta", "touches", "said"),
+    [
+        (1e6, 1e-5, [sgd(1.0, 0.1, 10)], r"epsilon=1e\+06 cannot be spent: .* 0.01, all touches .* cost epsilon=\d"),
+        (10.0, 1e-3, [sgd(1.0, 1e-6, 10)], r"epsilon=10 cannot be spent: .* raise the sampling rate or the steps"),
+        (1.0, 1e-13, [sgd(1.0, 0.1, 20_000)], r"^delta=1e-13 is finer than floating point can certify over"),
+        (0.5, 1e-5, [Counts("query", 5, 1.0), sgd(1.0)], r"query at noise multiplier 1 alone costs epsilon=4\.\d"),
+    ],
+)
+def test_what_cannot_be_planned_is_said_truly(epsilon, delta, touches, said):
+    with pytest.raises(ValueError, match=said):
+        make_plan("set", 4000, epsilon, delta, touches)
+
+
 def test_epsilon_grows_with_the_steps_and_starts_with_the_query():
     plan = make_plan("set", 4000, 3.0, DELTA, [Counts("query", 5, 12.0), sgd(1.0, 0.25, 40)])
     path = [plan.spent(steps) for steps in (0, 10, 40)]
@@ -83,9 +159,10 @@ def test_a_query_that_costs_the_whole_budget_leaves_nothing_to_learn_with():
         make_plan("set", 4000, accounting.epsilon([query], DELTA), DELTA, [query, sgd(1.0)])
 
 
-def test_a_query_that_leaves_too_little_to_learn_with_is_refused_with_both_prices():
+def test_a_query_that_leaves_too_little_to_learn_with_is_refused_with_both_prices(monkeypatch):
+    monkeypatch.setattr(accounting, "MOST", 50.0)
     query = Counts("query", 5, 6.0)
-    almost = accounting.epsilon([query], DELTA) * (1 + 1e-9)
+    almost = accounting.epsilon([query, sgd(400.0)], DELTA)
     with pytest.raises(BudgetError, match=r"dp_sgd has no budget left beside query at noise multiplier 6 \(epsilon=0"):
         make_plan("set", 4000, almost, DELTA, [query, sgd(1.0)])
 

@@ -332,3 +332,20 @@ def test_the_whole_network_agrees_with_opacus_and_leaves_no_plain_gradient():
 def test_layers_without_a_proved_gradient_are_refused_by_name(layer):
     with pytest.raises(ValueError, match=rf"1 \({type(layer).__name__}\)"):
         PerExample(nn.Sequential(nn.Conv2d(1, 4, 3), layer))
+
+
+@pytest.mark.parametrize("kind", ["a network", "a tensor", "a network under watch"])
+def test_a_loss_that_reaches_other_weights_is_refused_and_leaves_no_gradient_there(kind):
+    """A teacher, a second discriminator, learned latents: their gradients would be exact sums over the records."""
+    torch.manual_seed(0)
+    network, other, x = nn.Linear(4, 3), nn.Linear(3, 2), torch.randn(6, 4)
+    latents = torch.randn(6, 3, requires_grad=True)
+    wrapped = PerExample(network)
+    second = PerExample(other) if kind == "a network under watch" else other
+    reach = {"a tensor": lambda h: h * latents}.get(kind, second)
+    with pytest.raises(ValueError, match=r"reaches a tensor of shape .* would be exact|another watched network"):
+        wrapped.clipped(lambda: reach(wrapped(x)).sum(1), 6, 6, 1.0)
+    assert latents.grad is None and all(p.grad is None for p in (*network.parameters(), *other.parameters()))
+    if kind == "a network":  # frozen it may stand in the loss
+        other.requires_grad_(False)
+        assert [g.shape for g in wrapped.clipped(lambda: other(wrapped(x)).sum(1), 6, 6, 1.0)] == [(3, 4), (3,)]

@@ -1,11 +1,25 @@
 """The ledger: written before the touch, once a draw, and it refuses what the plan does not cover."""
 
+import hashlib
 import json
 import os
+import subprocess
 
 import pytest
+import torch
 
-from dpsynth.privacy import BudgetError, Counts, Gradients, Ledger, Plan, certificate, certificate_of_set, make_plan
+from dpsynth.privacy import (
+    BudgetError,
+    Counts,
+    Gradients,
+    Ledger,
+    Plan,
+    Private,
+    Sums,
+    certificate,
+    certificate_of_set,
+    make_plan,
+)
 
 DELTA = 1e-5
 
@@ -63,7 +77,9 @@ def test_a_second_query_is_refused_when_training_could_not_be_paid_after_it(tmp_
     ledger.charge(plan, "query", "r1", [])
     ledger.settle("r1")
     before = ledger.path.read_text()
-    with pytest.raises(BudgetError, match=r"with query this run would come to epsilon=\d.*its coins are gone; nothing"):
+    with pytest.raises(
+        BudgetError, match=r"with query this run would come to epsilon=\d.*its coins are gone: .*; nothing"
+    ):
         ledger.charge(plan, "query", "r1", [])
     assert ledger.path.read_text() == before
 
@@ -101,7 +117,7 @@ def test_a_ledger_makes_the_folders_it_lies_in(tmp_path, plan):
 def test_the_key_file_is_its_owners_alone(tmp_path, plan):
     secret(tmp_path).charge(plan, "query", "r1", [])
     key = tmp_path / "keys" / "r1.key"
-    assert key.stat().st_mode & 0o777 == 0o600 and len(key.read_bytes()) == 32
+    assert key.stat().st_mode & 0o777 == 0o600 and len(key.read_bytes()) == 64
     assert key.parent.stat().st_mode & 0o777 == 0o700
     os.chmod(key, 0o644)
     with pytest.raises(PermissionError, match="can be read by others"):
@@ -211,7 +227,9 @@ def test_a_release_that_is_drawn_again_counts_again_and_may_pass_the_budget(tmp_
     ledger.charge(plan, "dp_sgd", "r2", ["r1"])
     ledger.settle("r2")
     before = ledger.path.read_text()
-    with pytest.raises(BudgetError, match="it was drawn before, and its coins are gone; nothing was touched"):
+    with pytest.raises(
+        BudgetError, match=r"it was drawn before, and its coins are gone: .*another seed.*nothing was touched"
+    ):
         ledger.charge(plan, "dp_sgd", "r2", ["r1"])
     assert ledger.path.read_text() == before
     assert [key.name for key in (tmp_path / "keys").iterdir()] == ["r1.key"]
@@ -239,7 +257,9 @@ def test_the_certificate_composes_the_lineage_and_states_the_rest(tmp_path, plan
     said = certificate(plan, ledger, ("r1", "r2"))
     assert said["epsilon"] == pytest.approx(plan.spent()) and said["epsilon"] <= 3.0
     assert said["also"]["PLD, replace one record"] > 1.8 * said["epsilon"]
-    assert said["set_total"]["epsilon"] > said["epsilon"] and said["set_total"]["releases"] == 3
+    total = said["set_total"]
+    assert total["epsilon"] > said["epsilon"] and total["releases"] == 3
+    assert total["epsilon, replace one record"] == ledger.epsilon(DELTA, replace=True) > 1.4 * total["epsilon"]
     assert said["adjacency"] == "add or remove one record"
     assert {m["name"] for m in said["mechanisms"]} == {"query", "dp_sgd"}
     assert all(m["sensitivity"] > 0 and m["sensitivity_replace"] > m["sensitivity"] for m in said["mechanisms"])
@@ -266,3 +286,221 @@ def test_the_twin_has_a_certificate_that_says_none(tmp_path):
     plan = Plan("mnist5k", 4000, float("inf"), DELTA, ())
     said = certificate(plan, secret(tmp_path), ())
     assert said["epsilon"] == "none" and said["status"].startswith("none") and said["releases"] == []
+
+
+def toy(name="mnist5k", light=0, labels=(0, 1, 0, 1)):
+    images = torch.full((4, 1, 8, 8), 100, dtype=torch.uint8)
+    images[0] += light
+    builtin = not name.startswith("folder:")
+    labels = torch.tensor(labels)
+    return Private(name=name, images=images, labels=labels, classes=("a", "b"), n_records=4, builtin=builtin)
+
+
+def first_pixel(x, y, draws):
+    return (x.flatten(1)[:, :1] > 0).long()
+
+
+ASKS = {  # each verb, asked twice under one release, of two different questions
+    Counts("query", 1, 6.0): lambda private, charge: private.count(first_pixel, 2, charge),
+    Sums("sum", 1.0, 6.0, 4.0): lambda private, charge: private.total(lambda x, y, d: x.flatten(1), 64, charge),
+}
+
+
+@pytest.mark.parametrize("mechanism", ASKS, ids=lambda mechanism: mechanism.name)
+def test_one_attempt_draws_each_noise_once_however_often_it_is_charged(tmp_path, mechanism):
+    plan, ask, private = Plan("mnist5k", 4, 30.0, DELTA, (mechanism,)), ASKS[mechanism], toy()
+    for attempt in (None, object(), object()):  # one that died, and was begun again, gets the same answer
+        charges = [secret(tmp_path).charge(plan, mechanism.name, "r1", [], private, attempt) for _ in range(2)]
+        ask(private, charges[0])
+        for charge in charges:
+            with pytest.raises(ValueError, match="the noise of step 0 was drawn already"):
+                ask(private, charge)
+    secret(tmp_path).settle("r1")
+    ask(private, secret(tmp_path).charge(plan, mechanism.name, "r1", [], private))  # other coins, paid for
+
+
+@pytest.mark.parametrize("other", [toy(light=1), toy(labels=(1, 0, 0, 1))], ids=["image", "label"])
+def test_the_coins_of_a_release_are_not_used_on_other_records(tmp_path, wide, other):
+    first = secret(tmp_path).charge(wide, "query", "r1", [], toy())
+    before = secret(tmp_path).path.read_text()
+    with pytest.raises(
+        ValueError, match=r"records of mnist5k are not those that this release was begun with; put them"
+    ):
+        secret(tmp_path).charge(wide, "query", "r1", [], other)
+    assert secret(tmp_path).path.read_text() == before
+    again = secret(tmp_path).charge(wide, "query", "r1", [], toy())
+    assert again.coins.fingerprint == first.coins.fingerprint
+    with pytest.raises(ValueError, match="the charge was not opened for these records of mnist5k; nothing was touched"):
+        other.count(lambda x, y, draws: torch.arange(5).repeat(len(x), 1), 5, again)
+
+
+def test_a_folder_is_asked_under_a_charge_for_its_own_records_alone(tmp_path):
+    plan, private = Plan("folder:x", 4, 30.0, DELTA, (Counts("query", 1, 6.0),)), toy("folder:x")
+    ledger = Ledger(tmp_path, "folder:x", "secret", 0)
+    with pytest.raises(ValueError, match="not opened for these records of folder:x"):
+        private.count(first_pixel, 2, ledger.charge(plan, "query", "r1", []))
+    assert private.count(first_pixel, 2, ledger.charge(plan, "query", "r2", [], private)).shape == (2, 2)
+
+
+def test_the_seal_lies_with_the_key_alone_and_does_not_confirm_a_guess(tmp_path, wide):
+    charge = secret(tmp_path).charge(wide, "query", "r1", [], toy())
+    content = (tmp_path / "keys" / "r1.key").read_bytes()
+    assert content[32:] == toy().seal(charge.coins) != toy(light=1).seal(charge.coins)
+    assert content[32:].hex() not in secret(tmp_path).path.read_text()
+    secret(tmp_path).settle("r1")
+    assert not list((tmp_path / "keys").iterdir())
+    other = secret(tmp_path / "other").charge(wide, "query", "r1", [], toy())
+    assert toy().seal(other.coins) != content[32:]
+
+
+@pytest.mark.parametrize("name", ["folder:photos", "folder:/a/b", "folder:~/c"])
+def test_seeded_coins_are_refused_for_a_folder(tmp_path, name):
+    with pytest.raises(ValueError, match=r"seeded coins are public: .* use noise: secret"):
+        Ledger(tmp_path, name, "seeded", 0)
+
+
+def test_a_check_raises_what_a_charge_would_and_writes_nothing(tmp_path, plan, wide):
+    secret(tmp_path).check(plan, "query", "r1", [])
+    assert not list(tmp_path.iterdir())
+    secret(tmp_path).charge(plan, "query", "r1", [])
+    secret(tmp_path).check(plan, "query", "r1", [])  # its key is there: it would be resumed
+    with pytest.raises(ValueError, match="begun under another mechanism"):
+        secret(tmp_path).check(plan, "dp_sgd", "r1", [])
+    secret(tmp_path).settle("r1")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for touch in (secret(tmp_path).check, secret(tmp_path).charge):
+        with pytest.raises(
+            BudgetError, match=r"its coins are gone: restore what was in build/, or ask with another seed"
+        ):
+            touch(plan, "query", "r1", [])
+    secret(tmp_path).check(wide, "query", "r1", [])
+    with pytest.raises(KeyError, match="no mechanism 'other'"):
+        secret(tmp_path).check(plan, "other", "r2", [])
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+
+def _rechained(lines):
+    """The ledger as somebody would write it anew who knows how, with another noise."""
+    chain, digest = [], ""
+    for line in lines:
+        entry = json.loads(line.replace('"noise_multiplier": 6.0', '"noise_multiplier": 60.0'))
+        entry.pop("digest")
+        digest = hashlib.sha256(f"{digest} {json.dumps(entry, sort_keys=True)}".encode()).hexdigest()[:32]
+        chain.append(json.dumps({**entry, "digest": digest}, sort_keys=True) + "\n")
+    return chain
+
+
+@pytest.mark.parametrize("lost", [lambda lines: lines[:2], lambda lines: [], lambda lines: None, _rechained])
+def test_a_ledger_that_lost_entries_is_refused_and_nothing_is_spent(tmp_path, plan, lost):
+    ledger, lines = _three_lines(tmp_path, plan)
+    left = lost(lines)
+    ledger.path.unlink() if left is None else ledger.path.write_text("".join(left))
+    before = ledger.path.exists() and ledger.path.read_text()
+    for touch in (ledger.entries, lambda: ledger.charge(plan, "query", "r9", []), lambda: ledger.settle("r2")):
+        with pytest.raises(
+            ValueError, match=r"mnist5k.jsonl held 3 entries that are not all there any more.*restore it"
+        ):
+            touch()
+    assert (ledger.path.exists() and ledger.path.read_text()) == before
+
+
+def test_an_entry_whose_head_a_crash_kept_from_disk_counts(tmp_path, plan):
+    ledger, head = secret(tmp_path), tmp_path / "heads" / "mnist5k.json"
+    ledger.charge(plan, "query", "r1", [])
+    behind = head.read_bytes()
+    ledger.charge(plan, "dp_sgd", "r2", ["r1"])
+    head.write_bytes(behind)
+    assert [e["open"] for e in ledger.entries()] == ["r1", "r2"]
+    head.unlink()  # of a ledger that was begun by an older version there is none
+    assert len(ledger.entries()) == 2
+    head.write_text("[")
+    with pytest.raises(ValueError, match=r"heads/mnist5k.json is damaged"):
+        ledger.entries()
+
+
+@pytest.fixture
+def twice(tmp_path):
+    """A folder, and the same folder mounted at another place, where mounting is allowed."""
+    for name in ("set", "mounted"):
+        (tmp_path / name).mkdir()
+    if subprocess.run(["mount", "--bind", "set", "mounted"], cwd=tmp_path, capture_output=True).returncode:
+        pytest.skip("no right to mount here")
+    yield tmp_path / "set", tmp_path / "mounted"
+    subprocess.run(["umount", tmp_path / "mounted"], check=True)
+
+
+def _second_name(tmp_path, one, other):
+    plan = Plan(f"folder:{one}", 4, 30.0, DELTA, (Counts("query", 1, 6.0),))
+    Ledger(tmp_path, f"folder:{one}", "secret", 0).charge(plan, "query", "r1", [])
+    second = Ledger(tmp_path, f"folder:{other}", "secret", 0)
+    for touch in (second.entries, lambda: certificate_of_set(second, DELTA)):
+        with pytest.raises(ValueError, match=rf"is the folder that was asked as folder:{one}: use that name"):
+            touch()
+    assert len(Ledger(tmp_path, f"folder:{one}", "secret", 0).entries()) == 1
+
+
+def test_a_folder_mounted_twice_has_one_ledger(tmp_path, twice):
+    _second_name(tmp_path, *twice)
+
+
+def test_a_folder_with_a_second_name_is_told_the_first(tmp_path, monkeypatch):
+    """As where a file system takes upper case for lower."""
+    monkeypatch.setattr(os.path, "samefile", lambda a, b: a.lower() == b.lower())
+    _second_name(tmp_path, tmp_path / "set", tmp_path / "SET")
+    (tmp_path / "other").mkdir()
+    assert Ledger(tmp_path, f"folder:{tmp_path / 'other'}", "secret", 0).entries() == []
+
+
+def test_a_link_to_a_folder_is_that_folder(tmp_path):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "set")
+    assert len({Ledger(tmp_path, f"folder:{tmp_path / name}", "secret", 0).path for name in ("set", "link")}) == 1
+
+
+@pytest.mark.parametrize("name", ["folder:loop", "folder:~nobody-of-this-name/x", "folder:a\0b"])
+def test_a_path_that_leads_nowhere_is_one_sentence(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(ValueError, match=r"the path of 'folder:.*' cannot be followed") as error:
+        Ledger(tmp_path, name, "secret", 0).entries()
+    assert len(str(error.value)) < 1000
+
+
+@pytest.mark.parametrize("content", [b"", bytes(31), bytes(32), bytes(65)])
+def test_a_damaged_key_is_named_with_the_way_out(tmp_path, plan, content):
+    secret(tmp_path).charge(plan, "query", "r1", [])
+    (tmp_path / "keys" / "r1.key").write_bytes(content)
+    for touch in (secret(tmp_path).check, secret(tmp_path).charge):
+        with pytest.raises(ValueError, match=r"keys/r1.key is damaged: .*restore the file, or delete it to give that"):
+            touch(plan, "query", "r1", [])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"5",
+        b"[]",
+        b'{"digest": "0", "open": "r1"}',
+        b'{"digest": "0", "close": "r1", "coins": "c", "more": 1}',
+        b'{"digest": "0", "open": "r", "coins": "c", "noise": "secret", "mechanism": {"kind": "other"}}',
+        b'{"digest": "0", "open": "r", "coins": "c", "noise": "secret", "mechanism": 3}',
+    ],
+)
+def test_what_is_no_entry_is_named_by_its_line(tmp_path, plan, line):
+    ledger, lines = _three_lines(tmp_path, plan)
+    ledger.path.write_bytes(lines[0].encode() + line + b"\n")
+    with pytest.raises(ValueError, match=r"mnist5k.jsonl:2 is not a ledger entry; restore the file"):
+        ledger.entries()
+
+
+def test_a_ledger_that_is_no_text_is_named(tmp_path, plan):
+    ledger, _ = _three_lines(tmp_path, plan)
+    ledger.path.write_bytes(b"\xff\xfe\0" + ledger.path.read_bytes())
+    with pytest.raises(ValueError, match=r"mnist5k.jsonl is no text, so not a ledger; restore the file"):
+        ledger.entries()
+
+
+def test_the_files_of_secret_coins_tell_no_time(tmp_path, plan):
+    ledger, _ = _three_lines(tmp_path, plan)
+    for path in (ledger.path, tmp_path / "heads" / "mnist5k.json"):
+        assert path.stat().st_mtime == 315_532_800

@@ -396,7 +396,7 @@ def test_evaluation_opens_benchmarks_only_and_a_private_set_tells_nothing_else()
         privacy.evaluation(private(images, labels, builtin=False), "a figure")
     public = [name for name in dir(private(images, labels)) if not name.startswith("_")]
     assert sorted(public) == [
-        "builtin", "classes", "count", "gradient", "identity", "n_records", "name", "shape", "total",
+        "builtin", "classes", "count", "gradient", "identity", "n_records", "name", "seal", "shape", "total",
     ]  # fmt: skip
 
 

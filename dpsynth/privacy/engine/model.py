@@ -16,6 +16,15 @@ from dpsynth.privacy.engine.parts import Part, Products, Reused, clip
 WORTH = {torch.float32: 24, torch.bfloat16: 256}
 
 
+class _MicroBatch(threading.local):
+    """Of this thread: `records` in it, their `parts`, the `rows` that each layer saw, leaves of its `own` forward."""
+
+    records, parts = 0, None
+
+    def __init__(self):
+        self.rows, self.own = {}, set()
+
+
 class PerExample:
     """A model whose per-record gradients can be taken; shares the model's parameters, and computes its forward.
 
@@ -35,7 +44,7 @@ class PerExample:
         self._norms = [layer for layer in trained if type(layer) is Norm]
         for layer in self._norms:
             layer.rows = partial(self._rows, layer)
-        self._now = threading.local()  # `records`, `parts` and `rows` of this thread's micro-batch
+        self._now = _MicroBatch()
         for parameter in self.parameters:
             parameter.requires_grad_(False)
 
@@ -69,11 +78,14 @@ class PerExample:
         return clip([part.chosen(slice(count)) for part in self._parts(losses, records)], max_grad_norm)
 
     def _parts(self, losses: Callable[[], Tensor], records: int) -> list[Part]:
-        self._now.records, self._now.parts, self._now.rows = records, [None] * len(self.parameters), {}
+        self._now.records, self._now.parts = records, [None] * len(self.parameters)
+        self._now.rows, self._now.own = {}, set()
         with torch.enable_grad():
             values = losses()
             self._check_rows(len(values))
-            values.sum().backward()
+            total = values.sum()
+            self._check_reach(total)
+            total.backward()
         parts, self._now.parts = self._now.parts, None
         return [
             Reused([torch.zeros(records, *p.shape)]) if part is None else part  # of a layer that this forward skipped
@@ -87,7 +99,18 @@ class PerExample:
                 name = self._names[key]
                 raise ValueError(f"{name} worked on {sorted(seen)} rows, where the loss has {rows}: whose are they?")
 
+    def _check_reach(self, total: Tensor) -> None:
+        """Refuse a loss that reaches other weights: `backward` would leave their exact gradients behind."""
+        for leaf in leaves(total):
+            if id(leaf) not in self._now.own:
+                raise ValueError(
+                    f"the loss reaches a tensor of shape {tuple(leaf.shape)} that is not of the wrapped network and "
+                    "requires a gradient, which would be exact: detach it, or call requires_grad_(False)"
+                )
+
     def _saw(self, layer: nn.Module, rows: int) -> None:
+        if self._now.parts is None:
+            raise ValueError(f"{self._names[id(layer)]} is of another watched network, which this loss may not reach")
         self._now.rows.setdefault(id(layer), set()).add(rows)
 
     def _keep(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -95,7 +118,7 @@ class PerExample:
             return
         self._saw(layer, len(output))
         if not output.requires_grad:
-            output.requires_grad_()  # nothing before this layer needs a gradient
+            self._now.own.add(id(output.requires_grad_()))  # nothing before this layer needs a gradient
         kept = inputs[0].detach()
         output.register_hook(lambda g: self._take(layer, kept, g.detach()))
 
@@ -114,6 +137,7 @@ class PerExample:
         for parameter in (layer.weight, layer.bias):
             row = parameter.detach().expand(n, -1)
             if torch.is_grad_enabled() and id(parameter) in self._index:
+                self._now.own.add(id(row))
                 row.requires_grad_().register_hook(partial(self._take_rows, parameter))
             rows.append(row)
         return tuple(rows)
@@ -126,6 +150,19 @@ class PerExample:
         place = self._index[id(parameter)]
         before = self._now.parts[place]
         self._now.parts[place] = part if before is None else before + part
+
+
+def leaves(total: Tensor) -> Iterator[Tensor]:
+    """The tensors at which a `backward` from `total` would accumulate a gradient."""
+    seen, waiting = set(), [total.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            yield node.variable
+        waiting += [before for before, _ in node.next_functions]
 
 
 def check(model: nn.Module) -> None:

@@ -1,0 +1,75 @@
+"""Keys of secret coins: drawn from the operating system, sealed to their records, and destroyed with the last use."""
+
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+from dpsynth.privacy.coins import KEY_BYTES, Coins
+
+
+class Keys:
+    """A folder of keys, its owner's alone: <release>.key holds key and seal, KEY_BYTES each."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def read(self, release: str) -> tuple[Coins | None, bytes]:
+        """The coins of a release that was begun and not closed, and their seal; None without a key.
+
+        Raises:
+            PermissionError: others can read the key; ValueError: the file is damaged.
+        """
+        path = self._path(release)
+        if not path.exists():
+            return None, b""
+        if path.stat().st_mode & 0o077:
+            raise PermissionError(f"{path} can be read by others: the coins of this release are not secret")
+        content = path.read_bytes()
+        if len(content) != 2 * KEY_BYTES:
+            raise ValueError(
+                f"{path} is damaged: the release that it was drawn for cannot go on; restore the file, or delete it to "
+                "give that release up, which counts all the same"
+            )
+        return Coins(content[:KEY_BYTES]), content[KEY_BYTES:]
+
+    def draw(self, release: str, private: Any) -> Coins:
+        """New coins, on disk before they are used, sealed to the records of `private`, a `Private` (or to none)."""
+        coins = Coins(key := secrets.token_bytes(KEY_BYTES))
+        seal = private.seal(coins) if private else bytes(KEY_BYTES)
+        self.folder.mkdir(exist_ok=True, mode=0o700)
+        path = self._path(release)
+        aside = path.with_suffix(".tmp")
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(key + seal)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+        sync(self.folder)
+        return coins
+
+    def destroy(self, release: str) -> None:
+        """Overwrite and remove the key; does nothing where there is none."""
+        key, dead = self._path(release), self._path(release).with_suffix(".dead")
+        if key.exists():
+            os.replace(key, dead)  # first, so that a crash never leaves an overwritten key in place
+        if dead.exists():
+            with open(dead, "r+b") as file:  # in place: a truncated file would get other blocks of the disk
+                file.write(bytes(dead.stat().st_size))
+                file.flush()
+                os.fsync(file.fileno())
+            dead.unlink()
+            sync(self.folder)
+
+    def _path(self, release: str) -> Path:
+        return self.folder / f"{release}.key"
+
+
+def sync(folder: Path) -> None:
+    """Force a folder's entries to disk: a new file may else vanish with the power."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
