@@ -40,7 +40,7 @@ class Allowed:
     """An allowance that gives the charge it was made with."""
 
     def __init__(self, given):
-        self.charge = lambda work: given
+        self.charge, self.mechanism = lambda work, private: given, given.mechanism
 
 
 @pytest.fixture
