@@ -267,3 +267,28 @@ def test_more_saliency_votes_than_matrices_are_refused_before_anything_is_asked(
     with pytest.raises(ValueError, match="saliency_votes=13, but the network has only 12 candidate matrices"):
         finetune.run(p)
     assert planning.ledger(p).entries() == before
+
+
+@pytest.mark.parametrize(
+    ("method", "fails"),
+    [
+        ("rpgen", "query.classifier"),
+        ("dpdm", "finetune.privacy.PerExample"),
+        ("dp_sapf", "saliency.lora.candidates"),
+        ("dpgan", "gans.ready"),
+        ("dp_mepf", "moments.perceptual"),
+        ("dpsda", "evolution._Kept"),
+    ],
+)
+def test_what_fails_in_public_preparation_has_opened_no_entry(root, monkeypatch, method, fails):
+    """A population that does not fit into memory, say: what an entry says was asked counts for ever."""
+    monkeypatch.setattr(glyphs, "PER_CLASS", 4)
+
+    def fail(*args, **settings):
+        raise MemoryError
+
+    monkeypatch.setattr(f"dpsynth.stages.{fails}", fail)
+    p = Params(method=method, options={"api": "glyphs"} if method == "dpsda" else {}, **TINY)
+    with pytest.raises(MemoryError):
+        finetune.run(p)
+    assert not planning.ledger(p).path.exists()
