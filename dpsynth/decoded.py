@@ -116,4 +116,8 @@ def _locked(place: Path, name: str) -> Iterator[None]:
     with os.fdopen(os.open(place / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o600), "r+b") as handle:
         os.fchmod(handle.fileno(), 0o600)
         fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+        try:
+            yield
+        finally:
+            for path in (place, handle.fileno()):
+                os.utime(path, (MOMENT, MOMENT))

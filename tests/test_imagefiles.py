@@ -16,6 +16,12 @@ BLUE = (10, 20, 200)
 HIDDEN = [(0, 0, 0), (255, 128, 0), (255, 255, 255)]  # three colours under transparency, none of which may be seen
 
 
+@pytest.fixture(autouse=True)
+def _own_root(tmp_path_factory, monkeypatch):
+    """Nothing is decoded into the project's own folders."""
+    monkeypatch.setenv("DPSYNTH_ROOT", str(tmp_path_factory.mktemp("root")))
+
+
 def save(path, colour=0, shape=(12, 12), mode="RGB"):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new(mode, shape, colour).save(path, format="PNG")
