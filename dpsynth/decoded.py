@@ -53,7 +53,7 @@ def forget(place: Path, name: str) -> None:
 
 
 def _decode(files: list[Path], size: int, background: tuple[int, int, int], path: Path, desc: str) -> None:
-    """Written in order, not through a map: a full disk is then an error, and no signal."""
+    """Written in order, not through a map: a full disk is then an error and no signal, and names the file."""
     aside = path.with_suffix(".partial")
     bar = tqdm(total=len(files), desc=desc, bar_format="{desc}: file {n_fmt}/{total_fmt}", mininterval=0)
     try:
@@ -73,6 +73,8 @@ def _decode(files: list[Path], size: int, background: tuple[int, int, int], path
             os.fsync(out.fileno())
         os.utime(aside, (MOMENT, MOMENT))
         os.replace(aside, path)
+    except OSError as error:  # a full disk does not say where
+        raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         aside.unlink(missing_ok=True)
 

@@ -1,5 +1,6 @@
 """Folders decoded once: where the arrays lie, when they no longer fit, and what they and the bar tell."""
 
+import errno
 import os
 import re
 import shutil
@@ -179,6 +180,17 @@ def test_a_kill_leaves_nothing_that_is_taken_for_whole(pets, monkeypatch, reads)
         and len(arrays(pets.parent)) == 1
         and not list((pets.parent / "ledger/decoded").glob("*.partial"))
     )
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace", "write"])
+def test_a_full_disk_is_told_with_the_file(pets, monkeypatch, step):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, step, full) if step != "write" else monkeypatch.setattr(imagefiles, "read_all", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*ledger/decoded/folder-.*npy'"):
+        private(pets)
+    assert not arrays(pets.parent) and not list((pets.parent / "ledger/decoded").glob("*.partial"))
 
 
 def test_of_those_who_open_a_folder_at_once_one_decodes_it(pets, monkeypatch, reads):

@@ -250,6 +250,13 @@ def test_images_are_images_whatever_their_name(tmp_path, kind):
     assert np.abs(read(tmp_path / "a.txt").astype(int) - (200, 30, 40)).max() < 12
 
 
+def test_formats_without_a_mark_at_their_beginning_are_tried(tmp_path):
+    Image.new("L", (16, 16), 77).save(tmp_path / "grey.tga")
+    Image.new("F", (16, 16), 77).save(tmp_path / "spider.dat", format="SPIDER")
+    imagefiles.refuse_others([tmp_path / "grey.tga", tmp_path / "spider.dat"])
+    assert (read(tmp_path / "grey.tga") == 77).all()
+
+
 # Broken images
 
 
