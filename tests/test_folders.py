@@ -290,8 +290,13 @@ def test_a_public_set_that_holds_private_files_is_refused(tmp_path, pets, link):
 
 def test_the_same_folder_by_another_name_is_refused(tmp_path, pets):
     (tmp_path / "other").symlink_to(pets)
-    for ours, theirs in ((pets, tmp_path / "other"), (tmp_path / "other" / "cat", pets), (pets, pets / "cat")):
-        with pytest.raises(ValueError, match="of the public set is"):
+    other = tmp_path / "other"
+    for ours, theirs, here, there in (
+        (pets, other, pets, other),
+        (other / "cat", pets, other / "cat", pets / "cat"),
+        (pets, other / "dog", pets / "dog", other / "dog"),
+    ):
+        with pytest.raises(ValueError, match=f"^{there} of the public set is {here} of the private one"):
             data.refuse_shared_files(f"folder:{ours}", f"folder:{theirs}")
 
 
