@@ -158,6 +158,12 @@ def test_a_damaged_array_is_made_anew(pets, reads, damage):
     assert private(pets)._images.equal(before) and len(reads) == 12
 
 
+def test_an_array_of_another_shape_is_made_anew(pets, reads):
+    before = private(pets)._images.clone()
+    np.save(arrays(pets.parent)[0], np.zeros((6, 3, 4, 4), np.uint8))
+    assert private(pets)._images.equal(before) and len(reads) == 12
+
+
 def test_a_broken_image_leaves_nothing_behind(pets):
     (pets / "cat" / "1.bmp").write_bytes((pets / "cat" / "1.bmp").read_bytes()[:60])
     for read in (private, public):
