@@ -19,12 +19,14 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from dpsynth import folders, glyphs, store
+from dpsynth import decoded, folders, glyphs, imagefiles, store
 from dpsynth.benchmarks import BENCHMARKS
 from dpsynth.interfaces import ImageSet
-from dpsynth.privacy import Private
+from dpsynth.privacy import Ledger, Private
 
 FOLDER = "folder:"
+BACKGROUND = "white"
+AT_ONCE = 2048  # images that are floats at a time
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,26 @@ class Constants:
     builtin: bool
 
 
-def public(name: str, channels: int, size: int, *, scale: float = 1.0) -> ImageSet:
+class PrivateFolder(Private):
+    """A private folder. What its records are depends on the background as well, so its identity tells it."""
+
+    def __init__(self, *, background: tuple[int, int, int], **records: Any):
+        super().__init__(**records)
+        self.background = background
+
+    @property
+    def identity(self) -> str:
+        """As of every private set, and the background."""
+        return f"{super().identity} background={self.background}"
+
+
+def public(name: str, channels: int, size: int, *, background: str = BACKGROUND, scale: float = 1.0) -> ImageSet:
     """The public set `name` with images (N, channels, size, size), resized where its own shape is another.
 
     Args:
         name: "glyphs", or "folder:PATH" for one folder a class.
         channels: 3 (grey is repeated) or 1 (colours are averaged).
+        background: colour under the transparent pixels of a folder's images.
         scale: share of each class's images to take, its first, at least one; in (0, 1].
     Raises:
         ValueError: the set is not available, or not so; FileNotFoundError: no such folder.
@@ -54,43 +70,81 @@ def public(name: str, channels: int, size: int, *, scale: float = 1.0) -> ImageS
         images, classes = _glyphs()
         labels = torch.arange(len(classes)).repeat_interleave(glyphs.PER_CLASS)
     elif name.startswith(FOLDER):
-        files = folders.listing(_path(name))
-        images, labels = folders.read(list(files.values()), size)
-        classes = tuple(folder or "all" for folder in files)
+        groups = folders.public_listing(_path(name))
+        place = store.root() / "cache" / "folders"
+        images, labels = _read(name, list(groups.values()), size, imagefiles.colour(background), place)
+        classes = tuple(folder or "all" for folder in groups)
     else:
         raise ValueError(f"no public set {name!r} is available; there are glyphs and {FOLDER}PATH")
-    kept = _first_of_each(labels, scale)
-    return ImageSet(name, in_shape(images[kept], channels, size), labels[kept], classes)
+    if scale < 1:
+        kept = _first_of_each(labels, scale)
+        images, labels = images[kept], labels[kept]
+    return ImageSet(name, in_shape(images, channels, size), labels, classes)
 
 
 def n_public_classes(name: str) -> int:
-    """How many classes the public set `name` has; opens no image."""
-    return len(folders.listing(_path(name))) if name.startswith(FOLDER) else glyphs.LETTERS + glyphs.SYMBOLS
+    """How many classes the public set `name` has; opens no image. Raises as `public`, of a folder's names."""
+    return len(folders.public_listing(_path(name))) if name.startswith(FOLDER) else glyphs.LETTERS + glyphs.SYMBOLS
 
 
-def private(name: str, split: str = "train", *, n_records=None, labels=None, size=None) -> Private:
-    """The private set `name`, closed. Arguments as of `constants`.
+def private(
+    name: str, split: str = "train", *, n_records=None, labels=None, size=None, background: str = BACKGROUND
+) -> Private:
+    """The private set `name`, closed. Arguments as of `constants`; background: as of `public`.
+
+    A folder is decoded once, into a file beside the ledger that `forget_decoded` removes.
 
     Raises:
         FileNotFoundError: its files are missing; says where they were looked for, and what gets them.
         ValueError: its files are broken or contradict the constants; and as `constants`.
     """
     known = constants(name, split, n_records=n_records, labels=labels, size=size)
-    if known.builtin:
-        images, targets = BENCHMARKS[name].load(split)
-        expected = (known.n_records, known.channels, known.size, known.size)
-        if images.shape != expected or targets.shape != expected[:1]:
-            raise ValueError(
-                f"the {split} files of {name} hold images of shape {tuple(images.shape)} and {len(targets)} "
-                f"labels, where {expected} was published; delete them and fetch them again"
-            )
-    else:
-        files = folders.declared_listing(_path(name), known.classes, known.n_records)
-        images, targets = folders.read(files, known.size)
+    if not known.builtin:
+        return _private_folder(name, known, imagefiles.colour(background))
+    images, targets = BENCHMARKS[name].load(split)
+    expected = (known.n_records, known.channels, known.size, known.size)
+    if images.shape != expected or targets.shape != expected[:1]:
+        raise ValueError(
+            f"the {split} files of {name} hold images of shape {tuple(images.shape)} and {len(targets)} "
+            f"labels, where {expected} was published; delete them and fetch them again"
+        )
     return Private(
         name=name if split == "train" else f"{name}-{split}", images=images, labels=targets,
-        classes=known.classes, n_records=known.n_records, builtin=known.builtin,
+        classes=known.classes, n_records=known.n_records, builtin=True,
     )  # fmt: skip
+
+
+def _private_folder(name: str, known: Constants, background: tuple[int, int, int]) -> PrivateFolder:
+    groups = folders.declared_listing(_path(name), known.classes)
+    if sum(map(len, groups)) != known.n_records:  # how many it has instead stays unsaid
+        imagefiles.refuse_others([file for group in groups for file in group])  # which may be why
+        raise ValueError(
+            f"{folders.told(_path(name))} does not hold the {known.n_records} images that n_records declares"
+        )
+    images, targets = _read(name, groups, known.size, background, _private_place())
+    return PrivateFolder(
+        name=name, images=images, labels=targets, classes=known.classes, n_records=known.n_records, builtin=False,
+        background=background,
+    )  # fmt: skip
+
+
+def forget_decoded(name: str) -> None:
+    """Remove what was decoded of the private folder `name`, whatever its size and background."""
+    if name.startswith(FOLDER):
+        decoded.forget(_private_place(), _file_name(name))
+
+
+def refuse_shared_files(private: str, public: str) -> None:
+    """Refuse a public folder that holds records of the private one, by whatever names, links or mounts.
+
+    Raises:
+        ValueError: both paths of a file or folder that they share; and as `folders.listing`.
+    """
+    if not (private.startswith(FOLDER) and public.startswith(FOLDER)):
+        return
+    if both := folders.shared(_path(private), _path(public)):
+        ours, theirs = map(folders.told, both)
+        raise ValueError(f"{theirs} of the public set is {ours} of the private one; take it out of one of them")
 
 
 def constants(name: str, split: str = "train", *, n_records=None, labels=None, size=None) -> Constants:
@@ -135,7 +189,7 @@ def _declared(name: str, **declared: Any) -> Constants:
     labels = declared["labels"]
     if not isinstance(labels, list | tuple) or not all(isinstance(label, str) and label for label in labels):
         raise ValueError(f"Expected labels={labels!r} of {name} to be a list of folder names, in quotes")
-    if len(set(labels)) < len(labels):
+    if len({folders.composed(label) for label in labels}) < len(labels):  # two spellings of one folder's name
         raise ValueError(f"Expected labels={labels!r} of {name} to be distinct")
     return Constants(declared["n_records"], 3, declared["size"], tuple(labels) or ("all",), builtin=False)
 
@@ -143,7 +197,31 @@ def _declared(name: str, **declared: Any) -> Constants:
 def _path(name: str) -> Path:
     if name == FOLDER:
         raise ValueError(f"{FOLDER} names no folder; write {FOLDER}PATH")
-    return Path(name.removeprefix(FOLDER)).expanduser()
+    if "\0" in name:
+        raise ValueError(f"{folders.printable(name)} holds a zero byte, which no path can; check the path")
+    try:
+        return Path(name.removeprefix(FOLDER)).expanduser()
+    except RuntimeError:
+        raise ValueError(f"{name}: no such user, so no home folder; write the whole path") from None
+
+
+def _read(
+    name: str, groups: list[list[Path]], size: int, background: tuple[int, int, int], place: Path
+) -> tuple[Tensor, Tensor]:
+    """Images (N, 3, size, size) uint8, mapped from a file in `place`, and labels (N,) int64: each file's group."""
+    files = [file for group in groups for file in group]
+    labels = torch.tensor([label for label, group in enumerate(groups) for _ in group])
+    desc = folders.printable(f"reading {name}")
+    return decoded.images(files, size, background, place, _file_name(name), desc), labels
+
+
+def _private_place() -> Path:
+    return store.root() / "ledger" / "decoded"
+
+
+def _file_name(name: str) -> str:
+    """Of a folder, however its path is spelt: as its ledger is called."""
+    return Ledger(Path(), name, "secret", 0).path.stem
 
 
 def _glyphs() -> tuple[Tensor, tuple[str, ...]]:
@@ -171,11 +249,11 @@ def _first_of_each(labels: Tensor, scale: float) -> Tensor:
 def in_shape(images: Tensor, channels: int, size: int) -> Tensor:
     """(N, C, H, W) uint8 as (N, channels, size, size) uint8; resizing is bicubic and antialiased."""
     if channels < images.shape[1]:
-        images = images.float().mean(1, keepdim=True).round().to(torch.uint8)
+        images = torch.cat([p.float().mean(1, keepdim=True).round().to(torch.uint8) for p in images.split(AT_ONCE)])
     if images.shape[2:] != (size, size):
-        parts = [
+        parts = (
             F.interpolate(part.float(), (size, size), mode="bicubic", antialias=True).round().clamp(0, 255)
-            for part in images.split(2048)
-        ]
+            for part in images.split(AT_ONCE)
+        )
         images = torch.cat([part.to(torch.uint8) for part in parts])
     return images.expand(-1, channels, -1, -1).contiguous()

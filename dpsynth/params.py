@@ -18,7 +18,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from dpsynth import data, methods
+from dpsynth import data, imagefiles, methods
 from dpsynth.fields import Real, Strict
 from dpsynth.methods import METHODS
 from dpsynth.privacy.ledger import canonical
@@ -57,6 +57,7 @@ class Params(Strict):
     n_records: int | None = Field(None, ge=1, description="folder sets: declared number of records")
     labels: tuple[str, ...] | None = Field(None, description="folder sets: declared class names")
     size: int | None = Field(None, ge=8, multiple_of=4, description="folder sets: declared side in pixels")
+    background: str = Field(data.BACKGROUND, description="folder sets: colour under transparent pixels")
     options: dict[str, Any] = Field(default_factory=dict, description="the method's own options")
 
     @field_validator("labels", mode="before")
@@ -84,6 +85,12 @@ class Params(Strict):
         if not 0 < value < 1:
             raise ValueError(f"Expected 0 < delta={value} < 1")
         return value
+
+    @field_validator("background")
+    @classmethod
+    def _background(cls, name: str) -> str:
+        imagefiles.colour(name)
+        return name
 
     @model_validator(mode="after")
     def _consistent(self) -> "Params":
@@ -154,8 +161,9 @@ class Params(Strict):
 
     @property
     def digest(self) -> str:
-        """SHA-256 over all parameters."""
-        return hashlib.sha256(json.dumps(self.model_dump(), sort_keys=True).encode()).hexdigest()
+        """SHA-256 over all parameters; the background counts where it is another: it is younger than some results."""
+        said = self.model_dump(exclude={"background"} if self.background == data.BACKGROUND else None)
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
     def replace(self, **changes: Any) -> "Params":
         """The same run but for `changes`, validated anew."""

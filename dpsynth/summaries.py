@@ -71,7 +71,7 @@ def selection(corpus: Corpus | None, p) -> str:
         return "no images: the base is not trained on any"
     if not corpus.chosen:
         return f"{len(corpus.images):,} images ({corpus.provenance}), {corpus.n_labels} labels"
-    source, n_classes = data.public(p.public, *p.shape), sum(map(len, corpus.chosen))
+    source, n_classes = data.public(p.public, *p.shape, background=p.background), sum(map(len, corpus.chosen))
     ratio = 100 * n_classes / len(source.classes)
     return (
         f"{len(corpus.images):,} of {len(source.images):,} public images, {n_classes} of {len(source.classes)} classes "

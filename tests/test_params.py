@@ -174,7 +174,7 @@ def test_every_parameter_enters_digest_and_run_name():
         "learning_rate": 2e-3, "pretrain_steps": 21, "encoder_steps": 31, "extractor_steps": 31,
         "inception": "weights.pth", "width": 24, "n_synthetic": 201,
         "options": {"kept": 4}, "private": "fashion_mnist", "public": "folder:public", "n_records": 4000,
-        "labels": list("0123456789"), "size": 28,
+        "labels": list("0123456789"), "size": 28, "background": "black",
     }  # fmt: skip
     assert set(changed) == set(Params.model_fields)
     runs = [Params(), *(Params(**{name: value}) for name, value in changed.items())]

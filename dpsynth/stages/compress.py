@@ -19,16 +19,16 @@ RATE = 2e-3  # of Adam, at its peak
 
 
 def train_autoencoder(
-    work: store.Work, *, public: str, shape: tuple, seed: int, width: int, encoder_steps: int
+    work: store.Work, *, public: str, background: str, shape: tuple, seed: int, width: int, encoder_steps: int
 ) -> Codes:
     """Train the autoencoder on the public set; every 20th image is held out to measure it.
 
     Args:
         encoder_steps: batches of 128.
     """
-    images = data.public(public, *shape).images
+    images = data.public(public, *shape, background=background).images
     held_out = torch.arange(len(images)) % 20 == 0
-    x, unseen = images[~held_out], scaled(images[held_out])
+    seen, unseen = torch.nonzero(~held_out)[:, 0], scaled(images[held_out])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(store.seed_of(seed, "autoencoder"))
         model = Autoencoder(*shape, width).to(memory_format=torch.channels_last)
@@ -39,7 +39,7 @@ def train_autoencoder(
         bar.update(step + 1 - bar.n)
         draws = training.generator(store.seed_of(seed, "autoencoder"), step)
         optimizer.param_groups[0]["lr"] = RATE * training.cosine(step, encoder_steps)
-        loss = model.loss(scaled(x[training.public_batch(len(x), BATCH, draws)]), draws)
+        loss = model.loss(scaled(images[seen[training.public_batch(len(seen), BATCH, draws)]]), draws)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -107,7 +107,8 @@ def ledger(p) -> privacy.Ledger:
 
 def private(p, split: str = "train") -> privacy.Private:
     """The private set of `p`, sealed."""
-    return data.private(p.private, split, n_records=p.n_records, labels=p.labels, size=p.size)
+    declared = {"n_records": p.n_records, "labels": p.labels, "size": p.size, "background": p.background}
+    return data.private(p.private, split, **declared)
 
 
 def query_noise(p, votes: int, learn: list[privacy.mechanisms.Mechanism]) -> float:

@@ -39,15 +39,17 @@ def exact(p) -> Release:
     return store.build("votes", p.row.release.exact, p, **store.named(p.row.release.exact, available))
 
 
-def train_classifier(work: store.Work, *, public: str, shape: tuple, seed: int, encoder_steps: int) -> Encoder:
+def train_classifier(
+    work: store.Work, *, public: str, background: str, shape: tuple, seed: int, encoder_steps: int
+) -> Encoder:
     """Train the classifier on the public set by AdamW; every 20th image is held out to measure it.
 
     Args:
         encoder_steps: batches of 128.
     """
-    images = data.public(public, *shape)
+    images = data.public(public, *shape, background=background)
     held_out = torch.arange(len(images.images)) % 20 == 0
-    x, y = images.images[~held_out], images.labels[~held_out]
+    seen = torch.nonzero(~held_out)[:, 0]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(store.seed_of(seed, "encoder", "weights"))
         model = Classifier(shape[0], len(images.classes)).to(memory_format=torch.channels_last).train()
@@ -58,11 +60,11 @@ def train_classifier(work: store.Work, *, public: str, shape: tuple, seed: int, 
     for step in training.steps(work, encoder_steps, parts, history):
         bar.update(step + 1 - bar.n)
         draws = training.generator(store.seed_of(seed, "encoder"), step)
-        rows = training.public_batch(len(x), BATCH, draws)
+        rows = seen[training.public_batch(len(seen), BATCH, draws)]
         optimizer.param_groups[0]["lr"] = RATE * training.cosine(step, encoder_steps)
         with precision.autocast(precision.fastest()):
-            answers = model(scaled(x[rows]))
-        loss = F.cross_entropy(answers.float(), y[rows], label_smoothing=0.05)
+            answers = model(scaled(images.images[rows]))
+        loss = F.cross_entropy(answers.float(), images.labels[rows], label_smoothing=0.05)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -17,7 +17,7 @@ def run(p) -> Corpus | None:
 
 
 def top_classes(
-    work: store.Work, release: Release, *, public: str, shape: tuple, kept: int, match: str, seed: int
+    work: store.Work, release: Release, *, public: str, background: str, shape: tuple, kept: int, match: str, seed: int
 ) -> Corpus:
     """The images of the public classes with the most noisy votes.
 
@@ -25,7 +25,7 @@ def top_classes(
         kept: classes kept a private label (mode "per_class"), or in all (mode "global").
         match: "top_k": every image of a kept class; "proportional": as many in all, shared out by the noisy counts.
     """
-    source = data.public(public, *shape)
+    source = data.public(public, *shape, background=background)
     chosen = pick(release.histogram, kept)
     rows, labels = [], []
     for label, classes in enumerate(chosen):
@@ -41,9 +41,9 @@ def top_classes(
     return Corpus(source.images[rows], torch.cat(labels), n_labels, release.by_label, chosen, f"{match} of {public}")
 
 
-def all_public(work: store.Work, release: None, *, public: str, shape: tuple) -> Corpus:
+def all_public(work: store.Work, release: None, *, public: str, background: str, shape: tuple) -> Corpus:
     """Every public image, under its public label (PDP-Diffusion and others)."""
-    source = data.public(public, *shape)
+    source = data.public(public, *shape, background=background)
     n = len(source.classes)
     return Corpus(source.images, source.labels, n, False, [list(range(n))], f"all of {public}")
 
@@ -69,7 +69,7 @@ def pick(histogram: Tensor, kept: int) -> list[list[int]]:
 
 def favourites(release: Release, p, n: int = 8) -> tuple[list[list[Tensor]], list[str]]:
     """For each row of the noisy histogram the `n` classes with most votes, as an example image (C, H, W) each."""
-    source = data.public(p.public, *p.shape)
+    source = data.public(p.public, *p.shape, background=p.background)
     first = [int((source.labels == c).nonzero()[0]) for c in range(len(source.classes))]
     rows = [[source.images[first[c]] for c in row.topk(n).indices.tolist()] for row in release.histogram]
     return rows, list(p.constants.classes) if release.by_label else ["all records"]
