@@ -19,6 +19,6 @@ Real = Annotated[float, BeforeValidator(_number)]
 
 
 class Strict(BaseModel):
-    """Frozen, no unknown keys, no silent conversion (`true` is not a number, 3.0 is not a count)."""
+    """Frozen, no unknown keys, no silent conversion (`true` is not a number, 3.0 is not a count), finite numbers."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dpsynth import bench, comparison, figures, params, store, summaries, tables
+from dpsynth import bench, comparison, experiments, figures, store, summaries, tables
 from dpsynth.bench import samplers
 from dpsynth.measured import breakdown
 from dpsynth.methods import METHODS
@@ -113,7 +113,7 @@ def _overnight(path: Path) -> str:
     if not path.exists():
         return "`make table1 PROFILE=overnight`: not run."
     results, file = tables.read_committed(path.stem), Path("params", "overnight", "table1.yaml")
-    points, made = params.load(PROJECT / file).points(), set(results["params_digest"])
+    points, made = experiments.load(PROJECT / file).points(), set(results["params_digest"])
     lacking = Counter(p.private for p in points if p.digest not in made)
     said = []
     for dataset, part in results.groupby("dataset", sort=False):
@@ -153,7 +153,7 @@ def _provenance(results: pd.DataFrame) -> str:
     first = results.iloc[0]
     file = Path("params", first["profile"], f"{first['experiment']}.yaml")
     seeds = results["seed"].dropna().astype(int).unique().tolist()
-    today = {p.replace(seed=seed).digest for p in params.load(PROJECT / file).points() for seed in seeds}
+    today = {p.replace(seed=seed).digest for p in experiments.load(PROJECT / file).points() for seed in seeds}
     commits = " and ".join(f"`{commit}`" for commit in sorted(results["commit"].unique()))
     stale = "" if set(results["params_digest"]) <= today else f", with other settings than `{file}` has today"
     return f"Made at commit {commits}{stale}."
@@ -222,7 +222,7 @@ def record() -> None:
     if took.exists():
         said = json.loads(took.read_text()) | (json.loads(tests.read_text()) if tests.exists() else {})
         (tables.COMMITTED / "measured.json").write_text(json.dumps(said, indent=1) + "\n")
-        p = params.load(Path("params", profile, "table.yaml")).points()[0]
+        p = experiments.load(Path("params", profile, "table.yaml")).points()[0]
         hero = figures.hero(evaluate.strip(p), badge=summaries.badge(p), classes=p.constants.classes[:10])
         (tables.COMMITTED / "hero.png").write_bytes(hero.png())
 

@@ -30,7 +30,7 @@ import papermill
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError, strip_color
 
-from dpsynth import kernel, params, store
+from dpsynth import experiments, kernel, store
 from dpsynth.params import Params
 from dpsynth.stages import planning
 
@@ -230,7 +230,7 @@ def main(argv: list[str] | None = None) -> int:
     def action() -> None:
         with mistakes():
             chosen = {name: getattr(arguments, name) for name in ("method", "epsilon", "seed")}
-            points = params.load(arguments.params, **{k: v for k, v in chosen.items() if v is not None}).points()
+            points = experiments.load(arguments.params, **{k: v for k, v in chosen.items() if v is not None}).points()
             if len(points) != 1:
                 named = "; ".join(f"--method {p.method} --epsilon {p.epsilon:g} --seed {p.seed}" for p in points)
                 raise ValueError(f"{arguments.params} names {len(points)} runs, choose one: {named}")

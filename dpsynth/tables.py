@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 
 from dpsynth import figures, privacy, store
+from dpsynth.experiments import Experiment
 from dpsynth.interfaces import Measurement, Samples
 from dpsynth.methods import METHODS
-from dpsynth.params import Experiment, Params
+from dpsynth.params import Params
 from dpsynth.stages import evaluate, finetune, planning
 
 COLUMNS = [

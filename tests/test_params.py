@@ -6,7 +6,8 @@ import yaml
 from pydantic import ValidationError
 
 from dpsynth import fields
-from dpsynth.params import Params, load
+from dpsynth.experiments import load
+from dpsynth.params import Params
 
 FILES = sorted(Path(__file__).parents[1].glob("params/*/*.yaml"))
 FOLDER = {

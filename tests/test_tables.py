@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 
 from dpsynth import comparison, privacy, store, tables
+from dpsynth.experiments import Experiment
 from dpsynth.interfaces import Measurement, Samples
 from dpsynth.methods import METHODS
-from dpsynth.params import Experiment, Params
+from dpsynth.params import Params
 from dpsynth.privacy import Counts, Gradients
 from dpsynth.stages import evaluate, planning
 from dpsynth.variants import agreeing
