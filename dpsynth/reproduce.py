@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from dpsynth import comparison, data, experiments, measured, privacy, run, store, tables, workers
+from dpsynth import comparison, data, experiments, measured, privacy, run, store, tables, terminal, workers
 from dpsynth.experiments import Experiment
 from dpsynth.params import Params
 from dpsynth.stages import evaluate, planning
@@ -229,7 +229,7 @@ def at_least_one(text: str) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """The command line; see the module."""
-    parser = argparse.ArgumentParser(prog="python -m dpsynth.reproduce", description=__doc__.partition("\n")[0])
+    parser = terminal.parser("python -m dpsynth.reproduce", __doc__)
     parser.add_argument("--profile", default="laptop", help="smoke, laptop, overnight or paper")
     parser.add_argument("--experiment", default="table", help="a file of params/<profile>/, without .yaml")
     parser.add_argument("--method", type=several, help="these instead of the file's, separated by commas")
