@@ -61,7 +61,11 @@ class Params(Strict):
     @field_validator("labels", mode="before")
     @classmethod
     def _labels(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
+        if value is None:
+            return None
+        if not isinstance(value, list | tuple) or not all(isinstance(label, str) for label in value):
+            raise ValueError("expected a list of folder names, numbers in quotes, as in labels: [cat, '7']")
+        return tuple(value)
 
     @field_validator("labels")
     @classmethod
@@ -70,6 +74,15 @@ class Params(Strict):
             if label in (".", "..") or "/" in label or any(unicodedata.category(c) in CONTROL for c in label):
                 raise ValueError(f"{label!r} cannot name a folder; a label has no slash and no control character")
         return labels
+
+    @field_validator("private", "public")
+    @classmethod
+    def _somewhere(cls, name: str) -> str:
+        try:
+            canonical(name)
+        except (OSError, RuntimeError, ValueError) as error:  # links in a circle, the home of nobody, a zero byte
+            raise ValueError(f"leads nowhere: {error}") from None
+        return name
 
     @field_validator("method")
     @classmethod
@@ -106,7 +119,7 @@ class Params(Strict):
             raise ValueError("noise: seeded would publish the coins of the proof; a folder set needs noise: secret")
         if not builtin and math.isinf(self.epsilon):
             raise ValueError("epsilon: .inf is a benchmark's non-private twin; a folder set needs a finite epsilon")
-        if _overlap(_resolved(self.private), _resolved(self.public)):
+        if _overlap(canonical(self.private), canonical(self.public)):
             raise ValueError(f"public and private are the same folder, or one holds the other: {self.private}")
         private = {name: getattr(self.row, name) for name in ("prior", "release", "probe", "learn")}
         without = [name for name, touch in private.items() if touch and not touch.exact]
@@ -162,7 +175,8 @@ class Params(Strict):
         ASCII letters, digits, "_", "-" and "." alone, at most 112 of them; of a folder set the folder's own name.
         """
         private, public = _short_name(self.private), _short_name(self.public)
-        return f"{private}-{public}-{self.method}-eps{self.epsilon:g}-seed{self.seed}-{self.digest[:8]}"
+        epsilon = f"{self.epsilon:g}".replace("+", "")
+        return f"{private}-{public}-{self.method}-eps{epsilon}-seed{self.seed}-{self.digest[:8]}"
 
     @property
     def digest(self) -> str:
@@ -195,13 +209,6 @@ def _short_name(name: str) -> str:
     """A set's name, or the last part of its path, as far as it is ASCII: at most 24 characters, "folder" if none."""
     last = name.removeprefix("folder:").rstrip("/").rpartition("/")[2]
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", last).strip("_.-")[:24].rstrip("_.-") or "folder"
-
-
-def _resolved(name: str) -> str:
-    try:
-        return canonical(name)
-    except (OSError, RuntimeError, ValueError) as error:  # links in a circle, the home of nobody, a zero byte
-        raise ValueError(f"{name!r} leads nowhere: {error}") from None
 
 
 def _overlap(one: str, other: str) -> bool:

@@ -217,7 +217,7 @@ def record() -> None:
         overnight[overnight["experiment"] == "table1"].to_csv(tables.COMMITTED / "overnight.csv", index=False)
     for name in ("bench.csv", "samplers.csv"):
         if (build / name).exists():
-            (tables.COMMITTED / name).write_text((build / name).read_text(encoding="utf-8"))
+            (tables.COMMITTED / name).write_bytes((build / name).read_bytes())
     if took.exists():
         said = json.loads(took.read_text(encoding="utf-8"))
         said |= json.loads(tests.read_text(encoding="utf-8")) if tests.exists() else {}
