@@ -95,7 +95,7 @@ class Params(Strict):
     @classmethod
     def _epsilon(cls, value: float) -> float:
         if not (1e-3 <= value <= 1e6 or value == math.inf):
-            raise ValueError("Expected an epsilon from 0.001 to 1,000,000 (or .inf for the non-private twin)")
+            raise ValueError(f"Expected epsilon={value:g} from 0.001 to 1,000,000 (or .inf, the non-private twin)")
         return value
 
     @field_validator("delta")

@@ -30,7 +30,7 @@ def read(path: Path) -> Any:
     if len(text) > LARGEST:
         raise ValueError(f"larger than {LARGEST:,} bytes: not a parameter file")
     try:
-        return yaml.load(text.decode("utf-8-sig"), _Loader)
+        return yaml.load(text.decode("utf-8"), _Loader)
     except UnicodeDecodeError as error:
         line = text[: error.start].count(b"\n") + 1
         raise ValueError(f"line {line}: not UTF-8, which parameter files are; save it as UTF-8") from None
