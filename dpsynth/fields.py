@@ -19,6 +19,6 @@ Real = Annotated[float, BeforeValidator(_number)]
 
 
 class Strict(BaseModel):
-    """Frozen, no unknown keys, no silent conversion (`true` is not a number, 3.0 is not a count), finite numbers."""
+    """Frozen, no unknown keys, no silent conversion (`true` is not a number, 3.0 is not a count)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=True)

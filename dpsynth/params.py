@@ -38,7 +38,7 @@ class Params(Strict):
     profile: Literal["smoke", "laptop", "overnight", "paper"] = Field(
         "smoke", description="label of the scale, on figures and folders"
     )
-    epsilon: Real = Field(10.0, allow_inf_nan=True, description="total privacy budget; .inf is the non-private twin")
+    epsilon: Real = Field(10.0, description="total privacy budget; .inf is the non-private twin")
     delta: Real = Field(1e-5, description="delta of the (epsilon, delta) guarantee; below 1/n_records")
     allow_large_delta: bool = Field(False, description="permit a delta of 1/n_records or more")
     noise: Literal["seeded", "secret"] = Field("seeded", description="seeded: a reproduction, not a release")
