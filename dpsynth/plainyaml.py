@@ -56,7 +56,8 @@ class _Loader(yaml.SafeLoader):
         if getattr(event, "tag", None):
             raise yaml.MarkedYAMLError(problem=f"no tags here ({event.tag})", problem_mark=event.start_mark)
         if HALVES.search(getattr(event, "value", "")):
-            raise yaml.MarkedYAMLError(problem=f"half a character in {event.value[:DIGITS]!r}", problem_mark=event.start_mark)
+            said = f"half a character in {event.value[:DIGITS]!r}"
+            raise yaml.MarkedYAMLError(problem=said, problem_mark=event.start_mark)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node, deep=False):

@@ -181,8 +181,20 @@ def test_a_package_that_git_does_not_know_has_no_commit(tmp_path, monkeypatch):
     (package / "__init__.py").touch()  # beside someone's files, not among them
     monkeypatch.setattr(store, "__file__", str(package / "store.py"))
     monkeypatch.setattr(store.importlib.metadata, "version", {store.DISTRIBUTION: "0.1.0"}.get)
-    monkeypatch.setenv("GIT_DIR", str(tmp_path / ".git"))  # as in a hook
     assert store.commit.__wrapped__() == "0.1.0" != commit
+
+
+def test_the_commit_is_not_that_of_a_repository_whose_hook_is_running(tmp_path, monkeypatch):
+    own, other = tmp_path / "own", tmp_path / "other"
+    for folder in (own, other):
+        (folder / "dpsynth").mkdir(parents=True)
+        (folder / "dpsynth" / "__init__.py").write_text(folder.name, encoding="utf-8")
+    repository(other)
+    commit = repository(own)
+    monkeypatch.setattr(store, "__file__", str(own / "dpsynth" / "store.py"))
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(other))
+    assert store.commit.__wrapped__() == commit
 
 
 def test_help_lists_every_target():
