@@ -4,7 +4,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .PHONY: help reproduce table1 dry-run test mutants crash bench samplers lint lab readme record clean
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+export PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PROFILE ?= laptop
 EXPERIMENT ?= table
 METHOD ?=
@@ -51,7 +51,7 @@ lint: .venv/.installed ## check the code with ruff
 
 lab: .venv/.installed ## pair the notebooks and open them in JupyterLab
 	@.venv/bin/python -m jupytext --quiet --sync notebooks/*.py
-	@DPSYNTH_ROOT='$(CURDIR)' .venv/bin/python -m jupyter lab notebooks
+	@DPSYNTH_ROOT="$$(pwd -P)" .venv/bin/python -m jupyter lab notebooks
 
 readme: .venv/.installed ## fill the README's numbers from results/
 	@.venv/bin/python -m dpsynth.readme
@@ -62,12 +62,18 @@ record: .venv/.installed ## take over the last measurements from build/ into res
 clean: ## remove build/; the ledger, its keys and cached data stay
 	@rm -rf build
 
-# The environment, made once and again when its pins change.
+# The environment, made once, again when its pins change, and anew in another folder: one that was copied with the
+# project runs the package of the folder it was made in.
+ifneq ($(shell cat .venv/.installed 2>/dev/null),$(CURDIR))
+.PHONY: .venv/.installed
+endif
 .venv/.installed: requirements.lock pyproject.toml
-	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
-		{ echo "error: Python 3.11 is needed, found '$(PYTHON)'; name it with make PYTHON=..." >&2; exit 1; }
+	@"$$PYTHON" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+		{ echo "error: Python 3.11 is needed, found '$$PYTHON'; name it with make PYTHON=..." >&2; exit 1; }
+	@if [ -s $@ ] && [ "$$(cat $@)" != "$$(pwd -P)" ]; then \
+		echo "the environment in .venv was made in $$(cat $@), and is made anew here"; rm -rf .venv; fi
 	@echo "installing the pinned packages into .venv, once (several gigabytes)"
-	@'$(PYTHON)' -m venv .venv
+	@"$$PYTHON" -m venv .venv
 	@$(PIP) -r requirements.lock
 	@$(PIP) --no-deps -e .
-	@touch $@
+	@pwd -P > $@

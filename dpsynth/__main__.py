@@ -1,15 +1,14 @@
 """The command line: `dpsynth certificate PRIVATE_SET` states what was ever released of a set, and what that costs."""
 
-import argparse
 import json
 import sys
 
-from dpsynth import privacy, run, store, summaries
+from dpsynth import privacy, run, store, summaries, terminal
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit code is 0, or 2 after one sentence on stderr."""
-    parser = argparse.ArgumentParser(prog="dpsynth", description=__doc__.partition("\n")[0])
+    parser = terminal.parser("dpsynth", __doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     stated = commands.add_parser("certificate", help="the composition of all releases of a private set")
     stated.add_argument("private", metavar="PRIVATE_SET", help="mnist5k, folder:PATH, ...")

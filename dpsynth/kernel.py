@@ -41,7 +41,7 @@ def manager(profile: str, sockets: Path, peaks: list[float]) -> type[AsyncKernel
 
         async def shutdown_kernel(self, *args: Any, **kwargs: Any) -> None:
             with contextlib.suppress(OSError):
-                status = Path(f"/proc/{self.provisioner.pid}/status").read_text()
+                status = Path(f"/proc/{self.provisioner.pid}/status").read_text(encoding="utf-8")
                 peaks.append(round(int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024, 1))
             await super().shutdown_kernel(*args, **kwargs)
 

@@ -22,8 +22,8 @@ def remember(profile: str, points: list[Params], executed: list[tuple[str, Path]
     artifacts = {digest: meta for p in points for digest, meta in tables.made(p).items()}
     if any(meta["written"] < began for meta in artifacts.values()):
         return
-    stamps = [(stage, json.loads(path.read_text())["metadata"]["dpsynth"]) for stage, path in executed]
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    stamps = [(stage, json.loads(path.read_text(encoding="utf-8"))["metadata"]["dpsynth"]) for stage, path in executed]
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
     model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
     said = {
         "machine": f"{os.cpu_count()} cores ({model}), no GPU", "reproduce_minutes": round(minutes, 1),
@@ -31,7 +31,7 @@ def remember(profile: str, points: list[Params], executed: list[tuple[str, Path]
         "notebooks": _sums([(stage, stamp["seconds"]) for stage, stamp in stamps]),
     }  # fmt: skip
     said["artifacts"] = _sums([(meta["kind"], meta["seconds"]) for meta in artifacts.values()])
-    (store.root() / "build" / profile / "measured.json").write_text(json.dumps(said, indent=1))
+    (store.root() / "build" / profile / "measured.json").write_text(json.dumps(said, indent=1), encoding="utf-8")
 
 
 def breakdown(said: dict[str, Any]) -> pd.DataFrame:

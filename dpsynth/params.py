@@ -1,22 +1,20 @@
-"""Typed parameters: one frozen model a run, one file a table or figure.
+"""Typed parameters: one frozen model a run.
 
-A parameter file names what it reproduces, the axes to run over, and common scalars; `load` expands it to `Params`,
-one a run. Unknown keys and wrong types are refused with an error that names the file and the key, because papermill
-itself would only log them, and because YAML 1.1 reads `1e-5` as a string.
+Unknown keys, wrong types and numbers beyond reason are refused before anything is computed, with an error that names
+the key: papermill would only log an unknown one, and a planner would try to plan 10^12 steps.
 """
 
 import hashlib
 import inspect
-import itertools
 import json
 import math
 import re
+import unicodedata
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from dpsynth import data, imagefiles, methods
 from dpsynth.fields import Real, Strict
@@ -24,7 +22,8 @@ from dpsynth.methods import METHODS
 from dpsynth.privacy.ledger import canonical
 
 DERIVED = ("shape", "n_classes")
-IDENTITY = ("method", "private", "public", "epsilon", "seed", "options")  # what results tell rows apart by, and options
+CONTROL = ("Cc", "Cs", "Zl", "Zp")  # of Unicode: control characters, halves of characters, line ends
+FINEST_DELTA = 1e-12  # the accountant's arithmetic certifies no finer one
 
 
 class Params(Strict):
@@ -43,27 +42,48 @@ class Params(Strict):
     delta: Real = Field(1e-5, description="delta of the (epsilon, delta) guarantee; below 1/n_records")
     allow_large_delta: bool = Field(False, description="permit a delta of 1/n_records or more")
     noise: Literal["seeded", "secret"] = Field("seeded", description="seeded: a reproduction, not a release")
-    seed: int = Field(0, ge=0, description="public randomness, and the coins under noise: seeded")
-    sample_rate: Real = Field(0.1, gt=0, le=1, description="Poisson sampling rate q of a DP-SGD step")
-    steps: int = Field(5, ge=1, description="DP-SGD steps T")
-    noise_multiplicity: int = Field(1, ge=1, description="draws of the diffusion noise a record, averaged, K")
-    learning_rate: Real = Field(1e-3, gt=0, lt=math.inf, description="Adam, DP-SGD fine-tuning")
-    pretrain_steps: int = Field(20, ge=1, description="Adam steps on public images")
-    encoder_steps: int = Field(30, ge=1, description="steps of the query function, or of the autoencoder")
-    width: int = Field(16, ge=8, multiple_of=8, description="channels of the denoiser's first level")
-    extractor_steps: int = Field(30, ge=1, description="steps of the feature extractor behind FD-convnet")
+    seed: int = Field(0, ge=0, lt=2**63, description="public randomness, and the coins under noise: seeded")
+    sample_rate: Real = Field(0.1, ge=1e-9, le=1, description="Poisson sampling rate q of a DP-SGD step")
+    steps: int = Field(5, ge=1, le=10**6, description="DP-SGD steps T")
+    noise_multiplicity: int = Field(1, ge=1, le=1024, description="draws of the diffusion noise a record, averaged, K")
+    learning_rate: Real = Field(1e-3, gt=0, lt=100, description="Adam, DP-SGD fine-tuning")
+    pretrain_steps: int = Field(20, ge=1, le=10**8, description="Adam steps on public images")
+    encoder_steps: int = Field(30, ge=1, le=10**8, description="steps of the query function, or of the autoencoder")
+    width: int = Field(16, ge=8, le=2048, multiple_of=8, description="channels of the denoiser's first level")
+    extractor_steps: int = Field(30, ge=1, le=10**8, description="steps of the feature extractor behind FD-convnet")
     inception: str | None = Field(None, description="file of Inception's weights: FID in place of FD-convnet")
-    n_synthetic: int = Field(200, ge=20, description="synthetic images drawn for evaluation")
-    n_records: int | None = Field(None, ge=1, description="folder sets: declared number of records")
+    n_synthetic: int = Field(200, ge=20, le=10**7, description="synthetic images drawn for evaluation")
+    n_records: int | None = Field(None, ge=1, le=10**10, description="folder sets: declared number of records")
     labels: tuple[str, ...] | None = Field(None, description="folder sets: declared class names")
-    size: int | None = Field(None, ge=8, multiple_of=4, description="folder sets: declared side in pixels")
+    size: int | None = Field(None, ge=8, le=1024, multiple_of=4, description="folder sets: declared side in pixels")
     background: str = Field(data.BACKGROUND, description="folder sets: colour under transparent pixels")
     options: dict[str, Any] = Field(default_factory=dict, description="the method's own options")
 
     @field_validator("labels", mode="before")
     @classmethod
     def _labels(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
+        if value is None:
+            return None
+        if not isinstance(value, list | tuple) or not all(isinstance(label, str) for label in value):
+            raise ValueError("expected a list of folder names, numbers in quotes, as in labels: [cat, '7']")
+        return tuple(value)
+
+    @field_validator("labels")
+    @classmethod
+    def _folder_names(cls, labels: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for label in labels or ():
+            if label in (".", "..") or "/" in label or any(unicodedata.category(c) in CONTROL for c in label):
+                raise ValueError(f"{label!r} cannot name a folder; a label has no slash and no control character")
+        return labels
+
+    @field_validator("private", "public")
+    @classmethod
+    def _somewhere(cls, name: str) -> str:
+        try:
+            canonical(name)
+        except (OSError, RuntimeError, ValueError) as error:  # links in a circle, the home of nobody, a zero byte
+            raise ValueError(f"leads nowhere: {error}") from None
+        return name
 
     @field_validator("method")
     @classmethod
@@ -75,8 +95,8 @@ class Params(Strict):
     @field_validator("epsilon")
     @classmethod
     def _epsilon(cls, value: float) -> float:
-        if not value > 0:
-            raise ValueError(f"Expected epsilon={value} > 0 (.inf for the non-private twin)")
+        if not (1e-3 <= value <= 1e6 or value == math.inf):
+            raise ValueError(f"Expected epsilon={value:g} from 0.001 to 1,000,000 (or .inf, the non-private twin)")
         return value
 
     @field_validator("delta")
@@ -84,6 +104,8 @@ class Params(Strict):
     def _delta(cls, value: float) -> float:
         if not 0 < value < 1:
             raise ValueError(f"Expected 0 < delta={value} < 1")
+        if value < FINEST_DELTA:
+            raise ValueError(f"finer than {FINEST_DELTA:g}, which the accounting cannot certify; choose a larger delta")
         return value
 
     @field_validator("background")
@@ -155,9 +177,13 @@ class Params(Strict):
 
     @property
     def run_name(self) -> str:
-        """Names the run's folder: readable, and distinct for distinct parameters."""
-        private = re.sub(r"\W+", "_", self.private)
-        return f"{private}-{self.public}-{self.method}-eps{self.epsilon:g}-seed{self.seed}-{self.digest[:8]}"
+        """Names the run's folder: readable, distinct for distinct parameters, and a name on every file system.
+
+        ASCII letters, digits, "_", "-" and "." alone, at most 112 of them; of a folder set the folder's own name.
+        """
+        private, public = _short_name(self.private), _short_name(self.public)
+        epsilon = f"{self.epsilon:g}".replace("+", "")
+        return f"{private}-{public}-{self.method}-eps{epsilon}-seed{self.seed}-{self.digest[:8]}"
 
     @property
     def digest(self) -> str:
@@ -175,77 +201,6 @@ class Params(Strict):
         return cls.model_validate({name: namespace[name] for name in cls.model_fields if name in namespace})
 
 
-class Experiment(Strict):
-    """A parameter file: what it reproduces, the axes it runs over, and what all its runs share.
-
-    `over` gives lists for `method`, `epsilon`, `seed` (or any other scalar); the runs are their product, or those of
-    each such mapping in a list. `also` lists further runs, each by what differs. `options` holds each method's own
-    options.
-    """
-
-    name: str
-    reproduces: str
-    over: list[dict[str, list[Any]]]
-    also: list[dict[str, Any]] = Field(default_factory=list)
-    options: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    common: dict[str, Any] = Field(default_factory=dict)
-
-    def points(self) -> list[Params]:
-        """The runs, in the order of the file."""
-        product = [
-            dict(zip(grid, point, strict=True)) for grid in self.over for point in itertools.product(*grid.values())
-        ]
-        return [self._point(changes) for changes in (*product, *self.also)]
-
-    def variant(self, p: Params) -> str:
-        """The settings in which `p` differs from the file's common ones and its method's options: "share 0.1"."""
-        named = {name: None for changes in (*self.over, *self.also) for name in changes}
-        own = {name: getattr(p, name) for name in named if name not in IDENTITY}
-        usual = {name: self.common.get(name, Params.model_fields[name].default) for name in own}
-        own, usual = own | p.options, usual | self.options.get(p.method, {})
-        return ", ".join(f"{name} {value}" for name, value in own.items() if usual.get(name) != value)
-
-    def _point(self, changes: dict[str, Any]) -> Params:
-        merged = {**self.common, **changes}
-        method = merged.get("method", Params.model_fields["method"].default)
-        options = {**self.options.get(method, {}), **changes.get("options", {})}
-        return Params.model_validate({**merged, "options": options})
-
-
-def load(path: Path, **overrides: Any) -> Experiment:
-    """Read a parameter file, and check every run in it.
-
-    Args:
-        overrides: replace an axis: `method="rpgen"`, `epsilon=1.0`, `seed=3`.
-    Raises:
-        FileNotFoundError; ValueError: one sentence that names the file and the key.
-    """
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such parameter file")
-    try:
-        raw = yaml.safe_load(path.read_text())
-        if not isinstance(raw, dict):
-            raise ValueError("expected a mapping of parameters at the top level")
-        own = {name: raw.pop(name) for name in ("reproduces", "over", "also", "options") if name in raw}
-        grids = own.get("over", {})
-        grids = grids if isinstance(grids, list) else [grids]
-        # A method keeps the settings of the grids that list it; one that none lists runs in all.
-        with_it = [grid for grid in grids if overrides.get("method") in grid.get("method", [])]
-        fixed = {name: [value] for name, value in overrides.items()}
-        own["over"] = [{**grid, **fixed} for grid in with_it or grids]
-        if overrides:
-            own.pop("also", None)
-        experiment = Experiment(name=path.stem, common={"profile": path.parent.name, **raw}, **own)
-        if unknown := sorted(set(experiment.options) - set(METHODS)):
-            raise ValueError(f"options for {', '.join(unknown)}: no such method; there are {', '.join(METHODS)}")
-        experiment.points()
-    except ValidationError as error:
-        raise ValueError("; ".join(f"{path}: {_said(e)}" for e in error.errors())) from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from None
-    return experiment
-
-
 def _no_option(method: str, option: str, own: list[str]) -> str:
     """What is said of an option that the method lacks: which stage of which methods has it, if any does."""
     said = f"{method} has no option {option!r}; its own are {', '.join(own)}"
@@ -258,17 +213,15 @@ def _no_option(method: str, option: str, own: list[str]) -> str:
     return said + (f" (it is one of {', '.join(owners)})" if owners else "")
 
 
+def _short_name(name: str) -> str:
+    """A set's name, or the last part of its path, as far as it is ASCII: at most 24 characters, "folder" if none."""
+    last = name.removeprefix("folder:").rstrip("/").rpartition("/")[2]
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", last).strip("_.-")[:24].rstrip("_.-") or "folder"
+
+
 def _overlap(one: str, other: str) -> bool:
     """Whether two sets are folders of which one is, or holds, the other."""
     if not (one.startswith("folder:") and other.startswith("folder:")):
         return False
     a, b = Path(one.removeprefix("folder:")), Path(other.removeprefix("folder:"))
     return a.is_relative_to(b) or b.is_relative_to(a)
-
-
-def _said(error: dict[str, Any]) -> str:
-    key = ".".join(map(str, error["loc"])) or "parameters"
-    if error["type"] == "extra_forbidden":
-        return f"unknown key {key!r} (value {error['input']!r})"
-    message = error["msg"].removeprefix("Value error, ")
-    return f"{key}={error['input']!r}: {message}" if error["loc"] else message

@@ -4,7 +4,6 @@
 to results/; `make readme` fills the README from results/.
 """
 
-import argparse
 import json
 import re
 import sys
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dpsynth import bench, comparison, figures, params, store, summaries, tables
+from dpsynth import bench, comparison, experiments, figures, store, summaries, tables, terminal
 from dpsynth.bench import samplers
 from dpsynth.measured import breakdown
 from dpsynth.methods import METHODS
@@ -45,7 +44,7 @@ def blocks() -> dict[str, str]:
     """What results/ says: {name of the block: markdown}."""
     results = tables.read_committed("table")
     path = tables.COMMITTED / "measured.json"
-    measured = json.loads(path.read_text()) if path.exists() else {}
+    measured = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     return {
         "table": _table(results), "claim": _claim(results), "time": _time(measured), "hero": _hero(results),
         "table1": _budgets(tables.COMMITTED / "table1.csv"),
@@ -113,7 +112,7 @@ def _overnight(path: Path) -> str:
     if not path.exists():
         return "`make table1 PROFILE=overnight`: not run."
     results, file = tables.read_committed(path.stem), Path("params", "overnight", "table1.yaml")
-    points, made = params.load(PROJECT / file).points(), set(results["params_digest"])
+    points, made = experiments.load(PROJECT / file).points(), set(results["params_digest"])
     lacking = Counter(p.private for p in points if p.digest not in made)
     said = []
     for dataset, part in results.groupby("dataset", sort=False):
@@ -153,7 +152,7 @@ def _provenance(results: pd.DataFrame) -> str:
     first = results.iloc[0]
     file = Path("params", first["profile"], f"{first['experiment']}.yaml")
     seeds = results["seed"].dropna().astype(int).unique().tolist()
-    today = {p.replace(seed=seed).digest for p in params.load(PROJECT / file).points() for seed in seeds}
+    today = {p.replace(seed=seed).digest for p in experiments.load(PROJECT / file).points() for seed in seeds}
     commits = " and ".join(f"`{commit}`" for commit in sorted(results["commit"].unique()))
     stale = "" if set(results["params_digest"]) <= today else f", with other settings than `{file}` has today"
     return f"Made at commit {commits}{stale}."
@@ -218,22 +217,23 @@ def record() -> None:
         overnight[overnight["experiment"] == "table1"].to_csv(tables.COMMITTED / "overnight.csv", index=False)
     for name in ("bench.csv", "samplers.csv"):
         if (build / name).exists():
-            (tables.COMMITTED / name).write_text((build / name).read_text())
+            (tables.COMMITTED / name).write_bytes((build / name).read_bytes())
     if took.exists():
-        said = json.loads(took.read_text()) | (json.loads(tests.read_text()) if tests.exists() else {})
-        (tables.COMMITTED / "measured.json").write_text(json.dumps(said, indent=1) + "\n")
-        p = params.load(Path("params", profile, "table.yaml")).points()[0]
+        said = json.loads(took.read_text(encoding="utf-8"))
+        said |= json.loads(tests.read_text(encoding="utf-8")) if tests.exists() else {}
+        (tables.COMMITTED / "measured.json").write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+        p = experiments.load(Path("params", profile, "table.yaml")).points()[0]
         hero = figures.hero(evaluate.strip(p), badge=summaries.badge(p), classes=p.constants.classes[:10])
         (tables.COMMITTED / "hero.png").write_bytes(hero.png())
 
 
 def main() -> int:
-    """`python -m dpsynth.readme [--record]`: fill README.md; first take over what was measured, with --record."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
+    """Fill README.md; first take over what was measured, with --record."""
+    parser = terminal.parser("python -m dpsynth.readme", main.__doc__)
     parser.add_argument("--record", action="store_true", help="take over the measurements in build/ first")
     if parser.parse_args().record:
         record()
-    README.write_text(filled(README.read_text(), blocks()))
+    README.write_text(filled(README.read_text(encoding="utf-8"), blocks()), encoding="utf-8")
     return 0
 
 

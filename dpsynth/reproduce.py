@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from dpsynth import comparison, data, measured, params, privacy, run, store, tables, workers
-from dpsynth.params import Experiment, Params
+from dpsynth import comparison, data, experiments, measured, privacy, run, store, tables, terminal, workers
+from dpsynth.experiments import Experiment
+from dpsynth.params import Params
 from dpsynth.stages import evaluate, planning
 
 NOTEBOOKS = {
@@ -62,7 +63,7 @@ def choose(path: Path, axes: dict[str, list[Any]]) -> list[Params]:
     """The runs of a parameter file, with `axes` in place of the file's own lists; each run once."""
     found: dict[str, Params] = {}
     for values in itertools.product(*axes.values()):
-        for p in params.load(path, **dict(zip(axes, values, strict=True))).points():
+        for p in experiments.load(path, **dict(zip(axes, values, strict=True))).points():
             found.setdefault(p.digest, p)
     return list(found.values())
 
@@ -228,7 +229,7 @@ def at_least_one(text: str) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """The command line; see the module."""
-    parser = argparse.ArgumentParser(prog="python -m dpsynth.reproduce", description=__doc__.partition("\n")[0])
+    parser = terminal.parser("python -m dpsynth.reproduce", __doc__)
     parser.add_argument("--profile", default="laptop", help="smoke, laptop, overnight or paper")
     parser.add_argument("--experiment", default="table", help="a file of params/<profile>/, without .yaml")
     parser.add_argument("--method", type=several, help="these instead of the file's, separated by commas")
@@ -244,7 +245,7 @@ def main(argv: list[str] | None = None) -> int:
         start = time.perf_counter()
         print(f"planning {path}", flush=True)
         with run.mistakes():
-            experiment, points = params.load(path), choose(path, axes)
+            experiment, points = experiments.load(path), choose(path, axes)
             jobs = list(schedule(points, check(points)))
         show(jobs, experiment.reproduces)
         if not given.dry_run:

@@ -7,7 +7,6 @@ The kernel is this interpreter. The output gets its name only on success, as pap
 that look finished. The notebook is read through jupytext, the paired .py is not touched.
 """
 
-import argparse
 import ast
 import contextlib
 import hashlib
@@ -30,7 +29,7 @@ import papermill
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError, strip_color
 
-from dpsynth import kernel, params, store
+from dpsynth import experiments, kernel, store, terminal
 from dpsynth.params import Params
 from dpsynth.stages import planning
 
@@ -101,7 +100,9 @@ def digest_of(p: Params, notebook: Path) -> str:
 def is_current(p: Params, notebook: Path, out: Path) -> bool:
     """Whether `out` was executed from this notebook, with these parameters, by this code."""
     digest = digest_of(p, notebook)
-    return out.exists() and json.loads(out.read_text())["metadata"].get("dpsynth", {}).get("digest") == digest
+    if not out.exists():
+        return False
+    return json.loads(out.read_text(encoding="utf-8"))["metadata"].get("dpsynth", {}).get("digest") == digest
 
 
 def ended(action: Callable[[], None]) -> int:
@@ -129,7 +130,7 @@ def mistakes() -> Iterator[None]:
 def _text(notebook: Path) -> str:
     if not notebook.exists():
         raise FileNotFoundError(f"{notebook}: no such notebook; start in the project's own folder")
-    return notebook.read_text()
+    return notebook.read_text(encoding="utf-8")
 
 
 def _read(notebook: Path) -> nbformat.NotebookNode:
@@ -218,7 +219,7 @@ def _short(path: Path) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """The command line; see the module."""
-    parser = argparse.ArgumentParser(prog="python -m dpsynth.run", description=__doc__.partition("\n")[0])
+    parser = terminal.parser("python -m dpsynth.run", __doc__)
     parser.add_argument("notebook", type=Path)
     parser.add_argument("params", type=Path, help="parameter file; of several runs, choose one by the options")
     parser.add_argument("-o", "--out", type=Path, required=True, help="the executed notebook")
@@ -230,7 +231,7 @@ def main(argv: list[str] | None = None) -> int:
     def action() -> None:
         with mistakes():
             chosen = {name: getattr(arguments, name) for name in ("method", "epsilon", "seed")}
-            points = params.load(arguments.params, **{k: v for k, v in chosen.items() if v is not None}).points()
+            points = experiments.load(arguments.params, **{k: v for k, v in chosen.items() if v is not None}).points()
             if len(points) != 1:
                 named = "; ".join(f"--method {p.method} --epsilon {p.epsilon:g} --seed {p.seed}" for p in points)
                 raise ValueError(f"{arguments.params} names {len(points)} runs, choose one: {named}")

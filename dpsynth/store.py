@@ -30,6 +30,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 FORMAT = 1  # of the artifact folder; an artifact of another format is refused, not guessed at
+DISTRIBUTION = "dpsynth-images"
 VERSIONS = ("torch", "torchvision", "opacus", "dp-accounting", "scikit-learn", "torch-fidelity")
 
 
@@ -148,7 +149,7 @@ def folder(kind: str, digest: str) -> Path:
 def load(path: Path, cls: type) -> Any:
     """Read a finished artifact as an instance of the dataclass `cls`."""
     try:
-        meta = json.loads((path / "meta.json").read_text())
+        meta = json.loads((path / "meta.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} is not a whole artifact ({error}); delete that folder and run again") from None
     if meta.get("format") != FORMAT:
@@ -198,7 +199,7 @@ def _make(kind, function, settings, upstream, digest, path, timed) -> None:
         "versions": {name: importlib.metadata.version(name) for name in VERSIONS},
         "commit": commit(), "device": "cpu", "threads": torch.get_num_threads(),
     }  # fmt: skip
-    (aside / "meta.json").write_text(json.dumps(meta, indent=1, default=str))
+    (aside / "meta.json").write_text(json.dumps(meta, indent=1, default=str), encoding="utf-8")
     (aside / "checkpoint.pt").unlink(missing_ok=True)
     for file in aside.iterdir():
         _sync(file)
@@ -231,7 +232,7 @@ def _sync(path: Path) -> None:
 def _locked(path: Path) -> Iterator[None]:
     """One maker at a time; a second process waits. The lock dies with its process."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path.with_name(path.name + ".lock"), "w") as handle:
+    with open(path.with_name(path.name + ".lock"), "wb") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
@@ -243,14 +244,25 @@ def peak_mib() -> float:
 
 @functools.cache
 def commit() -> str:
-    """The commit of the working tree, with a plus sign if it was edited; "unknown" outside git."""
-    git = ["git", "-C", str(Path(__file__).parent)]
-    try:
-        name = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
-        edited = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return name.stdout.strip() + ("+" if edited.stdout.strip() else "")
+    """The commit of the checkout that this package is part of, with a plus sign if it was edited; else its version.
+
+    A package that is installed, in whatever repository, is no part of a checkout. "unknown" if it was only copied.
+    """
+    package = Path(__file__).resolve().parent
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        _git(package, "ls-files", "--error-unmatch", "__init__.py")
+        if Path(_git(package, "rev-parse", "--show-toplevel")).resolve() == package.parent:
+            edited = _git(package, "status", "--porcelain", "-uno")
+            return _git(package, "rev-parse", "--short=12", "HEAD") + ("+" if edited else "")
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        return importlib.metadata.version(DISTRIBUTION)
+    return "unknown"
+
+
+def _git(folder: Path, *command: str) -> str:
+    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}  # as a hook would set
+    said = subprocess.run(["git", "-C", folder, *command], capture_output=True, check=True, env=own)
+    return os.fsdecode(said.stdout).strip()
 
 
 @functools.cache
@@ -265,7 +277,7 @@ def _visit(module: str, seen: dict[str, str]) -> None:
     if module in seen:
         return
     spec = importlib.util.find_spec(module)
-    tree = ast.parse(Path(spec.origin).read_text())
+    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]

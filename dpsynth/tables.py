@@ -1,5 +1,6 @@
 """Numbers of a run as files, joined to one results.csv; and the figures of a reproduction as files."""
 
+import importlib.resources
 import json
 import math
 import os
@@ -11,9 +12,10 @@ import numpy as np
 import pandas as pd
 
 from dpsynth import figures, privacy, store
+from dpsynth.experiments import Experiment
 from dpsynth.interfaces import Measurement, Samples
 from dpsynth.methods import METHODS
-from dpsynth.params import Experiment, Params
+from dpsynth.params import Params
 from dpsynth.stages import evaluate, finetune, planning
 
 COLUMNS = [
@@ -24,7 +26,7 @@ COLUMNS = [
 # What pandas would guess wrong: 0123 and 12e5 are no numbers, and a count stays whole beside missing ones.
 TYPES = dict.fromkeys(("experiment", "variant", "commit", "params_digest"), "str")
 TYPES |= dict.fromkeys(("n_synthetic", "n_reference"), "Int64")
-COMMITTED = Path(__file__).parents[1] / "results"
+COMMITTED = Path(__file__).parents[1] / "results"  # of a checkout; an installed package has none
 STAGES = {
     "query": ("encoder", "prior", "release", "votes"),
     "selection": ("corpus",),
@@ -71,7 +73,7 @@ def made(p: Params) -> dict[str, dict[str, Any]]:
     found = {}
     for digest in dict.fromkeys(d for artifact in finished for d in artifact.lineage):
         (folder,) = finished[0].path.parent.glob(f"*-{digest[:16]}")
-        meta = json.loads((folder / "meta.json").read_text())
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         if "seconds" in meta:
             found[digest] = meta | {"written": (folder / "meta.json").stat().st_mtime}
     return found
@@ -185,7 +187,8 @@ def paper_numbers() -> pd.DataFrame:
         source, table, dataset, method (as in the table of methods), epsilon (inf for a non-private twin,
         missing for real images), metric, value, note.
     """
-    return pd.read_csv(COMMITTED / "papers.csv", keep_default_na=False, na_values={"epsilon": [""]})
+    with (importlib.resources.files("dpsynth") / "papers.csv").open("rb") as file:
+        return pd.read_csv(file, keep_default_na=False, na_values={"epsilon": [""]})
 
 
 def _identity(p: Params, name: str, certificate: dict[str, Any]) -> dict[str, Any]:
@@ -211,6 +214,6 @@ def _read(path: Path) -> pd.DataFrame:
 def _write(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}")
-    aside.write_text(text)
+    aside.write_text(text, encoding="utf-8")
     os.replace(aside, path)
     return path

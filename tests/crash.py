@@ -146,7 +146,7 @@ def rounds(work: Path, whole: Path, seconds: float, kills: int) -> Iterator[str]
 
 def main() -> int:
     """25 kills, unless told otherwise."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--kills", type=int, default=25)
     kills = parser.parse_args().kills
     work = Path(tempfile.mkdtemp(prefix="crash-"))

@@ -2,10 +2,13 @@
 
 import ast
 import importlib.metadata
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -13,11 +16,17 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from dpsynth import store, tables
 
 ROOT = Path(__file__).parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PIP = "-m pip install --quiet --disable-pip-version-check --no-input"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 LOCK = [
-    Requirement(line) for line in (ROOT / "requirements.lock").read_text().splitlines() if line[:1] not in ("", "#")
+    Requirement(line)
+    for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    if line[:1] not in ("", "#")
 ]
 LOCKED = {canonicalize_name(one.name): str(one.specifier) for one in LOCK}
 DECLARED = [Requirement(one) for one in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]]
@@ -36,14 +45,13 @@ def test_the_lock_pins_every_package_once_and_nothing_else():
     for one in LOCK:
         assert re.fullmatch(r"==[\w.]+", str(one.specifier)) and one.url is None, one
         assert str(one.marker or "") in ("", 'sys_platform == "linux"'), one
-    assert "dpsynth" not in LOCKED
+    assert not {"dpsynth", PROJECT["name"]} & set(LOCKED)
 
 
 @pytest.mark.parametrize("one", DECLARED, ids=str)
-def test_the_lock_satisfies_pyproject(one):
+def test_what_pyproject_asks_for_at_least_is_what_the_lock_pins(one):
     pinned = LOCKED[canonicalize_name(one.name)].removeprefix("==")
-    assert one.specifier.contains(pinned)
-    assert not any(spec.operator == "==" for spec in one.specifier), "ranges in pyproject, versions in the lock"
+    assert str(one.specifier) == f">={pinned}", "a lower bound that no test installs"
 
 
 def test_the_lock_holds_what_each_package_needs():
@@ -61,9 +69,9 @@ def test_the_lock_holds_what_each_package_needs():
 
 
 def test_the_conda_environment_is_the_same():
-    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     python, pip, packages = environment["dependencies"]
-    assert environment["name"] == PROJECT["name"] == "dpsynth" and pip == "pip"
+    assert environment["name"] == PROJECT["name"] == store.DISTRIBUTION and pip == "pip"
     assert packages == {"pip": ["-r requirements.lock", "-e ."]}
     supported = SpecifierSet(PROJECT["requires-python"])
     assert python.startswith("python=") and f"{python.removeprefix('python=')}.0" in supported
@@ -76,7 +84,7 @@ def test_what_is_imported_is_declared():
     declared = {canonicalize_name(one.name) for one in (*DECLARED, *peers)}
     ours, missing = {"dpsynth", *(path.stem for path in ROOT.glob("tests/mutants/*.py"))}, {}
     for path in (*ROOT.glob("dpsynth/**/*.py"), *ROOT.glob("tests/**/*.py"), *ROOT.glob("notebooks/*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             names += [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
             for top in {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names) - ours:
@@ -96,12 +104,101 @@ def test_no_committed_file_tells_where_it_was_made(committed):
     for name in committed:
         if (ROOT / name).suffix in (".png", ".gif"):
             continue
-        text = (ROOT / name).read_text()
+        text = (ROOT / name).read_text(encoding="utf-8")
         assert str(ROOT) + "/" not in text and str(Path.home()) + "/" not in text, name
 
 
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """A folder that holds what `pip install .` installs."""
+    if Version(importlib.metadata.version("setuptools")) < Version("70.1"):
+        pytest.skip("this setuptools builds no wheel by itself, and nothing is fetched for a test")
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    shutil.copytree(ROOT / "dpsynth", source / "dpsynth", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    command = [sys.executable, "-m", "pip", "wheel", ".", "--no-deps", "--no-build-isolation", "-q", "-w", str(folder)]
+    subprocess.run(command, cwd=source, check=True, capture_output=True)
+    (wheel,) = folder.glob("*.whl")
+    assert wheel.name == f"dpsynth_images-{PROJECT['version']}-py3-none-any.whl"
+    zipfile.ZipFile(wheel).extractall(folder / "site-packages")
+    return folder / "site-packages"
+
+
+def test_the_wheel_holds_every_module_and_the_papers_numbers(installed):
+    def held(folder):
+        return {p.relative_to(folder) for p in (folder / "dpsynth").rglob("*") if p.suffix in (".py", ".csv")}
+
+    assert held(installed) == held(ROOT) and Path("dpsynth/papers.csv") in held(installed)
+
+
+def test_an_installed_package_works_elsewhere_and_states_its_version(installed, tmp_path):
+    repository(tmp_path, installed.parent)  # it lies in someone's repository, as a virtual environment may
+    code = (
+        "from dpsynth import reproduce, store, tables\nprint(reproduce.measured_minutes())\n"
+        "print(tables.__file__, len(tables.paper_numbers()), store.commit())"
+    )
+    environment, command = {**os.environ, "PYTHONPATH": str(installed)}, [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    numbers = len(tables.paper_numbers())
+    assert numbers > 300
+    assert done.stdout.splitlines() == ["{}", f"{installed / 'dpsynth' / 'tables.py'} {numbers} {PROJECT['version']}"]
+
+
+def repository(*folders):
+    """Make each a git repository with one commit of all that it holds; returns the last commit."""
+    for folder in folders:
+        git = ["git", "-C", folder, "-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+        for command in (["init", "-q"], ["add", "."], ["commit", "-q", "--allow-empty", "-m", "all"]):
+            subprocess.run([*git, *command], check=True, capture_output=True)
+        said = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], check=True, capture_output=True, text=True)
+    return said.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("place", "part"),
+    [("dpsynth", True), ("lib/dpsynth", False), (".venv/lib/python3.11/site-packages/dpsynth", False)],
+)
+def test_the_commit_is_that_of_the_checkout_the_package_is_part_of(tmp_path, monkeypatch, place, part):
+    package = tmp_path / place
+    package.mkdir(parents=True)
+    for name in ("__init__.py", "store.py"):
+        (package / name).touch()
+    commit = repository(tmp_path)
+    monkeypatch.setattr(store, "__file__", str(package / "store.py"))
+    monkeypatch.setattr(store.importlib.metadata, "version", {store.DISTRIBUTION: "0.1.0"}.get)
+    assert store.commit.__wrapped__() == (commit if part else "0.1.0")
+    (package / "store.py").write_text("# edited\n", encoding="utf-8")
+    assert store.commit.__wrapped__() == (f"{commit}+" if part else "0.1.0")
+
+
+def test_a_package_that_git_does_not_know_has_no_commit(tmp_path, monkeypatch):
+    package = tmp_path / "dpsynth"
+    package.mkdir()
+    commit = repository(tmp_path)
+    (package / "__init__.py").touch()  # beside someone's files, not among them
+    monkeypatch.setattr(store, "__file__", str(package / "store.py"))
+    monkeypatch.setattr(store.importlib.metadata, "version", {store.DISTRIBUTION: "0.1.0"}.get)
+    assert store.commit.__wrapped__() == "0.1.0" != commit
+
+
+def test_the_commit_is_not_that_of_a_repository_whose_hook_is_running(tmp_path, monkeypatch):
+    own, other = tmp_path / "own", tmp_path / "other"
+    for folder in (own, other):
+        (folder / "dpsynth").mkdir(parents=True)
+        (folder / "dpsynth" / "__init__.py").write_text(folder.name, encoding="utf-8")
+    repository(other)
+    commit = repository(own)
+    monkeypatch.setattr(store, "__file__", str(own / "dpsynth" / "store.py"))
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(other))
+    assert store.commit.__wrapped__() == commit
+
+
 def test_help_lists_every_target():
-    text = (ROOT / "Makefile").read_text()
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = re.search(r"^\.PHONY: (.*)$", text, re.M)[1].split()
     assert {"reproduce", "dry-run", "test", "lint", "lab", "readme", "clean", "help"} <= set(targets)
     helped = subprocess.run(["make", "-C", str(ROOT), "help"], capture_output=True, text=True, check=True).stdout
@@ -122,9 +219,75 @@ def test_make_passes_its_variables_on():
     ]  # fmt: skip
 
 
+FOLDERS = ["it's", "two words", "a $HOME of one's own", "#1 (x) & y; z", "虎"]
+
+
+def project(folder, made_in):
+    """The Makefile in a folder, with an environment whose Python says what it was asked."""
+    (folder / ".venv" / "bin").mkdir(parents=True)
+    (folder / "notebooks").mkdir()
+    (folder / "notebooks" / "01.py").touch()
+    for name in ("requirements.lock", "pyproject.toml", "Makefile"):
+        shutil.copy(ROOT / name, folder)
+    fake = folder / ".venv" / "bin" / "python"
+    fake.write_text('#!/bin/sh\necho "$0 $* in $DPSYNTH_ROOT"\n', encoding="utf-8")
+    fake.chmod(0o755)
+    (folder / ".venv" / ".installed").write_text(f"{made_in}\n", encoding="utf-8")
+
+
+def make(folder, *arguments):
+    """What make prints there; it is started as one would from a terminal."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "DPSYNTH_"))}
+    done = subprocess.run(["make", *arguments], cwd=folder, env=own, capture_output=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_make_works_in_a_folder_of_any_name(tmp_path, name):
+    project(tmp_path / name, tmp_path / name)
+    assert make(tmp_path / name, "lab") == [
+        ".venv/bin/python -m jupytext --quiet --sync notebooks/01.py in ",
+        f".venv/bin/python -m jupyter lab notebooks in {tmp_path / name}",
+    ]
+    assert make(tmp_path / name, "lint") == [".venv/bin/python -m ruff check . in "]
+    assert make(tmp_path / name, "test") == [".venv/bin/python -m pytest -q in "]
+    (said,) = make(tmp_path / name, "reproduce", "SEED=3")
+    assert said == ".venv/bin/python -m dpsynth.reproduce --profile laptop --experiment table --seed 3 --jobs 1 in "
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_an_environment_that_was_copied_with_its_project_is_made_anew(tmp_path, name):
+    project(tmp_path / "original", tmp_path / "original")
+    copy = tmp_path / name
+    shutil.copytree(tmp_path / "original", copy)
+    (copy / ".venv" / "of the original").touch()
+    new = copy / "python"
+    new.write_text(
+        '#!/bin/sh\nif [ "$2" = venv ]; then mkdir -p .venv/bin; cp "$0" .venv/bin/python; fi\necho "new $*"\n',
+        encoding="utf-8",
+    )
+    new.chmod(0o755)
+    said = make(copy, "lint", "PYTHON=./python")
+    assert f"the environment in .venv was made in {tmp_path / 'original'}, and is made anew here" in said
+    assert said[-2:] == [f"new {PIP} --no-deps -e .", "new -m ruff check ."]
+    assert not (copy / ".venv" / "of the original").exists()
+    assert make(copy, "lint", "PYTHON=./python") == ["new -m ruff check ."]
+    assert make(tmp_path / "original", "lint") == [".venv/bin/python -m ruff check . in "]
+
+
+def test_an_environment_of_before_is_kept_and_marked(tmp_path):
+    project(tmp_path / "set", "")
+    (tmp_path / "set" / ".venv" / ".installed").write_bytes(b"")
+    said = make(tmp_path / "set", "lint", "PYTHON=.venv/bin/python")
+    assert not any("anew" in line for line in said) and f".venv/bin/python {PIP} --no-deps -e . in " in said
+    assert (tmp_path / "set" / ".venv" / ".installed").read_text(encoding="utf-8") == f"{tmp_path / 'set'}\n"
+    assert make(tmp_path / "set", "lint") == [".venv/bin/python -m ruff check . in "]
+
+
 def test_make_wants_python_3_11(tmp_path):
     for name in ("Makefile", "requirements.lock", "pyproject.toml"):
-        (tmp_path / name).write_text((ROOT / name).read_text())
+        (tmp_path / name).write_text((ROOT / name).read_text(encoding="utf-8"))
     other = tmp_path / "python3.9"
     other.write_text("#!/bin/sh\nexit 1\n")
     other.chmod(0o755)
@@ -135,7 +298,7 @@ def test_make_wants_python_3_11(tmp_path):
 
 
 def test_clean_keeps_ledger_and_cache(tmp_path):
-    (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text())
+    (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text(encoding="utf-8"))
     for name in ("build/smoke", "ledger/keys", "cache"):
         (tmp_path / name).mkdir(parents=True)
     subprocess.run(["make", "-C", str(tmp_path), "clean"], check=True, capture_output=True)
@@ -144,11 +307,11 @@ def test_clean_keeps_ledger_and_cache(tmp_path):
 
 def test_ci_lints_and_tests():
     script = ROOT / ".ci" / "run"
-    assert script.stat().st_mode & 0o111 and script.read_text().startswith("#!/usr/bin/env bash\n")
-    assert script.read_text().splitlines()[-2:] == ["make lint", "make test"]
+    assert script.stat().st_mode & 0o111 and script.read_text(encoding="utf-8").startswith("#!/usr/bin/env bash\n")
+    assert script.read_text(encoding="utf-8").splitlines()[-2:] == ["make lint", "make test"]
 
 
 def test_the_licence_is_what_the_citation_says():
-    assert (ROOT / "LICENSE").read_text().startswith("MIT License")
-    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert (ROOT / "LICENSE").read_text(encoding="utf-8").startswith("MIT License")
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["license"] == "MIT" and citation["version"] == PROJECT["version"]

@@ -1,14 +1,19 @@
+"""One run's parameters: what is refused, what names a run."""
+
 import math
-from pathlib import Path
+import string
+import types
+import typing
 
 import pytest
-import yaml
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from dpsynth import fields
-from dpsynth.params import Params, load
+from dpsynth.methods import METHODS
+from dpsynth.params import Params
 
-FILES = sorted(Path(__file__).parents[1].glob("params/*/*.yaml"))
 FOLDER = {
     "private": "folder:photos",
     "n_records": 4000,
@@ -16,80 +21,6 @@ FOLDER = {
     "size": 32,
     "noise": "secret",
 }
-
-
-def write(tmp_path, text, profile="smoke"):
-    path = tmp_path / profile / "table.yaml"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(f"reproduces: a test\nover: {{method: [rpgen]}}\n{text}")
-    return path
-
-
-def refusal(tmp_path, text):
-    path = write(tmp_path, text)
-    with pytest.raises(ValueError) as caught:
-        load(path)
-    said = str(caught.value)
-    assert said.startswith(f"{path}: ") and "\n" not in said
-    return said.removeprefix(f"{path}: ")
-
-
-@pytest.mark.parametrize(
-    ("text", "named"),
-    [
-        ("stpes: 3", "unknown key 'stpes'"),
-        ("steps: 2.5", "steps=2.5"),
-        ("steps: 3.0", "steps=3.0"),
-        ("steps: true", "steps=True"),
-        ("epsilon: true", "epsilon=True"),
-        ("epsilon: -1", "epsilon=-1"),
-        ("epsilon: .nan", "epsilon=nan"),
-        ("epsilon: much", "epsilon='much'"),
-        ("delta: 0", "delta=0"),
-        ("delta: 1.5", "delta=1.5"),
-        ("sample_rate: 1.2", "sample_rate=1.2"),
-        ("sample_rate: 0", "sample_rate=0"),
-        ("noise_multiplicity: 0", "noise_multiplicity=0"),
-        ("learning_rate: .inf", "learning_rate=inf"),
-        ("seed: -1", "seed=-1"),
-        ("width: 12", "width=12"),
-        ("profile: desktop", "profile='desktop'"),
-        ("private: cifar11", "cifar11"),
-        ("options: {rpgen: {vote: 5}}", "rpgen has no option 'vote'"),
-        ("options: {rpgen: {votes: 0}}", "votes=0"),
-        ("options: {rpgan: {votes: 5}}", "options for rpgan: no such method; there are rpgen"),
-    ],
-)
-def test_refuses_in_one_sentence_that_names_file_and_key(tmp_path, text, named):
-    assert named in refusal(tmp_path, text)
-
-
-def test_an_unknown_method_is_told_the_known_ones(tmp_path):
-    with pytest.raises(ValueError, match=r"table\.yaml: method='gan': .*rpgen, privimage_d, pdp_diffusion, dpdm"):
-        load(write(tmp_path, ""), method="gan")
-
-
-def test_broken_yaml_is_said_with_its_place(tmp_path):
-    with pytest.raises(ValueError, match=r"(?s)table\.yaml: .*line 3"):
-        load(write(tmp_path, "steps: [1"))
-
-
-def test_a_delta_of_one_in_n_must_be_asked_for_by_name(tmp_path):
-    assert "allow_large_delta" in refusal(tmp_path, "delta: 2.5e-4")
-    (p,) = load(write(tmp_path, "delta: 2.5e-4\nallow_large_delta: true")).points()
-    assert p.delta == 2.5e-4
-
-
-@pytest.mark.parametrize("text", ["1e-5", "1.0e-5", "'1e-5'"])
-def test_yaml_reads_1e_5_as_a_string_and_we_do_not(tmp_path, text):
-    (p,) = load(write(tmp_path, f"delta: {text}")).points()
-    assert p.delta == 1e-5 and isinstance(p.delta, float)
-
-
-@pytest.mark.parametrize("text", [".inf", "inf", "Infinity"])
-def test_epsilon_may_be_infinite(tmp_path, text):
-    (p,) = load(write(tmp_path, f"epsilon: {text}")).points()
-    assert math.isinf(p.epsilon)
 
 
 def test_options_of_another_method_are_refused():
@@ -121,52 +52,6 @@ def test_a_public_folder_is_no_part_of_the_private_one(public):
     assert Params(**{**FOLDER, "public": "folder:photos_public"}).public == "folder:photos_public"
 
 
-def test_a_file_expands_to_the_product_of_its_axes_and_what_it_adds(tmp_path):
-    path = write(tmp_path, "")
-    path.write_text(
-        "reproduces: a test\nover: {method: [rpgen, dpdm], epsilon: [1, 10], seed: [0, 1, 2]}\n"
-        "also: [{method: rpgen, epsilon: .inf, options: {votes: 2}}]\noptions: {rpgen: {kept: 3}}\nsteps: 7\n"
-    )
-    points = load(path).points()
-    assert [(p.method, p.epsilon, p.seed) for p in points[:4]] == [
-        ("rpgen", 1, 0), ("rpgen", 1, 1), ("rpgen", 1, 2), ("rpgen", 10, 0),
-    ]  # fmt: skip
-    assert len(points) == 13 and len({p.digest for p in points}) == len({p.run_name for p in points}) == 13
-    assert {p.steps for p in points} == {7} and {p.profile for p in points} == {"smoke"}
-    assert [p.options for p in points if p.method == "dpdm"] == [{}] * 6
-    assert points[0].options == {"kept": 3} and points[-1].options == {"kept": 3, "votes": 2}
-    (only,) = load(path, method="dpdm", epsilon="5", seed=4).points()
-    assert (only.method, only.epsilon, only.seed) == ("dpdm", 5.0, 4)
-
-
-def test_a_file_may_have_several_products(tmp_path):
-    path = write(tmp_path, "")
-    path.write_text(
-        "reproduces: a test\nover:\n- {method: [rpgen, dpdm], seed: [0, 1]}\n"
-        "- {private: [fashion_mnist], method: [dpdm], sample_rate: [0.02]}\n"
-    )
-    points = load(path).points()
-    assert [(p.private, p.method, p.seed, p.sample_rate) for p in points] == [
-        ("mnist5k", "rpgen", 0, 0.1), ("mnist5k", "rpgen", 1, 0.1), ("mnist5k", "dpdm", 0, 0.1),
-        ("mnist5k", "dpdm", 1, 0.1), ("fashion_mnist", "dpdm", 0, 0.02),
-    ]  # fmt: skip
-    asked = {name: [p.private for p in load(path, seed=5, method=name).points()] for name in ("rpgen", "dpdm", "dpgan")}
-    assert asked == {name: ["mnist5k", "fashion_mnist"] for name in asked} | {"rpgen": ["mnist5k"]}
-
-
-@pytest.mark.parametrize("text", ["", "- steps: 3", "steps"])
-def test_a_file_that_is_no_mapping_is_refused(tmp_path, text):
-    path = tmp_path / "table.yaml"
-    path.write_text(text)
-    with pytest.raises(ValueError, match="expected a mapping"):
-        load(path)
-
-
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"nothing\.yaml"):
-        load(tmp_path / "nothing.yaml")
-
-
 def test_every_parameter_enters_digest_and_run_name():
     changed = {
         "method": "dpdm", "profile": "laptop", "epsilon": 1.0, "delta": 2e-5, "allow_large_delta": True,
@@ -196,27 +81,133 @@ def test_settings_are_found_by_name():
     assert "votes" in p and "n_classes" in p and "votes" not in Params(method="dpdm")
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_committed_files_hold_and_no_number_in_them_is_a_string(path):
-    experiment = load(path)
-    assert experiment.points() and experiment.reproduces.rstrip().endswith(".")
-    assert {p.profile for p in experiment.points()} == {path.parent.name}
-
-    def strings(value):
-        if isinstance(value, dict):
-            value = list(value.values())
-        if isinstance(value, list):
-            return [s for v in value for s in strings(v)]
-        return [value] if isinstance(value, str) else []
-
-    numbers = [s for s in strings(yaml.safe_load(path.read_text())) if isinstance(fields._number(s), float)]
-    assert numbers == [], "YAML reads these as strings: write 1.0e-5, not 1e-5"
+@pytest.mark.parametrize("label", ["..", ".", "a/b", "../red", "a\nb", "a\0b", "\x1b[31m", "a\u2028b", "\udcff"])
+def test_a_label_that_cannot_name_a_folder_is_refused(label):
+    with pytest.raises(ValidationError) as caught:
+        Params(**{**FOLDER, "labels": ["cat", label]})
+    (error,) = caught.value.errors()
+    assert error["loc"] == ("labels",) and "cannot name a folder" in error["msg"] and error["msg"].isprintable()
 
 
-def test_there_is_a_table_for_each_small_profile():
-    assert {path.parent.name for path in FILES if path.stem == "table"} >= {"smoke", "laptop"}
+@pytest.mark.parametrize("label", ["café", "ねこ", "two words", "...", "v1.0", "\u200d", "'"])
+def test_a_label_may_be_any_other_name(label):
+    assert Params(**{**FOLDER, "labels": ["cat", label]}).labels == ("cat", label)
 
 
-def test_smoke_is_the_default_scale():
-    smoke = load(next(path for path in FILES if path.parent.name == "smoke" and path.stem == "table"))
-    assert smoke.points()[0] == Params()
+@pytest.mark.parametrize("labels", ["red", [0, 1], {"cat": 0}, [["cat"]], 3])
+def test_labels_are_a_list_of_names(labels):
+    with pytest.raises(ValidationError, match="expected a list of folder names"):
+        Params(**{**FOLDER, "labels": labels})
+
+
+NUMBERS = (int, float)
+
+
+def numeric(model):
+    """Names of the model's fields that hold a number, whatever stands around it."""
+
+    def kinds(annotation):
+        inner = typing.get_args(annotation)
+        if typing.get_origin(annotation) in (typing.Union, types.UnionType, typing.Annotated):
+            return {kind for one in inner for kind in kinds(one)}
+        return {annotation}
+
+    return [name for name, field in model.model_fields.items() if kinds(field.annotation) & set(NUMBERS)]
+
+
+OPTIONS = {row.options for row in METHODS.values()}
+FIELDS = [(Params, name) for name in numeric(Params)]
+FIELDS += sorted(((model, name) for model in OPTIONS for name in numeric(model)), key=lambda one: (str(one[0]), one[1]))
+
+
+@pytest.mark.parametrize(("model", "name"), FIELDS, ids=lambda one: getattr(one, "__name__", one))
+def test_every_number_has_bounds(model, name):
+    beyond = [10**30, -(10**30), -1, 1e300, math.nan, -math.inf, True, "nan", "1e300"]
+    for value in [*beyond, *([] if (model, name) == (Params, "epsilon") else [math.inf, "inf"])]:
+        with pytest.raises(ValidationError) as caught:
+            model.model_validate({name: value})
+        (error,) = caught.value.errors()
+        assert error["loc"] == (name,) and "\n" not in error["msg"], value
+
+
+def test_the_walk_finds_the_numbers():
+    assert len(FIELDS) > 60
+    assert {"epsilon", "delta", "steps", "n_records", "size"} <= set(numeric(Params)) and "labels" not in numeric(
+        Params
+    )
+    assert {"query_noise", "votes", "average", "moments", "threshold"} <= {name for _, name in FIELDS}
+
+
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [("steps", 10**6), ("noise_multiplicity", 1024), ("pretrain_steps", 10**8), ("width", 2048),
+     ("n_synthetic", 10**7), ("seed", 2**63 - 1), ("epsilon", 1e6)],
+)  # fmt: skip
+def test_what_a_large_machine_can_do_is_allowed(name, most):
+    assert Params(**{name: most})[name] == most
+    with pytest.raises(ValidationError, match=name):
+        Params(**{name: most * 2})
+
+
+def test_a_delta_that_the_accountant_cannot_certify_is_said_to_be_too_fine():
+    assert Params(delta=1e-12).delta == 1e-12
+    for value in (9e-13, 1e-16, 1e-300):
+        with pytest.raises(ValidationError, match="finer than 1e-12, which the accounting cannot certify"):
+            Params(delta=value)
+
+
+def test_names_of_runs_on_built_in_sets_stay_what_they_were():
+    assert Params().run_name == f"mnist5k-glyphs-rpgen-eps10-seed0-{Params().digest[:8]}"
+    p = Params(private="fashion_mnist", method="dpdm", epsilon=math.inf, seed=3)
+    assert p.run_name == f"fashion_mnist-glyphs-dpdm-epsinf-seed3-{p.digest[:8]}"
+
+
+SAFE = set(string.ascii_letters + string.digits + "_-.")
+PATHS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=300)
+
+
+def named(private, public):
+    """The run on two folders; they stay apart, whatever they are called."""
+    return Params(**{**FOLDER, "private": f"folder:/private/{private}", "public": f"folder:/public/{public}"})
+
+
+@settings(max_examples=200, deadline=None)
+@given(PATHS, PATHS)
+@example("a" * 259, "..")
+@example("猫" * 80, "../../../../../../etc")
+@example("b/" * 2000, "//abs//path//")
+@example("C:\\x:y", "trailing. . .")
+@example(" ", "-rf")
+@example("new\nline\x1b[31m", ".hidden")
+def test_a_run_s_name_is_short_safe_and_no_path(private, public):
+    try:
+        p = named(private, public)
+    except ValidationError as error:  # `..` may lead one into the other
+        assert "same folder" in str(error)
+        return
+    for name in (p.run_name, p.replace(epsilon=1e6, seed=2**63 - 1).run_name):
+        assert set(name) <= SAFE and len(name.encode()) <= 112
+        assert name[0] not in "-."
+
+
+def test_a_run_s_name_tells_the_folder_s_own_name():
+    assert named("icons", "x/emoji").run_name.startswith("icons-emoji-rpgen-eps10-seed0-")
+    assert named("猫の写真", "x/..").run_name.startswith("folder-folder-rpgen-")
+    assert named("café.v2 (old)/", "a" * 30).run_name.startswith(f"caf_.v2_old-{'a' * 24}-rpgen-")
+
+
+def test_runs_on_folders_of_one_name_are_told_apart():
+    runs = [named(a, b) for a in ("one/set", "two/set", "set", "Set") for b in ("set", "x/set", "猫", "犬")]
+    assert len({p.run_name.lower() for p in runs}) == len(runs)
+
+
+@pytest.mark.parametrize("path", ["~nosuchuser/x", "a\0b", "loop"])
+def test_a_path_that_leads_nowhere_is_refused_in_a_sentence(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(ValidationError, match="leads nowhere"):
+        Params(**{**FOLDER, "private": f"folder:{path}"})
+
+
+def test_real_numbers_may_be_written_as_text_and_words_may_not():
+    assert fields._number("1e-5") == 1e-5 and fields._number("many") == "many"

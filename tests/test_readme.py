@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from dpsynth import params, readme, store, tables
+from dpsynth import experiments, readme, store, tables
 
 
 def test_every_number_in_the_readme_comes_from_results():
@@ -21,7 +21,7 @@ def test_a_block_without_a_place_or_a_place_without_a_block_is_an_error():
 
 def test_rows_made_with_other_settings_than_today_are_said_to_be():
     file = readme.PROJECT / "params/laptop/table.yaml"
-    today = [p.replace(seed=2) for p in params.load(file).points()]
+    today = [p.replace(seed=2) for p in experiments.load(file).points()]
     columns = {"experiment": "table", "profile": "laptop", "seed": 2, "commit": "abc"}
     rows = pd.DataFrame([{**columns, "params_digest": p.digest} for p in today])
     assert readme._provenance(rows) == "Made at commit `abc`."
@@ -49,7 +49,7 @@ def test_record_takes_whole_experiments_with_their_figures_and_a_table_only_if_i
 
 
 def test_of_the_overnight_runs_those_that_were_made_are_shown_and_the_others_counted(tmp_path, monkeypatch):
-    points = params.load(readme.PROJECT / "params" / "overnight" / "table1.yaml").points()
+    points = experiments.load(readme.PROJECT / "params" / "overnight" / "table1.yaml").points()
     rows = tables.read_committed("table").query("method == 'rpgen' and seed == 0")
     rows = rows.assign(profile="overnight", experiment="table1", params_digest=points[0].digest)
     rows.to_csv(tmp_path / "overnight.csv", index=False)

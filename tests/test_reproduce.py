@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from dpsynth import data, params, privacy, reproduce, run, store, tables, workers
+from dpsynth import data, experiments, privacy, reproduce, run, store, tables, workers
 from dpsynth.interfaces import Corpus, Encoder, Measurement
 from dpsynth.methods import METHODS
 from dpsynth.params import Params
@@ -253,7 +253,7 @@ def test_a_folder_that_is_missing_is_refused_before_any_plan(root, monkeypatch, 
         "reproduces: Mine.\nover: {method: [dpdm]}\nprivate: folder:photos\nnoise: secret\n"
         "n_records: 100\nlabels: [cat, dog]\nsize: 32\n"
     )
-    assert params.load(path).points()
+    assert experiments.load(path).points()
     assert reproduce.main(["--profile", "smoke", "--experiment", "mine"]) == 2
     err = capsys.readouterr().err
     assert "photos" in err and err.count("\n") == 1 and not (root / "ledger").exists()

@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 
 from dpsynth import comparison, privacy, store, tables
+from dpsynth.experiments import Experiment
 from dpsynth.interfaces import Measurement, Samples
 from dpsynth.methods import METHODS
-from dpsynth.params import Experiment, Params
+from dpsynth.params import Params
 from dpsynth.privacy import Counts, Gradients
 from dpsynth.stages import evaluate, planning
 from dpsynth.variants import agreeing
@@ -135,7 +136,7 @@ def test_runs_are_joined_under_their_experiment(root, planned):
         tables.write_metrics(p, {"rpgen": measurement(90 + p.seed)}, CERTIFICATE, {})
     with pytest.raises(FileNotFoundError, match="make reproduce PROFILE=smoke"):
         tables.read_results("smoke")
-    table, other = (Experiment(name=name, reproduces="a test", over=[]) for name in ("table", "other"))
+    table, other = (Experiment(name=name, reproduces="a test", over={"method": "rpgen"}) for name in ("table", "other"))
     tables.join("smoke", table, runs)
     tables.join("smoke", other, runs[:1])
     assert tables.join("smoke", table, runs[1:]) == root / "build" / "smoke" / "results.csv"
@@ -164,7 +165,7 @@ def test_a_run_whose_options_are_not_the_usual_ones_is_a_row_of_its_own(root, pl
 
 
 def test_reference_rows_of_runs_that_are_set_apart_are_too(root, planned):
-    experiment = Experiment(name="ablations", reproduces="a test", over=[])
+    experiment = Experiment(name="ablations", reproduces="a test", over={"method": "rpgen"})
     runs = [Params(), Params(options={"votes": 2})]
     for value, p in enumerate(runs):
         floor = {"floor_public": measurement(80 + value)}

@@ -52,7 +52,7 @@ def memory(setting: Setting, name: str) -> float:
     NaN if the process failed, which is said.
     """
     command = [sys.executable, "-m", "dpsynth.bench", "--memory", name, "--setting", json.dumps(setting)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")
     if done.returncode:
         print(f"memory of {name}: {done.stderr.strip().rpartition(chr(10))[2] or 'the process was killed'}", flush=True)
         return float("nan")
@@ -71,7 +71,7 @@ def held_by(setting: Setting, name: str) -> float:
 
 def _peak_mib() -> float:
     """Of this process since it was started, on Linux: rusage would count what its parent held."""
-    return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024
+    return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"))[1]) / 1024
 
 
 def ratios(table: pd.DataFrame) -> pd.DataFrame:

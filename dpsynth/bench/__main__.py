@@ -6,13 +6,13 @@ import sys
 
 import pandas as pd
 
-from dpsynth import bench, figures, store
+from dpsynth import bench, figures, store, terminal
 from dpsynth.bench.steps import FULL, LAPTOP, SWEEPS, Setting
 
 
 def main() -> int:
     """The command line; see the module."""
-    parser = argparse.ArgumentParser(prog="python -m dpsynth.bench", description=bench.__doc__.partition("\n")[0])
+    parser = terminal.parser("python -m dpsynth.bench", bench.__doc__)
     parser.add_argument("--quick", action="store_true", help="three repeats, without the sweeps")
     parser.add_argument("--memory", help=argparse.SUPPRESS)
     parser.add_argument("--setting", type=json.loads, default=list(FULL), help=argparse.SUPPRESS)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from dpsynth import metrics, params, privacy, store
+from dpsynth import experiments, metrics, privacy, store
 from dpsynth.bench.steps import THREADS
 from dpsynth.models import diffusion
 from dpsynth.models.samplers import ddim, dpm_solver, heun
@@ -26,7 +26,7 @@ IMAGES, SEEDS = 2000, 3
 
 def chosen() -> Params:
     """RPGen as in `make reproduce`, on the choosing split."""
-    (p,) = params.load(Path("params/laptop/table.yaml"), method="rpgen").points()
+    (p,) = experiments.load(Path("params/laptop/table.yaml"), method="rpgen").points()
     return p.replace(private="mnist5k_choosing")
 
 

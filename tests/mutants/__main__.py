@@ -56,7 +56,7 @@ class Verdict(NamedTuple):
 
 def main() -> int:
     """Run all; 0 if every mutant was caught or has a reason to be harmless."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--machine", type=int, default=70, help="how many machine-made mutants (70, of some 350)")
     parser.add_argument("--only", default="", help="those whose name contains this")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (one a core)")
