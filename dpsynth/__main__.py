@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 
-from dpsynth import privacy, run, store, summaries
+from dpsynth import mistakes, privacy, store, summaries
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -18,12 +18,12 @@ def main(argv: list[str] | None = None) -> int:
     given = parser.parse_args(argv)
 
     def action() -> None:
-        with run.mistakes():
+        with mistakes.mistakes():
             ledger = privacy.Ledger(store.root() / "ledger", given.private, "secret", 0)
             said = privacy.certificate_of_set(ledger, given.delta)
         print(json.dumps(said, indent=1) if given.json else summaries.certificate_of_set(said))
 
-    return run.ended(action)
+    return mistakes.ended(action)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from dpsynth import data, params, privacy, reproduce, run, store, tables, workers
+from dpsynth import data, mistakes, params, privacy, reproduce, run, store, tables, workers
 from dpsynth.interfaces import Corpus, Encoder, Measurement
 from dpsynth.methods import METHODS
 from dpsynth.params import Params
@@ -60,7 +60,7 @@ def performed(quick, monkeypatch):
     def execute(p, notebook, out, params_file, margin):
         state.done.append((p.method, p.epsilon, p.seed, notebook.stem))
         if notebook.stem == state.stop:
-            raise run.Failed("a cell failed", 1)
+            raise mistakes.Failed("a cell failed", 1)
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps({"metadata": {"dpsynth": {"digest": run.digest_of(p, notebook), "seconds": 1.0}}}))
         if notebook.stem == "04_dp_finetune":

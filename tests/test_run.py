@@ -9,7 +9,7 @@ import jupytext
 import nbformat
 import pytest
 
-from dpsynth import run
+from dpsynth import mistakes, run
 from dpsynth.params import Params
 from dpsynth.stages import planning
 
@@ -93,7 +93,7 @@ def test_a_failing_cell_is_shown_and_leaves_no_output(project, capsys):
     out.parent.mkdir(parents=True)
     out.write_text("of an earlier run")
     path = notebook("print('before')", "def inner():\n    raise ValueError('no such luck')\ninner()", "print('after')")
-    assert run.ended(lambda: run.execute(Params(), path, out, Path("toy.yaml"))) == 1
+    assert mistakes.ended(lambda: run.execute(Params(), path, out, Path("toy.yaml"))) == 1
     said = capsys.readouterr().err
     failed = f"build/failed/{Params().run_name}/toy.ipynb"
     assert "toy.py failed in cell [" in said and "    inner()\n" in said and said.count("ValueError: no such luck") == 1
@@ -103,7 +103,7 @@ def test_a_failing_cell_is_shown_and_leaves_no_output(project, capsys):
 
 def test_a_killed_kernel_says_how_to_resume(project, capsys):
     path = notebook("print('before')", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
-    assert run.ended(lambda: run.execute(Params(), path, Path("build/out/toy.ipynb"), Path("toy.yaml"))) == 138
+    assert mistakes.ended(lambda: run.execute(Params(), path, Path("build/out/toy.ipynb"), Path("toy.yaml"))) == 138
     said = capsys.readouterr().err
     assert "the kernel was killed" in said and "run the same command again to resume" in said
     assert "Traceback" not in said and not Path("build/out").exists()
@@ -140,18 +140,32 @@ def test_a_notebook_is_current_for_its_text_parameters_and_code(project, monkeyp
 
 
 @pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", '{"metadata": []}', '{"metadata": {"dpsynth": 3}}', '{"cells": []}', b"\xff\xfe"]
+)
+def test_a_damaged_executed_notebook_is_not_current(project, text):
+    out = Path("toy.ipynb")
+    out.write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert run.is_current(Params(), notebook("x = 1"), out) is False
+
+
+def test_a_folder_in_an_executed_notebooks_place_is_not_current(project):
+    Path("toy.ipynb").mkdir()
+    assert run.is_current(Params(), notebook("x = 1"), Path("toy.ipynb")) is False
+
+
+@pytest.mark.parametrize(
     ("parameters", "said"),
     [(PARAMETERS.replace("seed = None\n", ""), "does not take seed"), ("", "does not take method, private")],
 )
 def test_a_notebook_must_take_every_parameter(project, capsys, parameters, said):
     path = notebook("x = 1", parameters=parameters or "x = 1")
-    assert run.ended(lambda: run.execute(Params(), path, Path("toy.ipynb"), Path("toy.yaml"))) == 2
+    assert mistakes.ended(lambda: run.execute(Params(), path, Path("toy.ipynb"), Path("toy.yaml"))) == 2
     assert said in capsys.readouterr().err and everything() == {"toy.py"}
 
 
 def test_a_notebook_without_parameters_cell_is_refused(project, capsys):
     Path("toy.py").write_text("# %%\nseed = 1\n")
-    assert run.ended(lambda: run.execute(Params(), Path("toy.py"), Path("toy.ipynb"), Path("toy.yaml"))) == 2
+    assert mistakes.ended(lambda: run.execute(Params(), Path("toy.py"), Path("toy.ipynb"), Path("toy.yaml"))) == 2
     assert capsys.readouterr().err == "error: toy.py has 0 cells tagged parameters, where one is expected\n"
 
 
@@ -212,13 +226,8 @@ def test_an_interrupt_is_one_line(capsys):
     def action():
         raise KeyboardInterrupt
 
-    assert run.ended(action) == 130
+    assert mistakes.ended(action) == 130
     assert capsys.readouterr().err.strip() == "interrupted; the same command continues where this one stopped"
-
-
-def test_what_is_no_mistake_of_the_user_keeps_its_traceback():
-    with pytest.raises(ZeroDivisionError), run.mistakes():
-        1 / 0  # noqa: B018
 
 
 def test_reading_a_notebook_keeps_its_cells(project):
