@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 
-from dpsynth import mistakes, privacy, store, summaries
+from dpsynth import mistakes, privacy, project, summaries
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -12,16 +12,18 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="dpsynth", description=__doc__.partition("\n")[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     stated = commands.add_parser("certificate", help="the composition of all releases of a private set")
-    stated.add_argument("private", metavar="PRIVATE_SET", help="mnist5k, folder:PATH, ...")
+    stated.add_argument("private", metavar="PRIVATE_SET", help="mnist5k, folder:PATH (from the project's folder), ...")
     stated.add_argument("--delta", type=float, default=1e-5, help="the failure probability to state it at (1e-5)")
     stated.add_argument("--json", action="store_true", help="as JSON, with every release")
     given = parser.parse_args(argv)
 
     def action() -> None:
         with mistakes.mistakes():
-            ledger = privacy.Ledger(store.root() / "ledger", given.private, "secret", 0)
-            said = privacy.certificate_of_set(ledger, given.delta)
+            ledger = privacy.Ledger(project.root() / "ledger", project.anchored(given.private), "secret", 0)
+            said = privacy.certificate_of_set(ledger, given.delta) | {"ledger": str(ledger.path.absolute())}
         print(json.dumps(said, indent=1) if given.json else summaries.certificate_of_set(said))
+        if not given.json:
+            print(f"  read in {said['ledger']}")
 
     return mistakes.ended(action)
 

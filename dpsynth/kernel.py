@@ -1,23 +1,28 @@
 """The kernel that executes a notebook: this interpreter, on a fixed number of threads, its output shown."""
 
 import contextlib
+import os
 import re
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any, TextIO
 
+import zmq
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from papermill.exceptions import strip_color
 from tqdm import tqdm
 
-from dpsynth import store
+from dpsynth import project
+from dpsynth.mistakes import MISTAKE, Failed
 
 # Fixed by the profile and not by the machine: a sum is split among threads, so results depend on their number
 # bit for bit. Two is what the smallest machine has that the small profiles are for.
 THREADS = {"smoke": 2, "laptop": 2, "overnight": 2, "paper": 8}
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+SHORT = ("/tmp", "/dev/shm", "$XDG_RUNTIME_DIR", "/var/tmp")  # where sockets may lie if TMPDIR is too long for them
 PAUSE = 5.0  # seconds between two states of a progress bar
 
 
@@ -28,15 +33,19 @@ def manager(profile: str, sockets: Path, peaks: list[float]) -> type[AsyncKernel
         profile: names the number of threads, set before the kernel imports anything.
         sockets: folder for its sockets, its owner's alone: what a kernel prints may be private, and local
             ports are open to every user of the machine.
+            Where its path is too long for sockets, a short folder like it, which goes with the kernel.
         peaks: gets the kernel's largest resident memory in MiB when it ends, on Linux.
+    Raises:
+        Failed: no folder is short enough.
     """
     environment = dict.fromkeys(THREAD_VARIABLES, str(THREADS[profile]))
-    environment["DPSYNTH_ROOT"] = str(store.root().resolve())
+    environment["DPSYNTH_ROOT"] = str(project.root().resolve())
+    short = None if _fits(sockets) else _short()
     command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
 
     class Kernel(AsyncKernelManager):
         transport = "ipc"
-        ip = str(sockets / "kernel")
+        ip = _socket(Path(short.name) if short else sockets)
         kernel_spec = KernelSpec(argv=command, display_name="Python 3", language="python", env=environment)
 
         async def shutdown_kernel(self, *args: Any, **kwargs: Any) -> None:
@@ -44,8 +53,31 @@ def manager(profile: str, sockets: Path, peaks: list[float]) -> type[AsyncKernel
                 status = Path(f"/proc/{self.provisioner.pid}/status").read_text()
                 peaks.append(round(int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024, 1))
             await super().shutdown_kernel(*args, **kwargs)
+            if short:
+                short.cleanup()
 
     return Kernel
+
+
+def _socket(folder: Path) -> str:
+    """What the names of a kernel's sockets begin with; a hyphen and a digit follow."""
+    return str(folder / "kernel")
+
+
+def _fits(folder: Path) -> bool:
+    return len(os.fsencode(_socket(folder))) + len("-9") <= zmq.IPC_PATH_MAX_LEN
+
+
+def _short() -> tempfile.TemporaryDirectory:
+    """A folder for sockets with a short path, its owner's alone as each that tempfile makes."""
+    for place in map(os.path.expandvars, SHORT):
+        with contextlib.suppress(OSError):
+            made = tempfile.TemporaryDirectory(prefix="dpsynth-", dir=place, ignore_cleanup_errors=True)
+            if _fits(Path(made.name)):
+                return made
+            made.cleanup()
+    said = f"error: {tempfile.gettempdir()}: too long a path for a kernel's sockets, which hold {zmq.IPC_PATH_MAX_LEN} "
+    raise Failed(said + "bytes: set TMPDIR to a shorter folder", MISTAKE)
 
 
 class Progress:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from dpsynth import data, methods
+from dpsynth import data, methods, project
 from dpsynth.fields import Real, Strict
 from dpsynth.methods import METHODS
 from dpsynth.privacy.ledger import canonical
@@ -63,6 +63,11 @@ class Params(Strict):
     @classmethod
     def _labels(cls, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("private", "public")
+    @classmethod
+    def _from_the_project(cls, name: str) -> str:
+        return project.anchored(name)
 
     @field_validator("method")
     @classmethod

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from dpsynth import comparison, data, measured, mistakes, params, privacy, run, store, tables, workers
+from dpsynth import comparison, data, measured, mistakes, params, privacy, project, run, store, tables, workers
 from dpsynth.params import Experiment, Params
 from dpsynth.stages import evaluate, planning
 
@@ -244,6 +244,7 @@ def main(argv: list[str] | None = None) -> int:
         start = time.perf_counter()
         print(f"planning {path}", flush=True)
         with mistakes.mistakes():
+            project.enter()
             experiment, points = params.load(path), choose(path, axes)
             jobs = list(schedule(points, check(points)))
         show(jobs, experiment.reproduces)

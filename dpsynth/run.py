@@ -30,8 +30,8 @@ import papermill
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError, strip_color
 
-from dpsynth import kernel, params, store
-from dpsynth.mistakes import CELL, KILL, MISTAKE, Failed, ended, mistakes, of_cell
+from dpsynth import kernel, params, project, store
+from dpsynth.mistakes import CELL, KILL, MISTAKE, Failed, ended, mistakes, naming, of_cell
 from dpsynth.params import Params
 from dpsynth.stages import planning
 
@@ -163,8 +163,11 @@ def _keep(aside: Path, copy: Path) -> Path:
 def _write(book: nbformat.NotebookNode, out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     aside = out.with_name(f".{out.name}")
-    nbformat.write(book, aside)
+    with naming(aside):
+        nbformat.write(book, aside)
     os.replace(aside, out)
+    if "seconds" not in book.metadata.get("dpsynth", {}):  # of a user's own records, or what a failure left
+        store.forget_times(out)
 
 
 def _forget_times(book: nbformat.NotebookNode) -> None:
@@ -209,13 +212,16 @@ def main(argv: list[str] | None = None) -> int:
 
     def action() -> None:
         with mistakes():
+            notebook, file, out = map(Path.absolute, (arguments.notebook, arguments.params, arguments.out))
+            project.enter(notebook)
+            notebook, file, out = (Path(os.path.relpath(path)) for path in (notebook, file, out))
             chosen = {name: getattr(arguments, name) for name in ("method", "epsilon", "seed")}
-            points = params.load(arguments.params, **{k: v for k, v in chosen.items() if v is not None}).points()
+            points = params.load(file, **{k: v for k, v in chosen.items() if v is not None}).points()
             if len(points) != 1:
                 named = "; ".join(f"--method {p.method} --epsilon {p.epsilon:g} --seed {p.seed}" for p in points)
-                raise ValueError(f"{arguments.params} names {len(points)} runs, choose one: {named}")
+                raise ValueError(f"{file} names {len(points)} runs, choose one: {named}")
             planning.run(points[0])
-        execute(points[0], arguments.notebook, arguments.out, arguments.params)
+        execute(points[0], notebook, out, file)
 
     return ended(action)
 

@@ -65,13 +65,13 @@ def _ending(running: list[multiprocessing.Process]) -> Iterator[None]:
 
 
 def _child(tasks: list[Task], total: int, params_file: Path) -> None:
-    try:
-        _execute(tasks, total, params_file, alone=False)
-    except mistakes.Failed as failure:
-        print(failure, file=sys.stderr)
-        sys.exit(failure.code)
-    except KeyboardInterrupt:  # which the parent got too, and says
-        sys.exit(mistakes.INTERRUPT)
+    def action() -> None:
+        try:
+            _execute(tasks, total, params_file, alone=False)
+        except KeyboardInterrupt:  # which the parent got too, and says
+            sys.exit(mistakes.INTERRUPT)
+
+    sys.exit(mistakes.ended(action))
 
 
 def _execute(tasks: list[Task], total: int, params_file: Path, alone: bool) -> None:

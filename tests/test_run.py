@@ -14,6 +14,7 @@ from dpsynth.params import Params
 from dpsynth.stages import planning
 
 PARAMETERS = "\n".join(f"{name} = None" for name in Params.model_fields)
+MARK = Path("notebooks/01_semantic_query.py")
 CELL = "\n\n# %%\n"
 FOLDER = {
     "private": "folder:photos",
@@ -26,8 +27,11 @@ FOLDER = {
 
 @pytest.fixture
 def project(root, monkeypatch):
-    """An empty project folder, which is also the root of what is built."""
+    """A project folder without anything of its own, which is also the root of what is built."""
     monkeypatch.chdir(root)
+    Path("params").mkdir()
+    MARK.parent.mkdir()
+    MARK.touch()
     return root
 
 
@@ -56,7 +60,7 @@ def metadata(path):
 
 
 def everything(folder="."):
-    return {path.as_posix() for path in Path(folder).rglob("*") if path.is_file()}
+    return {path.as_posix() for path in Path(folder).rglob("*") if path.is_file() and path != MARK}
 
 
 def test_a_notebook_runs_with_its_parameters_and_appears_whole(project, capfd, monkeypatch):
