@@ -1,8 +1,10 @@
 """The kernel that executes a notebook: this interpreter, on a fixed number of threads, its output shown."""
 
+import atexit
 import contextlib
 import os
 import re
+import shutil
 import sys
 import tempfile
 import time
@@ -40,12 +42,12 @@ def manager(profile: str, sockets: Path, peaks: list[float]) -> type[AsyncKernel
     """
     environment = dict.fromkeys(THREAD_VARIABLES, str(THREADS[profile]))
     environment["DPSYNTH_ROOT"] = str(project.root().resolve())
-    short = None if _fits(sockets) else _short()
+    place = sockets if _fits(sockets) else _short()
     command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
 
     class Kernel(AsyncKernelManager):
         transport = "ipc"
-        ip = _socket(Path(short.name) if short else sockets)
+        ip = _socket(place)
         kernel_spec = KernelSpec(argv=command, display_name="Python 3", language="python", env=environment)
 
         async def shutdown_kernel(self, *args: Any, **kwargs: Any) -> None:
@@ -53,8 +55,8 @@ def manager(profile: str, sockets: Path, peaks: list[float]) -> type[AsyncKernel
                 status = Path(f"/proc/{self.provisioner.pid}/status").read_text()
                 peaks.append(round(int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024, 1))
             await super().shutdown_kernel(*args, **kwargs)
-            if short:
-                short.cleanup()
+            if place != sockets:
+                shutil.rmtree(place, ignore_errors=True)
 
     return Kernel
 
@@ -68,14 +70,15 @@ def _fits(folder: Path) -> bool:
     return len(os.fsencode(_socket(folder))) + len("-9") <= zmq.IPC_PATH_MAX_LEN
 
 
-def _short() -> tempfile.TemporaryDirectory:
+def _short() -> Path:
     """A folder for sockets with a short path, its owner's alone as each that tempfile makes."""
     for place in map(os.path.expandvars, SHORT):
         with contextlib.suppress(OSError):
-            made = tempfile.TemporaryDirectory(prefix="dpsynth-", dir=place, ignore_cleanup_errors=True)
-            if _fits(Path(made.name)):
+            made = Path(tempfile.mkdtemp(prefix="dpsynth-", dir=place))
+            atexit.register(shutil.rmtree, made, ignore_errors=True)  # where the kernel did not end as it should
+            if _fits(made):
                 return made
-            made.cleanup()
+            made.rmdir()
     said = f"error: {tempfile.gettempdir()}: too long a path for a kernel's sockets, which hold {zmq.IPC_PATH_MAX_LEN} "
     raise Failed(said + "bytes: set TMPDIR to a shorter folder", MISTAKE)
 

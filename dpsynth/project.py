@@ -63,6 +63,13 @@ def anchored(name: str) -> str:
     return name if place == Path() else f"{FOLDER}{place / path}"
 
 
+def placed(value: object) -> object:
+    """A folder set's name with its whole path, however it was spelt: one folder is one input. Else `value` itself."""
+    if not isinstance(value, str) or not value.startswith(FOLDER):
+        return value
+    return f"{FOLDER}{Path(value.removeprefix(FOLDER)).expanduser().resolve()}"
+
+
 def _around(start: Path, above: bool = True) -> Path | None:
     """`start`, or the first folder above it, that is a project; None if there is none."""
     for place in (start, *(start.parents if above else ())):

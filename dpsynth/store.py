@@ -27,7 +27,7 @@ from safetensors.torch import save_file
 
 from dpsynth.checkpoints import Work, sync
 from dpsynth.mistakes import naming
-from dpsynth.project import root
+from dpsynth.project import placed, root
 from dpsynth.sources import code_digest
 
 FORMAT = 1  # of the artifact folder; an artifact of another format is refused, not guessed at
@@ -115,6 +115,7 @@ def named(function: Callable, available: dict[str, Any]) -> dict[str, Any]:
 def digest_of(kind: str, function: Callable, settings: dict, upstream: dict) -> str:
     """SHA-256 over what the artifact depends on."""
     identities = {name: _identity(value) for name, value in upstream.items()}
+    settings = {name: placed(value) for name, value in settings.items()}
     parts = [FORMAT, kind, function.__qualname__, settings, identities, code_digest(function.__module__)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 

@@ -2,6 +2,7 @@ import json
 import math
 import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import jupytext
 import nbformat
 import pytest
 
-from dpsynth import mistakes, run
+from dpsynth import mistakes, run, store
 from dpsynth.params import Params
 from dpsynth.stages import planning
 
@@ -83,6 +84,7 @@ def test_a_notebook_runs_with_its_parameters_and_appears_whole(project, capfd, m
     assert said["papermill"]["input_path"] == "toy.py"
     stamp = said["dpsynth"]
     assert stamp["source"] == "toy.py" and stamp["params"] == "params/smoke/toy.yaml"
+    assert os.stat("build/out/toy.ipynb").st_mtime > store.ONE_TIME
     assert stamp["params_digest"] == p.digest and stamp["seconds"] > 0 and stamp["commit"]
     assert not sys.platform.startswith("linux") or stamp["peak_MiB"] > 20
     assert str(project) not in json.dumps(said)
@@ -105,6 +107,38 @@ def test_a_failing_cell_is_shown_and_leaves_no_output(project, capsys):
     assert out.read_text() == "of an earlier run" and everything() == {"toy.py", out.as_posix(), failed}
 
 
+@pytest.mark.parametrize(("cell", "told"), [
+    ("from dpsynth import store\nfrom pathlib import Path\nstore.load(Path('x-0'), int)", "x-0 is not a whole"),
+    ("from dpsynth import privacy\nprivacy.Ledger(None, 'x', 'loud', 0)", "Expected noise='loud' to be"),
+    ("from pathlib import Path\nPath('toy.py').mkdir()", "toy.py: something else lies where this belongs"),
+    ("import os\nraise OSError(28, os.strerror(28), 'a/b.safetensors')", "a/b.safetensors: the disk is full"),
+    ("import os\nraise OSError(37, os.strerror(37))", "a file of this run: its file system has no locks"),
+    ("import numpy\nnumpy.empty(10**15)", "not enough memory (Unable to allocate"),
+], ids=["artifact", "ledger", "in the way", "full", "locks", "memory"])  # fmt: skip
+def test_what_the_user_can_mend_in_a_cell_is_one_sentence(project, capsys, cell, told):
+    path = notebook("print('before')", cell)
+    assert mistakes.ended(lambda: run.execute(Params(), path, Path("out/toy.ipynb"), Path("toy.yaml"))) == 2
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if line.strip() != "before"]
+    failed = f"build/failed/{Params().run_name}/toy.ipynb"
+    assert said.startswith(f"error: toy.py: {told}") and said.endswith(f"(executed so far: {project}/{failed})")
+    assert outputs(failed)[2] == "before\n"
+
+
+def test_a_long_tmpdir_gets_its_sockets_a_short_folder_for_their_owner_alone(project, monkeypatch):
+    long = project / ("t" * 95)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    path = notebook(
+        "import json, os\nfrom ipykernel.connect import get_connection_info\n"
+        "folder = os.path.dirname(json.loads(get_connection_info())['ip'])\n"
+        "print(folder, oct(os.stat(folder).st_mode), len(os.listdir(folder)))"
+    )
+    run.execute(Params(), path, Path("toy.ipynb"), Path("toy.yaml"))
+    folder, mode, sockets = outputs("toy.ipynb")[2].split()
+    assert len(folder) < 90 and not folder.startswith(str(project)) and mode == "0o40700" and int(sockets) >= 4
+    assert not Path(folder).exists() and not list(long.iterdir())
+
+
 def test_a_killed_kernel_says_how_to_resume(project, capsys):
     path = notebook("print('before')", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
     assert mistakes.ended(lambda: run.execute(Params(), path, Path("build/out/toy.ipynb"), Path("toy.yaml"))) == 138
@@ -120,6 +154,7 @@ def test_with_private_records_no_time_is_kept(project):
     assert outputs("toy.ipynb")[-1] == "['cat', 'dog']\n" and run.is_current(p, Path("toy.py"), Path("toy.ipynb"))
     assert not {"seconds", "peak_MiB"} & set(book.metadata["dpsynth"])
     text = json.dumps(book)
+    assert Path("toy.ipynb").stat().st_mtime == store.ONE_TIME
     assert time.strftime("%Y-%m-%d") not in text and "duration" not in text and "_time" not in text
 
 

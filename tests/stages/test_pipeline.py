@@ -267,3 +267,16 @@ def test_more_saliency_votes_than_matrices_are_refused_before_anything_is_asked(
     with pytest.raises(ValueError, match="saliency_votes=13, but the network has only 12 candidate matrices"):
         finetune.run(p)
     assert planning.ledger(p).entries() == before
+
+
+@pytest.mark.parametrize("changes", [
+    {"method": "dpdm"}, {"method": "dpgan"}, {"method": "dpdm", "epsilon": float("inf")},
+    {"method": "dp_mepf"}, {"method": "pdp_diffusion", "learning_rate": 1e-3, "options": {"pretrain_rate": 1e30}},
+], ids=["diffusion", "GAN", "twin", "moments", "base"])  # fmt: skip
+def test_training_that_diverges_ends_before_samples_and_certificate(tiny_root, changes):
+    p = Params(**{**TINY, "learning_rate": 1e30, "seed": 9, **changes})
+    with pytest.raises(ValueError, match=r": weights/.* is not finite, its training diverged: .* learning rate"):
+        evaluate.samples(p)
+    with pytest.raises(ValueError, match="is not finite"):  # the same coins, the same end
+        evaluate.samples(p)
+    assert not [path for path in tiny_root.rglob("samples-*") if path.is_dir()]
