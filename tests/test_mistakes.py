@@ -14,7 +14,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from dpsynth import mistakes
+from dpsynth import mistakes, store
+from dpsynth.interfaces import Base
 
 ROOT_OF_LINUX = sys.platform.startswith("linux") and os.geteuid() == 0
 
@@ -36,7 +37,7 @@ def mounted(path, *options):
     try:
         yield path
     finally:
-        subprocess.run(["umount", path], check=True)
+        subprocess.run(["umount", "--lazy", path], check=True)
 
 
 def _checkpoint(path):
@@ -144,3 +145,57 @@ def test_a_bug_keeps_its_traceback(fails):
 
     with pytest.raises((ZeroDivisionError, AttributeError, KeyError, RuntimeError)):
         mistakes.ended(action)
+
+
+def heavy(work: store.Work, *, megabytes: int) -> Base:
+    state = work.resume() or {"x": torch.zeros(megabytes << 18)}
+    work.save(**state)
+    return Base(state, {}, {}, private_labels=True)
+
+
+@pytest.mark.parametrize("kilobytes", [16, 64, 400, 1500])  # the last has room for the checkpoint, not for the artifact
+def test_a_full_disk_ends_an_artifact_in_a_sentence_and_with_room_the_same_command_goes_on(
+    tmp_path, monkeypatch, capsys, kilobytes
+):
+    with mounted(tmp_path / "small", "-o", f"size={kilobytes}k") as disk:
+        monkeypatch.setenv("DPSYNTH_ROOT", str(disk))
+
+        def action():
+            store.build("base", heavy, {"megabytes": 1})
+
+        written = "checkpoint.tmp" if kilobytes < 1500 else "tensors.safetensors"
+        code, said = said_by(action, capsys)
+        assert code == 2 and f".partial/{written}: the disk is full: make room; the same command continues" in said
+        subprocess.run(["mount", "-o", "remount,size=4m", disk], check=True)
+        assert mistakes.ended(action) == 0
+        assert [path.name for path in (disk / "build/artifacts").iterdir() if path.suffix == ".partial"] == []
+
+
+def test_a_disk_without_locks_is_said_with_the_lock(root, monkeypatch, capsys):
+    for number in (errno.ENOLCK, errno.EOPNOTSUPP):
+
+        def refuse(*_, number=number):
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(store.fcntl, "flock", refuse)
+        code, said = said_by(lambda: store.build("base", heavy, {"megabytes": 1}), capsys)
+        assert code == 2 and ".lock: its file system has no locks" in said and "set DPSYNTH_ROOT" in said
+
+
+def test_what_lies_where_artifacts_belong_is_said(root, capsys):
+    for way in ("build", "build/artifacts"):
+        (root / way).touch()
+        said = said_by(lambda: store.build("base", heavy, {"megabytes": 1}), capsys)[1]
+        assert said.startswith(f"error: {root}/build") and "move it away" in said
+        (root / way).unlink()
+        (root / way).mkdir()
+    path = store.folder("base", store.digest_of("base", heavy, {"megabytes": 1}, {}))
+    path.with_name(f"{path.name}.lock").mkdir()
+    assert ".lock: a folder lies where a file belongs" in said_by(
+        lambda: store.build("base", heavy, {"megabytes": 1}), capsys
+    )[1]  # fmt: skip
+    path.with_name(f"{path.name}.lock").rmdir()
+    path.with_name(f"{path.name}.partial").touch()
+    assert ".partial: something else lies where this belongs" in said_by(
+        lambda: store.build("base", heavy, {"megabytes": 1}), capsys
+    )[1]  # fmt: skip
