@@ -167,7 +167,8 @@ def _write(book: nbformat.NotebookNode, out: Path) -> None:
         nbformat.write(book, aside)
     os.replace(aside, out)
     if "seconds" not in book.metadata.get("dpsynth", {}):  # of a user's own records, or what a failure left
-        store.forget_times(out)
+        in_build = (store.root() / "build").resolve() in out.resolve().parents
+        store.forget_times(out, *([out.parent] if in_build else []))
 
 
 def _forget_times(book: nbformat.NotebookNode) -> None:

@@ -7,6 +7,7 @@ a mended bug does not keep old artifacts, and a comment does not cost a night).
 
 import contextlib
 import dataclasses
+import errno
 import fcntl
 import functools
 import hashlib
@@ -129,7 +130,7 @@ def load(path: Path, cls: type) -> Any:
     """Read a finished artifact as an instance of the dataclass `cls`.
 
     Raises:
-        ValueError: it is of another format, not whole, or not what its folder's name says.
+        ValueError: it is of another format, not whole, or not what its folder's name says. OSError: the machine failed.
     """
     try:
         meta = json.loads((path / "meta.json").read_text(encoding="utf-8"))
@@ -143,6 +144,8 @@ def load(path: Path, cls: type) -> Any:
         fields = {**meta["fields"], **_tensors(path / "tensors.safetensors")}
         return cls(**fields, artifact=Artifact(path, meta["digest"], meta))
     except NOT_WHOLE as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
+            raise  # of the machine: the artifact may be whole
         raise ValueError(f"{path} is not a whole artifact ({type(error).__name__}: {error}); {RESTORE}") from None
 
 

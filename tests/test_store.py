@@ -1,9 +1,11 @@
 """Artifacts: equal work once, whole or not at all, named by what they depend on."""
 
+import errno
 import json
 import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -201,6 +203,18 @@ def test_a_file_in_an_artifacts_place_is_refused():
     path.write_text("x")
     with pytest.raises(ValueError, match="is not a whole artifact"):
         store.build("thing", make, {"n": 3})
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.EMFILE])
+def test_nobody_is_told_to_delete_what_only_the_machine_could_not_read(monkeypatch, number):
+    built = store.build("thing", make, {"n": 3}).artifact.path
+
+    def fail(*args, **kwargs):
+        raise OSError(number, os.strerror(number), str(built / "meta.json"))
+
+    monkeypatch.setattr(Path, "read_text", fail)
+    with pytest.raises(OSError, match=os.strerror(number)):
+        store.load(built, Thing)
 
 
 def hollow(work: Work, *, where: str, value: float) -> Thing:
