@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 from typing import Any, TextIO
 
-import zmq
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from papermill.exceptions import strip_color
@@ -24,6 +23,7 @@ from dpsynth.mistakes import MISTAKE, Failed
 # bit for bit. Two is what the smallest machine has that the small profiles are for.
 THREADS = {"smoke": 2, "laptop": 2, "overnight": 2, "paper": 8}
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+SOCKET_BYTES = 103  # the longest path of a socket on macOS; Linux has 107
 SHORT = ("/tmp", "/dev/shm", "$XDG_RUNTIME_DIR", "/var/tmp")  # where sockets may lie if TMPDIR is too long for them
 PAUSE = 5.0  # seconds between two states of a progress bar
 
@@ -67,7 +67,7 @@ def _socket(folder: Path) -> str:
 
 
 def _fits(folder: Path) -> bool:
-    return len(os.fsencode(_socket(folder))) + len("-9") <= zmq.IPC_PATH_MAX_LEN
+    return len(os.fsencode(_socket(folder))) + len("-9") <= SOCKET_BYTES
 
 
 def _short() -> Path:
@@ -79,7 +79,7 @@ def _short() -> Path:
             if _fits(made):
                 return made
             made.rmdir()
-    said = f"error: {tempfile.gettempdir()}: too long a path for a kernel's sockets, which hold {zmq.IPC_PATH_MAX_LEN} "
+    said = f"error: {tempfile.gettempdir()}: too long a path for a kernel's sockets, which hold {SOCKET_BYTES} "
     raise Failed(said + "bytes: set TMPDIR to a shorter folder", MISTAKE)
 
 
