@@ -60,7 +60,8 @@ def test_the_root_that_is_set_comes_first_and_an_empty_one_is_none(place, tmp_pa
     monkeypatch.setenv("DPSYNTH_ROOT", "out")
     assert project.root() == Path("out")
     monkeypatch.setenv("DPSYNTH_ROOT", "")
-    assert project.root() == Path()
+    enter(place / "notebooks", monkeypatch)
+    assert project.root() == place
 
 
 def test_elsewhere_it_is_the_checkout_of_the_package_and_else_none(tmp_path, monkeypatch, capsys):
