@@ -3,7 +3,7 @@
 import json
 import sys
 
-from dpsynth import privacy, run, store, summaries, terminal
+from dpsynth import mistakes, privacy, project, summaries, terminal
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -11,18 +11,20 @@ def main(argv: list[str] | None = None) -> int:
     parser = terminal.parser("dpsynth", __doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     stated = commands.add_parser("certificate", help="the composition of all releases of a private set")
-    stated.add_argument("private", metavar="PRIVATE_SET", help="mnist5k, folder:PATH, ...")
+    stated.add_argument("private", metavar="PRIVATE_SET", help="mnist5k, folder:PATH (from the project's folder), ...")
     stated.add_argument("--delta", type=float, default=1e-5, help="the failure probability to state it at (1e-5)")
     stated.add_argument("--json", action="store_true", help="as JSON, with every release")
     given = parser.parse_args(argv)
 
     def action() -> None:
-        with run.mistakes():
-            ledger = privacy.Ledger(store.root() / "ledger", given.private, "secret", 0)
-            said = privacy.certificate_of_set(ledger, given.delta)
+        with mistakes.mistakes():
+            ledger = privacy.Ledger(project.root() / "ledger", project.anchored(given.private), "secret", 0)
+            said = privacy.certificate_of_set(ledger, given.delta) | {"ledger": str(ledger.path.absolute())}
         print(json.dumps(said, indent=1) if given.json else summaries.certificate_of_set(said))
+        if not given.json:
+            print(f"  read in {said['ledger']}")
 
-    return run.ended(action)
+    return mistakes.ended(action)
 
 
 if __name__ == "__main__":

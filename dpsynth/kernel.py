@@ -1,8 +1,12 @@
 """The kernel that executes a notebook: this interpreter, on a fixed number of threads, its output shown."""
 
+import atexit
 import contextlib
+import os
 import re
+import shutil
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any, TextIO
@@ -12,12 +16,15 @@ from jupyter_client.manager import AsyncKernelManager
 from papermill.exceptions import strip_color
 from tqdm import tqdm
 
-from dpsynth import store
+from dpsynth import project
+from dpsynth.mistakes import MISTAKE, Failed
 
 # Fixed by the profile and not by the machine: a sum is split among threads, so results depend on their number
 # bit for bit. Two is what the smallest machine has that the small profiles are for.
 THREADS = {"smoke": 2, "laptop": 2, "overnight": 2, "paper": 8}
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+SOCKET_BYTES = 103  # the longest path of a socket on macOS; Linux has 107
+SHORT = ("/tmp", "/dev/shm", "$XDG_RUNTIME_DIR", "/var/tmp")  # where sockets may lie if TMPDIR is too long for them
 PAUSE = 5.0  # seconds between two states of a progress bar
 
 
@@ -28,15 +35,19 @@ def manager(profile: str, sockets: Path, peaks: list[float]) -> type[AsyncKernel
         profile: names the number of threads, set before the kernel imports anything.
         sockets: folder for its sockets, its owner's alone: what a kernel prints may be private, and local
             ports are open to every user of the machine.
+            Where its path is too long for sockets, a short folder like it, which goes with the kernel.
         peaks: gets the kernel's largest resident memory in MiB when it ends, on Linux.
+    Raises:
+        Failed: no folder is short enough.
     """
     environment = dict.fromkeys(THREAD_VARIABLES, str(THREADS[profile]))
-    environment["DPSYNTH_ROOT"] = str(store.root().resolve())
+    environment["DPSYNTH_ROOT"] = str(project.root().resolve())
+    place = sockets if _fits(sockets) else _short()
     command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
 
     class Kernel(AsyncKernelManager):
         transport = "ipc"
-        ip = str(sockets / "kernel")
+        ip = _socket(place)
         kernel_spec = KernelSpec(argv=command, display_name="Python 3", language="python", env=environment)
 
         async def shutdown_kernel(self, *args: Any, **kwargs: Any) -> None:
@@ -44,8 +55,32 @@ def manager(profile: str, sockets: Path, peaks: list[float]) -> type[AsyncKernel
                 status = Path(f"/proc/{self.provisioner.pid}/status").read_text(encoding="utf-8")
                 peaks.append(round(int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024, 1))
             await super().shutdown_kernel(*args, **kwargs)
+            if place != sockets:
+                shutil.rmtree(place, ignore_errors=True)
 
     return Kernel
+
+
+def _socket(folder: Path) -> str:
+    """What the names of a kernel's sockets begin with; a hyphen and a digit follow."""
+    return str(folder / "kernel")
+
+
+def _fits(folder: Path) -> bool:
+    return len(os.fsencode(_socket(folder))) + len("-9") <= SOCKET_BYTES
+
+
+def _short() -> Path:
+    """A folder for sockets with a short path, its owner's alone as each that tempfile makes."""
+    for place in map(os.path.expandvars, SHORT):
+        with contextlib.suppress(OSError):
+            made = Path(tempfile.mkdtemp(prefix="dpsynth-", dir=place))
+            atexit.register(shutil.rmtree, made, ignore_errors=True)  # where the kernel did not end as it should
+            if _fits(made):
+                return made
+            made.rmdir()
+    said = f"error: {tempfile.gettempdir()}: too long a path for a kernel's sockets, which hold {SOCKET_BYTES} "
+    raise Failed(said + "bytes: set TMPDIR to a shorter folder", MISTAKE)
 
 
 class Progress:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from dpsynth import data, imagefiles, methods
+from dpsynth import data, imagefiles, methods, project
 from dpsynth.fields import Real, Strict
 from dpsynth.methods import METHODS
 from dpsynth.privacy.ledger import canonical
@@ -84,6 +84,11 @@ class Params(Strict):
         except (OSError, RuntimeError, ValueError) as error:  # links in a circle, the home of nobody, a zero byte
             raise ValueError(f"leads nowhere: {error}") from None
         return name
+
+    @field_validator("private", "public")
+    @classmethod
+    def _from_the_project(cls, name: str) -> str:
+        return project.anchored(name)
 
     @field_validator("method")
     @classmethod

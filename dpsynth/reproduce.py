@@ -17,7 +17,20 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from dpsynth import comparison, data, experiments, measured, privacy, run, store, tables, terminal, workers
+from dpsynth import (
+    comparison,
+    data,
+    experiments,
+    measured,
+    mistakes,
+    privacy,
+    project,
+    run,
+    store,
+    tables,
+    terminal,
+    workers,
+)  # fmt: skip
 from dpsynth.experiments import Experiment
 from dpsynth.params import Params
 from dpsynth.stages import evaluate, planning
@@ -188,7 +201,7 @@ def show(jobs: list[Job], reproduces: str) -> None:
 
 
 def perform(jobs: list[Job], params_file: Path, at_once: int) -> None:
-    """Execute what is not cached, in order, `at_once` runs side by side; the first failure ends it (`run.Failed`)."""
+    """Execute what is not cached, in order, `at_once` runs side by side; the first failure ends it (`Failed`)."""
     runs: dict[str, list[workers.Task]] = {}
     for number, job in enumerate(jobs, 1):
         if not job.cached:
@@ -244,7 +257,8 @@ def main(argv: list[str] | None = None) -> int:
     def action() -> None:
         start = time.perf_counter()
         print(f"planning {path}", flush=True)
-        with run.mistakes():
+        with mistakes.mistakes():
+            project.enter()
             experiment, points = experiments.load(path), choose(path, axes)
             jobs = list(schedule(points, check(points)))
         show(jobs, experiment.reproduces)
@@ -259,7 +273,7 @@ def main(argv: list[str] | None = None) -> int:
                     executed = [(job.stage, paths(job.p, job.stage)[1]) for job in jobs]
                     measured.remember(given.profile, points, executed, minutes)
 
-    return run.ended(action)
+    return mistakes.ended(action)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import sys
 import tempfile
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,21 +29,13 @@ import papermill
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError, strip_color
 
-from dpsynth import experiments, kernel, store, terminal
+from dpsynth import experiments, kernel, project, store, terminal
+from dpsynth.mistakes import CELL, KILL, MISTAKE, Failed, ended, mistakes, naming, of_cell
 from dpsynth.params import Params
 from dpsynth.stages import planning
 
-CELL, MISTAKE, INTERRUPT, KILL = 1, 2, 130, 138  # exit codes
 SPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
 TIMES = ("start_time", "end_time", "duration")
-
-
-class Failed(Exception):
-    """Says what ended a run, for people; `code` is the exit code."""
-
-    def __init__(self, said: str, code: int):
-        super().__init__(said)
-        self.code = code
 
 
 def execute(p: Params, notebook: Path, out: Path, params_file: Path, margin: str = "    ") -> None:
@@ -99,32 +91,15 @@ def digest_of(p: Params, notebook: Path) -> str:
 
 def is_current(p: Params, notebook: Path, out: Path) -> bool:
     """Whether `out` was executed from this notebook, with these parameters, by this code."""
-    digest = digest_of(p, notebook)
-    if not out.exists():
-        return False
-    return json.loads(out.read_text(encoding="utf-8"))["metadata"].get("dpsynth", {}).get("digest") == digest
+    return _stamp(out).get("digest") == digest_of(p, notebook)
 
 
-def ended(action: Callable[[], None]) -> int:
-    """The exit code of `action`; what ended it early is said on stderr."""
+def _stamp(out: Path) -> dict[str, Any]:
+    """What `execute` wrote of itself; nothing of a notebook that is not there, or not whole."""
     try:
-        action()
-    except Failed as failure:
-        print(failure, file=sys.stderr)
-        return failure.code
-    except KeyboardInterrupt:
-        print("\ninterrupted; the same command continues where this one stopped", file=sys.stderr)
-        return INTERRUPT
-    return 0
-
-
-@contextlib.contextmanager
-def mistakes() -> Iterator[None]:
-    """What the user can mend is said in one sentence, without a traceback; for checks that spend nothing."""
-    try:
-        yield
-    except (ValueError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
-        raise Failed(f"error: {' '.join(str(error).split())}", MISTAKE) from None
+        return dict(json.loads(out.read_text(encoding="utf-8"))["metadata"]["dpsynth"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def _text(notebook: Path) -> str:
@@ -164,10 +139,13 @@ def _explained(notebook: Path, p: Params, aside: Path) -> Iterator[None]:
     try:
         yield
     except PapermillExecutionError as error:
-        trace = strip_color("\n".join(error.traceback)).splitlines()[-20:]
-        cell = textwrap.indent(error.source, "    ")
-        said = f"{notebook} failed in cell [{error.exec_count}]:\n\n{cell}\n\n" + "\n".join(trace)
-        raise Failed(f"{said}\n\nexecuted so far: {_keep(aside, copy)}", CELL) from None
+        trace = strip_color("\n".join(error.traceback))
+        kept = f"executed so far: {_keep(aside, copy)}"
+        if said := of_cell(error.ename, error.evalue, trace):
+            raise Failed(f"error: {notebook}: {said} ({kept})", MISTAKE) from None
+        cell, last = textwrap.indent(error.source, "    "), "\n".join(trace.splitlines()[-20:])
+        said = f"{notebook} failed in cell [{error.exec_count}]:\n\n{cell}\n\n{last}"
+        raise Failed(f"{said}\n\n{kept}", CELL) from None
     except DeadKernelError:
         said = f"{notebook}: the kernel was killed (out of memory?); run the same command again to resume"
         raise Failed(f"{said} (executed so far: {_keep(aside, copy)})", KILL) from None
@@ -184,8 +162,12 @@ def _keep(aside: Path, copy: Path) -> Path:
 def _write(book: nbformat.NotebookNode, out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     aside = out.with_name(f".{out.name}")
-    nbformat.write(book, aside)
+    with naming(aside):
+        nbformat.write(book, aside)
     os.replace(aside, out)
+    if "seconds" not in book.metadata.get("dpsynth", {}):  # of a user's own records, or what a failure left
+        in_build = (store.root() / "build").resolve() in out.resolve().parents
+        store.forget_times(out, *([out.parent] if in_build else []))
 
 
 def _forget_times(book: nbformat.NotebookNode) -> None:
@@ -230,13 +212,16 @@ def main(argv: list[str] | None = None) -> int:
 
     def action() -> None:
         with mistakes():
+            notebook, file, out = map(Path.absolute, (arguments.notebook, arguments.params, arguments.out))
+            project.enter(notebook)
+            notebook, file, out = (Path(os.path.relpath(path)) for path in (notebook, file, out))
             chosen = {name: getattr(arguments, name) for name in ("method", "epsilon", "seed")}
-            points = experiments.load(arguments.params, **{k: v for k, v in chosen.items() if v is not None}).points()
+            points = experiments.load(file, **{k: v for k, v in chosen.items() if v is not None}).points()
             if len(points) != 1:
                 named = "; ".join(f"--method {p.method} --epsilon {p.epsilon:g} --seed {p.seed}" for p in points)
-                raise ValueError(f"{arguments.params} names {len(points)} runs, choose one: {named}")
+                raise ValueError(f"{file} names {len(points)} runs, choose one: {named}")
             planning.run(points[0])
-        execute(points[0], arguments.notebook, arguments.out, arguments.params)
+        execute(points[0], notebook, out, file)
 
     return ended(action)
 

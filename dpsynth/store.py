@@ -1,20 +1,17 @@
 """Artifacts, lineage and resume: equal work is done once, and an artifact appears whole or not at all.
 
 `build(kind, function, params, **upstream)` names an artifact by a digest of three things: the settings that `function`
-asks for (its keyword-only arguments), the digests of its upstream artifacts, and the code that makes it (the syntax
-trees
-of its module and of every dpsynth module that one imports, without docstrings: a mended bug does not keep old
-artifacts, and a comment does not cost a night).
+asks for (its keyword-only arguments), the digests of its upstream artifacts, and the code that makes it (`sources`:
+a mended bug does not keep old artifacts, and a comment does not cost a night).
 """
 
-import ast
 import contextlib
 import dataclasses
+import errno
 import fcntl
 import functools
 import hashlib
 import importlib.metadata
-import importlib.util
 import inspect
 import json
 import os
@@ -26,17 +23,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+
+from dpsynth.checkpoints import Work, sync
+from dpsynth.mistakes import naming
+from dpsynth.project import placed, root
+from dpsynth.sources import code_digest
 
 FORMAT = 1  # of the artifact folder; an artifact of another format is refused, not guessed at
 DISTRIBUTION = "dpsynth-images"
 VERSIONS = ("torch", "torchvision", "opacus", "dp-accounting", "scikit-learn", "torch-fidelity")
-
-
-def root() -> Path:
-    """Where build/, cache/ and ledger/ live: $DPSYNTH_ROOT, else the working directory."""
-    return Path(os.environ.get("DPSYNTH_ROOT", "."))
+ONE_TIME = 315532800  # 1980-01-01, in seconds: the time of all files of a run of a user's own records
+NOT_WHOLE = (
+    OSError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, RecursionError, SafetensorError,
+)  # fmt: skip
+RESTORE = (
+    "restore it from a copy, or delete that folder and run again: a release of private records is then a further one"
+)
 
 
 def seed_of(seed: int, *names: str) -> int:
@@ -65,36 +69,6 @@ class Artifact:
         return (*self.meta["lineage"], self.digest)
 
 
-@dataclasses.dataclass(frozen=True)
-class Work:
-    """An artifact in the making: a folder aside, that survives a kill, with at most one checkpoint."""
-
-    kind: str
-    digest: str
-    path: Path
-    lineage: tuple[str, ...]
-
-    def save(self, **state: Any) -> None:
-        """Replace the checkpoint by `state` (tensors, numbers, lists, dicts), atomically."""
-        aside = self.path / "checkpoint.tmp"
-        torch.save({"of": self.digest, **state}, aside)
-        os.replace(aside, self.path / "checkpoint.pt")
-
-    def resume(self) -> dict[str, Any] | None:
-        """The state last saved, or None.
-
-        Raises:
-            ValueError: it was saved by work with other settings, inputs or code.
-        """
-        path = self.path / "checkpoint.pt"
-        if not path.exists():
-            return None
-        state = torch.load(path, weights_only=True)
-        if state.pop("of", None) != self.digest:
-            raise ValueError(f"{path} was saved by another run than {self.kind}-{self.digest[:16]}; delete that folder")
-        return state
-
-
 def build(kind: str, function: Callable, params, *, timed: bool | None = None, **upstream: Stored | Any) -> Any:
     """Load the artifact that `function(work, **upstream, **settings)` makes, making it first if need be.
 
@@ -105,17 +79,23 @@ def build(kind: str, function: Callable, params, *, timed: bool | None = None, *
         timed: record seconds and peak memory; by default unless `params` is of a user's own records: they tell of them.
         upstream: passed on; those with an artifact enter the lineage, those without must be None or have `identity`.
     Raises:
-        ValueError: the folder holds an artifact of another format.
+        ValueError: the folder holds an artifact of another format, one that is not whole, or one that was edited; what
+            `function` made is not finite.
     """
     settings = settings_of(function, params)
     digest = digest_of(kind, function, settings, upstream)
     path = folder(kind, digest)
     if timed is None:  # the peak is the process's, which may have opened the records for another artifact
         timed = getattr(getattr(params, "constants", None), "builtin", True)
+    lineage = tuple(dict.fromkeys(d for value in upstream.values() for d in _lineage(value)))
     with _locked(path):
         if not path.exists():
-            _make(kind, function, settings, upstream, digest, path, timed)
-    return load(path, inspect.signature(function).return_annotation)
+            work = Work(kind, digest, path.with_name(f"{path.name}.partial"), lineage)
+            _make(function, settings, upstream, work, path, timed)
+    made = load(path, inspect.signature(function).return_annotation)
+    if (made.artifact.digest, tuple(made.artifact.meta["lineage"])) != (digest, lineage):
+        raise ValueError(f"{path}/meta.json was edited: it names another artifact, or other ancestors; {RESTORE}")
+    return made
 
 
 def settings_of(function: Callable, params) -> dict[str, Any]:
@@ -137,6 +117,7 @@ def named(function: Callable, available: dict[str, Any]) -> dict[str, Any]:
 def digest_of(kind: str, function: Callable, settings: dict, upstream: dict) -> str:
     """SHA-256 over what the artifact depends on."""
     identities = {name: _identity(value) for name, value in upstream.items()}
+    settings = {name: placed(value) for name, value in settings.items()}
     parts = [FORMAT, kind, function.__qualname__, settings, identities, code_digest(function.__module__)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -147,25 +128,39 @@ def folder(kind: str, digest: str) -> Path:
 
 
 def load(path: Path, cls: type) -> Any:
-    """Read a finished artifact as an instance of the dataclass `cls`."""
+    """Read a finished artifact as an instance of the dataclass `cls`.
+
+    Raises:
+        ValueError: it is of another format, not whole, or not what its folder's name says. OSError: the machine failed.
+    """
     try:
         meta = json.loads((path / "meta.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} is not a whole artifact ({error}); delete that folder and run again") from None
-    if meta.get("format") != FORMAT:
-        raise ValueError(
-            f"{path} was written in artifact format {meta.get('format')}, this version reads {FORMAT}; "
-            "delete that folder and run again"
-        )
-    fields: dict[str, Any] = dict(meta["fields"])
-    with safe_open(path / "tensors.safetensors", "pt") as tensors:
+        if meta["format"] != FORMAT:
+            raise ValueError(
+                f"{path} was written in artifact format {meta['format']}, this version reads {FORMAT}; "
+                "delete that folder and run again"
+            )
+        if not path.name.endswith(f"-{meta['digest'][:16]}") or not all(isinstance(d, str) for d in meta["lineage"]):
+            raise TypeError("meta.json is of another artifact")
+        fields = {**meta["fields"], **_tensors(path / "tensors.safetensors")}
+        return cls(**fields, artifact=Artifact(path, meta["digest"], meta))
+    except NOT_WHOLE as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
+            raise  # of the machine: the artifact may be whole
+        raise ValueError(f"{path} is not a whole artifact ({type(error).__name__}: {error}); {RESTORE}") from None
+
+
+def _tensors(path: Path) -> dict[str, Any]:
+    """Tensors by field, those of a dict by field and name."""
+    fields: dict[str, Any] = {}
+    with safe_open(path, "pt") as tensors:
         for key in tensors.keys():  # noqa: SIM118 - no mapping, it has no iterator
             field, _, name = key.partition("/")
             if name:
                 fields.setdefault(field, {})[name] = tensors.get_tensor(key)
             else:
                 fields[field] = tensors.get_tensor(key)
-    return cls(**fields, artifact=Artifact(path, meta["digest"], meta))
+    return fields
 
 
 def _identity(value: Any) -> Any:
@@ -183,28 +178,52 @@ def _lineage(value: Any) -> tuple[str, ...]:
     return getattr(value, "lineage", ())
 
 
-def _make(kind, function, settings, upstream, digest, path, timed) -> None:
-    ancestors = map(_lineage, upstream.values())
-    lineage = tuple(dict.fromkeys(d for line in ancestors for d in line))
-    aside = path.with_name(path.name + ".partial")
-    aside.mkdir(parents=True, exist_ok=True)
+def _make(function: Callable, settings: dict, upstream: dict, work: Work, path: Path, timed: bool) -> None:
+    work.path.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
-    value = function(Work(kind, digest, aside, lineage), **upstream, **settings)
-    tensors, fields = _split(value)
-    save_file(tensors, aside / "tensors.safetensors")
+    tensors, fields = _split(function(work, **upstream, **settings))
+    refuse_infinite(work.kind, tensors)
+    with naming(work.path / "tensors.safetensors"):
+        save_file(tensors, work.path / "tensors.safetensors")
     cost = {"seconds": round(time.perf_counter() - start, 2), "peak_MiB": peak_mib()} if timed else {}
     meta = {
-        "format": FORMAT, "kind": kind, "digest": digest, "lineage": lineage, "settings": settings,
+        "format": FORMAT, "kind": work.kind, "digest": work.digest, "lineage": work.lineage, "settings": settings,
         "upstream": {name: _identity(upstream[name]) for name in upstream}, "fields": fields, **cost,
         "versions": {name: importlib.metadata.version(name) for name in VERSIONS},
         "commit": commit(), "device": "cpu", "threads": torch.get_num_threads(),
     }  # fmt: skip
-    (aside / "meta.json").write_text(json.dumps(meta, indent=1, default=str), encoding="utf-8")
-    (aside / "checkpoint.pt").unlink(missing_ok=True)
-    for file in aside.iterdir():
-        _sync(file)
-    os.replace(aside, path)
-    _sync(path.parent)
+    with naming(work.path / "meta.json"):
+        (work.path / "meta.json").write_text(json.dumps(meta, indent=1, default=str), encoding="utf-8")
+    work.forget()
+    if not timed:
+        forget_times(*work.path.iterdir(), work.path, _lock(path))
+    for file in work.path.iterdir():
+        sync(file)
+    os.replace(work.path, path)
+    sync(path.parent)
+
+
+def refuse_infinite(kind: str, tensors: dict[str, torch.Tensor]) -> None:
+    """Let nothing that diverged become an artifact, from which samples would be drawn.
+
+    Raises:
+        ValueError: a tensor holds NaN or an infinity, by its name.
+    """
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise ValueError(
+                f"{kind}: {name} is not finite, its training diverged: choose a lower learning rate; what it asked of "
+                "private records, if it did, is spent, and the same command would end the same way"
+            )
+
+
+def forget_times(*paths: Path) -> None:
+    """Give files and folders one constant time: theirs tell how long a private stage took.
+
+    What the system keeps by itself, when a file was born and when anything of it was last changed, cannot be set.
+    """
+    for path in paths:
+        os.utime(path, (ONE_TIME, ONE_TIME))
 
 
 def _split(value: Stored) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -220,20 +239,18 @@ def _split(value: Stored) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     return tensors, fields
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _lock(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lock")
 
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """One maker at a time; a second process waits. The lock dies with its process."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path.with_name(path.name + ".lock"), "wb") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    lock = _lock(path)
+    with open(lock, "a") as handle:  # which does not touch its time
+        with naming(lock):
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
 
@@ -263,38 +280,3 @@ def _git(folder: Path, *command: str) -> str:
     own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}  # as a hook would set
     said = subprocess.run(["git", "-C", folder, *command], capture_output=True, check=True, env=own)
     return os.fsdecode(said.stdout).strip()
-
-
-@functools.cache
-def code_digest(module: str) -> str:
-    """SHA-256 of the syntax trees, without docstrings, of `module` and every dpsynth module it imports."""
-    seen: dict[str, str] = {}
-    _visit(module, seen)
-    return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
-
-
-def _visit(module: str, seen: dict[str, str]) -> None:
-    if module in seen:
-        return
-    spec = importlib.util.find_spec(module)
-    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
-            node.body = node.body[1:] or [ast.Pass()]
-    seen[module] = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
-    for name in _imports(tree, module.partition(".")[0]):
-        _visit(name, seen)
-
-
-def _imports(tree: ast.AST, package: str) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name.partition(".")[0] == package)
-        elif isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == package:
-            yield node.module
-            for (
-                alias
-            ) in node.names:  # "from dpsynth import store" names a module, "from dpsynth.store import root" none
-                with contextlib.suppress(ModuleNotFoundError):
-                    if importlib.util.find_spec(f"{node.module}.{alias.name}"):
-                        yield f"{node.module}.{alias.name}"

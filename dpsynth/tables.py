@@ -105,7 +105,7 @@ def write_metrics(
         rows.append(said | {"metric": f"seconds-{stage}", "value": round(cost.seconds, 2)})
         rows.append(said | {"metric": f"peak-MiB-{stage}", "value": cost.peak_MiB})
     frame = pd.DataFrame(rows, columns=COLUMNS).astype(TYPES)
-    return _write(run_folder(p) / "metrics.csv", frame.to_csv(index=False))
+    return _timeless(p, _write(run_folder(p) / "metrics.csv", frame.to_csv(index=False)))
 
 
 def write_synthetic(p: Params, samples: Samples) -> Path:
@@ -115,13 +115,13 @@ def write_synthetic(p: Params, samples: Samples) -> Path:
     aside = path.with_name(".synthetic.npz")
     np.savez_compressed(aside, images=samples.images.numpy(), labels=samples.labels.numpy())
     os.replace(aside, path)
-    return path
+    return _timeless(p, path)
 
 
 def write_certificate(p: Params, certificate: dict[str, Any]) -> Path:
     """Write the run's certificate.json."""
     said = json.dumps(certificate, indent=1, allow_nan=False)
-    return _write(run_folder(p) / "certificate.json", said + "\n")
+    return _timeless(p, _write(run_folder(p) / "certificate.json", said + "\n"))
 
 
 def join(profile: str, experiment: Experiment, points: Sequence[Params]) -> Path:
@@ -209,6 +209,13 @@ def _identity(p: Params, name: str, certificate: dict[str, Any]) -> dict[str, An
 def _read(path: Path) -> pd.DataFrame:
     frame = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=TYPES)
     return frame.fillna(dict.fromkeys(("experiment", "variant"), ""))
+
+
+def _timeless(p: Params, path: Path) -> Path:
+    """A run's file; of a user's own records its time, and its folder's, would tell how long a stage took."""
+    if not p.constants.builtin:
+        store.forget_times(path, path.parent)
+    return path
 
 
 def _write(path: Path, text: str) -> Path:

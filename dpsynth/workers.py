@@ -10,7 +10,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import NamedTuple
 
-from dpsynth import run
+from dpsynth import mistakes, run
 from dpsynth.params import Params
 
 
@@ -29,7 +29,7 @@ def perform(runs: list[list[Task]], total: int, params_file: Path, jobs: int) ->
     What two runs share is made by the first that comes to it; the other waits at the store's lock.
 
     Raises:
-        run.Failed: a notebook failed; the other runs are ended too, and resume where they were.
+        mistakes.Failed: a notebook failed; the other runs are ended too, and resume where they were.
     """
     if jobs == 1:
         for tasks in runs:
@@ -48,7 +48,7 @@ def perform(runs: list[list[Task]], total: int, params_file: Path, jobs: int) ->
                 running.remove(child)
                 if child.exitcode:
                     said = "one run failed; the others were ended, and resume where they were"
-                    raise run.Failed(said, child.exitcode)
+                    raise mistakes.Failed(said, child.exitcode)
 
 
 @contextlib.contextmanager
@@ -65,13 +65,13 @@ def _ending(running: list[multiprocessing.Process]) -> Iterator[None]:
 
 
 def _child(tasks: list[Task], total: int, params_file: Path) -> None:
-    try:
-        _execute(tasks, total, params_file, alone=False)
-    except run.Failed as failure:
-        print(failure, file=sys.stderr)
-        sys.exit(failure.code)
-    except KeyboardInterrupt:  # which the parent got too, and says
-        sys.exit(run.INTERRUPT)
+    def action() -> None:
+        try:
+            _execute(tasks, total, params_file, alone=False)
+        except KeyboardInterrupt:  # which the parent got too, and says
+            sys.exit(mistakes.INTERRUPT)
+
+    sys.exit(mistakes.ended(action))
 
 
 def _execute(tasks: list[Task], total: int, params_file: Path, alone: bool) -> None:

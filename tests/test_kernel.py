@@ -3,7 +3,9 @@ import os
 import sys
 from pathlib import Path
 
-from dpsynth import kernel
+import pytest
+
+from dpsynth import kernel, mistakes
 from dpsynth.params import Params
 
 
@@ -16,6 +18,39 @@ def test_the_kernel_is_this_interpreter_on_the_profiles_threads(root, monkeypatc
     assert made.kernel_spec.argv[0] == sys.executable and made.transport == "ipc"
     assert made.kernel_spec.env["OMP_NUM_THREADS"] == str(kernel.THREADS["laptop"])
     assert made.kernel_spec.env["DPSYNTH_ROOT"] == os.path.realpath(root)
+
+
+@pytest.mark.parametrize("length", [40, 103 - len("/kernel-9"), 103 - len("/kernel-9") + 1, 300])
+def test_the_paths_of_sockets_are_never_too_long(root, length):
+    sockets = Path("/" + "s" * (length - 1))
+    made = kernel.manager("smoke", sockets, [])
+    assert len(os.fsencode(f"{made.ip}-9")) <= 103
+    assert (Path(made.ip).parent == sockets) == (length <= 94)
+
+
+def test_the_length_of_a_path_is_counted_in_bytes(root):
+    assert not kernel.manager("smoke", Path("/" + "é" * 60), []).ip.startswith("/é")
+
+
+def test_the_next_folder_is_taken_where_one_is_absent_cannot_be_written_or_is_too_long(root, monkeypatch):
+    (root / "file").touch()
+    long = root / ("l" * 100)
+    long.mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/dev/shm")
+    monkeypatch.setattr(kernel, "SHORT", (f"{root}/absent", f"{root}/file", "/proc", str(long), "$XDG_RUNTIME_DIR"))
+    assert kernel.manager("smoke", long, []).ip.startswith("/dev/shm/dpsynth-")
+    assert not list(long.iterdir())
+
+
+def test_without_a_short_folder_the_variable_to_set_is_named(root, monkeypatch, capsys):
+    monkeypatch.setattr(kernel, "SHORT", (f"{root}/absent",))
+    assert mistakes.ended(lambda: kernel.manager("smoke", root / ("s" * 100), [])) == 2
+    said = capsys.readouterr().err
+    assert (
+        said.startswith("error: ")
+        and said.endswith("bytes: set TMPDIR to a shorter folder\n")
+        and said.count("\n") == 1
+    )
 
 
 def test_progress_shows_lines_at_once_and_bars_now_and_then(monkeypatch):

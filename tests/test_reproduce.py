@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from dpsynth import data, experiments, privacy, reproduce, run, store, tables, workers
+from dpsynth import data, experiments, mistakes, privacy, reproduce, run, store, tables, workers
 from dpsynth.interfaces import Corpus, Encoder, Measurement
 from dpsynth.methods import METHODS
 from dpsynth.params import Params
@@ -60,7 +60,7 @@ def performed(quick, monkeypatch):
     def execute(p, notebook, out, params_file, margin):
         state.done.append((p.method, p.epsilon, p.seed, notebook.stem))
         if notebook.stem == state.stop:
-            raise run.Failed("a cell failed", 1)
+            raise mistakes.Failed("a cell failed", 1)
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps({"metadata": {"dpsynth": {"digest": run.digest_of(p, notebook), "seconds": 1.0}}}))
         if notebook.stem == "04_dp_finetune":
@@ -238,15 +238,25 @@ def test_what_cannot_be_run_is_refused_in_one_line(performed, capsys, arguments,
     assert performed.done == [] and not (performed.root / "ledger").exists()
 
 
+def test_started_below_the_project_it_runs_there(performed, monkeypatch, capsys):
+    monkeypatch.delenv("DPSYNTH_ROOT")
+    monkeypatch.chdir("notebooks")
+    assert reproduce.main(["--profile", "smoke", "--method", "dpdm"]) == 0
+    assert len(performed.done) == 5 and Path.cwd() == performed.root
+    assert (performed.root / "build/smoke").exists() and not list(Path("notebooks").glob("build"))
+
+
 def test_without_notebooks_it_says_where_to_start(performed, capsys):
-    Path("notebooks/01_semantic_query.py").unlink()
+    Path("notebooks/02_selection.py").unlink()
     assert reproduce.main(["--profile", "smoke"]) == 2
-    assert "01_semantic_query.py: no such notebook; start in the project's own folder" in capsys.readouterr().err
+    assert "02_selection.py: no such notebook; start in the project's own folder" in capsys.readouterr().err
 
 
 def test_a_folder_that_is_missing_is_refused_before_any_plan(root, monkeypatch, capsys):
     monkeypatch.chdir(root)
     monkeypatch.setattr(planning, "run", lambda p: pytest.fail("a plan was made"))
+    Path("notebooks").mkdir()
+    Path("notebooks/01_semantic_query.py").touch()
     path = Path("params/smoke/mine.yaml")
     path.parent.mkdir(parents=True)
     path.write_text(

@@ -2,6 +2,7 @@ import json
 import math
 import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -9,11 +10,12 @@ import jupytext
 import nbformat
 import pytest
 
-from dpsynth import run
+from dpsynth import mistakes, run, store
 from dpsynth.params import Params
 from dpsynth.stages import planning
 
 PARAMETERS = "\n".join(f"{name} = None" for name in Params.model_fields)
+MARK = Path("notebooks/01_semantic_query.py")
 CELL = "\n\n# %%\n"
 FOLDER = {
     "private": "folder:photos",
@@ -26,8 +28,11 @@ FOLDER = {
 
 @pytest.fixture
 def project(root, monkeypatch):
-    """An empty project folder, which is also the root of what is built."""
+    """A project folder without anything of its own, which is also the root of what is built."""
     monkeypatch.chdir(root)
+    Path("params").mkdir()
+    MARK.parent.mkdir()
+    MARK.touch()
     return root
 
 
@@ -56,7 +61,7 @@ def metadata(path):
 
 
 def everything(folder="."):
-    return {path.as_posix() for path in Path(folder).rglob("*") if path.is_file()}
+    return {path.as_posix() for path in Path(folder).rglob("*") if path.is_file() and path != MARK}
 
 
 def test_a_notebook_runs_with_its_parameters_and_appears_whole(project, capfd, monkeypatch):
@@ -79,6 +84,7 @@ def test_a_notebook_runs_with_its_parameters_and_appears_whole(project, capfd, m
     assert said["papermill"]["input_path"] == "toy.py"
     stamp = said["dpsynth"]
     assert stamp["source"] == "toy.py" and stamp["params"] == "params/smoke/toy.yaml"
+    assert os.stat("build/out/toy.ipynb").st_mtime > store.ONE_TIME
     assert stamp["params_digest"] == p.digest and stamp["seconds"] > 0 and stamp["commit"]
     assert not sys.platform.startswith("linux") or stamp["peak_MiB"] > 20
     assert str(project) not in json.dumps(said)
@@ -93,7 +99,7 @@ def test_a_failing_cell_is_shown_and_leaves_no_output(project, capsys):
     out.parent.mkdir(parents=True)
     out.write_text("of an earlier run")
     path = notebook("print('before')", "def inner():\n    raise ValueError('no such luck')\ninner()", "print('after')")
-    assert run.ended(lambda: run.execute(Params(), path, out, Path("toy.yaml"))) == 1
+    assert mistakes.ended(lambda: run.execute(Params(), path, out, Path("toy.yaml"))) == 1
     said = capsys.readouterr().err
     failed = f"build/failed/{Params().run_name}/toy.ipynb"
     assert "toy.py failed in cell [" in said and "    inner()\n" in said and said.count("ValueError: no such luck") == 1
@@ -101,21 +107,54 @@ def test_a_failing_cell_is_shown_and_leaves_no_output(project, capsys):
     assert out.read_text() == "of an earlier run" and everything() == {"toy.py", out.as_posix(), failed}
 
 
+@pytest.mark.parametrize(("cell", "told"), [
+    ("from dpsynth import store\nfrom pathlib import Path\nstore.load(Path('x-0'), int)", "x-0 is not a whole"),
+    ("from dpsynth import privacy\nprivacy.Ledger(None, 'x', 'loud', 0)", "Expected noise='loud' to be"),
+    ("from pathlib import Path\nPath('toy.py').mkdir()", "toy.py: something else lies where this belongs"),
+    ("import os\nraise OSError(28, os.strerror(28), 'a/b.safetensors')", "a/b.safetensors: the disk is full"),
+    ("import os\nraise OSError(37, os.strerror(37))", "a file of this run: its file system has no locks"),
+    ("import numpy\nnumpy.empty(10**15)", "not enough memory (Unable to allocate"),
+], ids=["artifact", "ledger", "in the way", "full", "locks", "memory"])  # fmt: skip
+def test_what_the_user_can_mend_in_a_cell_is_one_sentence(project, capsys, cell, told):
+    path = notebook("print('before')", cell)
+    assert mistakes.ended(lambda: run.execute(Params(), path, Path("out/toy.ipynb"), Path("toy.yaml"))) == 2
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if line.strip() != "before"]
+    failed = f"build/failed/{Params().run_name}/toy.ipynb"
+    assert said.startswith(f"error: toy.py: {told}") and said.endswith(f"(executed so far: {project}/{failed})")
+    assert outputs(failed)[2] == "before\n"
+
+
+def test_a_long_tmpdir_gets_its_sockets_a_short_folder_for_their_owner_alone(project, monkeypatch):
+    long = project / ("t" * 95)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    path = notebook(
+        "import json, os\nfrom ipykernel.connect import get_connection_info\n"
+        "folder = os.path.dirname(json.loads(get_connection_info())['ip'])\n"
+        "print(folder, oct(os.stat(folder).st_mode), len(os.listdir(folder)))"
+    )
+    run.execute(Params(), path, Path("toy.ipynb"), Path("toy.yaml"))
+    folder, mode, sockets = outputs("toy.ipynb")[2].split()
+    assert len(folder) < 90 and not folder.startswith(str(project)) and mode == "0o40700" and int(sockets) >= 4
+    assert not Path(folder).exists() and not list(long.iterdir())
+
+
 def test_a_killed_kernel_says_how_to_resume(project, capsys):
     path = notebook("print('before')", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
-    assert run.ended(lambda: run.execute(Params(), path, Path("build/out/toy.ipynb"), Path("toy.yaml"))) == 138
+    assert mistakes.ended(lambda: run.execute(Params(), path, Path("build/out/toy.ipynb"), Path("toy.yaml"))) == 138
     said = capsys.readouterr().err
     assert "the kernel was killed" in said and "run the same command again to resume" in said
     assert "Traceback" not in said and not Path("build/out").exists()
 
 
 def test_with_private_records_no_time_is_kept(project):
-    p = Params(**FOLDER)
-    run.execute(p, notebook("print(labels)"), Path("toy.ipynb"), Path("toy.yaml"))
-    book = nbformat.read("toy.ipynb", as_version=4)
-    assert outputs("toy.ipynb")[-1] == "['cat', 'dog']\n" and run.is_current(p, Path("toy.py"), Path("toy.ipynb"))
+    p, out = Params(**FOLDER), Path("build/own/toy.ipynb")
+    run.execute(p, notebook("print(labels)"), out, Path("toy.yaml"))
+    book = nbformat.read(out, as_version=4)
+    assert outputs(out)[-1] == "['cat', 'dog']\n" and run.is_current(p, Path("toy.py"), out)
     assert not {"seconds", "peak_MiB"} & set(book.metadata["dpsynth"])
     text = json.dumps(book)
+    assert out.stat().st_mtime == out.parent.stat().st_mtime == store.ONE_TIME < project.stat().st_mtime
     assert time.strftime("%Y-%m-%d") not in text and "duration" not in text and "_time" not in text
 
 
@@ -140,18 +179,32 @@ def test_a_notebook_is_current_for_its_text_parameters_and_code(project, monkeyp
 
 
 @pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", '{"metadata": []}', '{"metadata": {"dpsynth": 3}}', '{"cells": []}', b"\xff\xfe"]
+)
+def test_a_damaged_executed_notebook_is_not_current(project, text):
+    out = Path("toy.ipynb")
+    out.write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert run.is_current(Params(), notebook("x = 1"), out) is False
+
+
+def test_a_folder_in_an_executed_notebooks_place_is_not_current(project):
+    Path("toy.ipynb").mkdir()
+    assert run.is_current(Params(), notebook("x = 1"), Path("toy.ipynb")) is False
+
+
+@pytest.mark.parametrize(
     ("parameters", "said"),
     [(PARAMETERS.replace("seed = None\n", ""), "does not take seed"), ("", "does not take method, private")],
 )
 def test_a_notebook_must_take_every_parameter(project, capsys, parameters, said):
     path = notebook("x = 1", parameters=parameters or "x = 1")
-    assert run.ended(lambda: run.execute(Params(), path, Path("toy.ipynb"), Path("toy.yaml"))) == 2
+    assert mistakes.ended(lambda: run.execute(Params(), path, Path("toy.ipynb"), Path("toy.yaml"))) == 2
     assert said in capsys.readouterr().err and everything() == {"toy.py"}
 
 
 def test_a_notebook_without_parameters_cell_is_refused(project, capsys):
     Path("toy.py").write_text("# %%\nseed = 1\n")
-    assert run.ended(lambda: run.execute(Params(), Path("toy.py"), Path("toy.ipynb"), Path("toy.yaml"))) == 2
+    assert mistakes.ended(lambda: run.execute(Params(), Path("toy.py"), Path("toy.ipynb"), Path("toy.yaml"))) == 2
     assert capsys.readouterr().err == "error: toy.py has 0 cells tagged parameters, where one is expected\n"
 
 
@@ -212,13 +265,8 @@ def test_an_interrupt_is_one_line(capsys):
     def action():
         raise KeyboardInterrupt
 
-    assert run.ended(action) == 130
+    assert mistakes.ended(action) == 130
     assert capsys.readouterr().err.strip() == "interrupted; the same command continues where this one stopped"
-
-
-def test_what_is_no_mistake_of_the_user_keeps_its_traceback():
-    with pytest.raises(ZeroDivisionError), run.mistakes():
-        1 / 0  # noqa: B018
 
 
 def test_reading_a_notebook_keeps_its_cells(project):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dpsynth import run, workers
+from dpsynth import mistakes, run, workers
 from dpsynth.params import Params
 
 PARAMETERS = '# %% tags=["parameters"]\n' + "\n".join(f"{name} = None" for name in Params.model_fields)
@@ -48,9 +48,9 @@ def test_two_runs_meet_and_their_lines_are_told_apart(tasks, capfd):
 
 def test_the_first_failure_ends_the_others_and_their_kernels(tasks, capfd):
     began = time.monotonic()
-    with pytest.raises(run.Failed, match="the others were ended") as failed:
+    with pytest.raises(mistakes.Failed, match="the others were ended") as failed:
         workers.perform(tasks(MEET, "1 / seed\ntime.sleep(100)"), 2, Path("toy.yaml"), 2)
-    assert failed.value.code == run.CELL and time.monotonic() - began < 90
+    assert failed.value.code == mistakes.CELL and time.monotonic() - began < 90
     assert "ZeroDivisionError" in capfd.readouterr().err and not Path("out1.ipynb").exists()
     pids = [int(Path(f"pid{n}").read_text()) for n in (0, 1)]
     while any(map(lives, pids)):

@@ -9,7 +9,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dpsynth.privacy import Plan, side_by_side
-from dpsynth.store import Work, seed_of
+from dpsynth.store import Work, refuse_infinite, seed_of
 
 PATIENCE = 20.0  # seconds between checkpoints; what a kill can cost
 
@@ -22,6 +22,8 @@ def steps(work: Work, n_steps: int, parts: dict[str, Any], history: dict[str, li
 
     Args:
         parts: objects with `state_dict` and `load_state_dict`; history: lists that the caller appends to.
+    Raises:
+        ValueError: at a checkpoint, what is trained is not finite any more.
     """
     first, saved = 0, time.monotonic()
     if state := work.resume():
@@ -34,8 +36,14 @@ def steps(work: Work, n_steps: int, parts: dict[str, Any], history: dict[str, li
         yield step
         if time.monotonic() - saved > PATIENCE:
             states = {name: part.state_dict() for name, part in parts.items()}
+            refuse_infinite(work.kind, _tensors(states))
             work.save(step=step + 1, parts=states, history=history)
             saved = time.monotonic()
+
+
+def _tensors(states: dict[str, dict[str, Any]]) -> dict[str, Tensor]:
+    """The tensors at the top of state dicts: weights and averages, but not what an optimizer keeps."""
+    return {f"{part}/{name}": v for part, state in states.items() for name, v in state.items() if isinstance(v, Tensor)}
 
 
 def silent(n_steps: int, desc: str) -> tqdm:

@@ -1,6 +1,7 @@
 """Every method through every stage at tiny sizes, on digits and on a folder of colour images."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -293,3 +294,21 @@ def test_what_fails_in_public_preparation_has_opened_no_entry(root, monkeypatch,
     with pytest.raises(MemoryError):
         finetune.run(p)
     assert not planning.ledger(p).path.exists()
+
+
+@pytest.mark.parametrize(("method", "epsilon", "kind"), [
+    ("dpdm", 10.0, "synthesiser"), ("dpdm", math.inf, "twin"), ("dpgan", 10.0, "synthesiser"),
+    ("pdp_diffusion", 10.0, "base"), ("dp_mepf", 10.0, "encoder"),
+])  # fmt: skip
+def test_training_that_diverges_ends_before_samples_and_certificate(tiny_root, monkeypatch, method, epsilon, kind):
+    def overflow(optimizer, *_):
+        for weights in optimizer.param_groups[0]["params"]:
+            weights.data *= 1e30
+
+    p = Params(method=method, epsilon=epsilon, seed=9, **TINY)
+    monkeypatch.setattr(torch.optim.Adam, "step", overflow)
+    made = set(tiny_root.rglob("samples-*"))
+    for _ in range(2):  # the same coins, the same end
+        with pytest.raises(ValueError, match=rf"^{kind}: weights/.* is not finite, its training diverged: .* lower"):
+            evaluate.samples(p)
+    assert set(tiny_root.rglob("samples-*")) == made

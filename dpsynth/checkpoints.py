@@ -1,0 +1,69 @@
+"""Work in the making: a folder aside that survives a kill, with at most one checkpoint."""
+
+import dataclasses
+import errno
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dpsynth.mistakes import naming
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """An artifact in the making: a folder aside, that survives a kill, with at most one checkpoint."""
+
+    kind: str
+    digest: str
+    path: Path
+    lineage: tuple[str, ...]
+
+    def save(self, **state: Any) -> None:
+        """Replace the checkpoint by `state` (tensors, numbers, lists, dicts), atomically, and force it to disk."""
+        aside, path = self.path / "checkpoint.tmp", self.path / "checkpoint.pt"
+        with naming(aside), open(aside, "wb") as file:
+            torch.save({"of": self.digest, **state}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+        sync(self.path)
+
+    def resume(self) -> dict[str, Any] | None:
+        """The state last saved, or None. A checkpoint that is not whole is set aside, with a word on stderr.
+
+        Raises:
+            ValueError: it was saved by work with other settings, inputs or code.
+        """
+        path = self.path / "checkpoint.pt"
+        if not path.exists():
+            return None
+        try:
+            state = torch.load(path, weights_only=True)
+            saved_by = state.pop("of")
+        except Exception as error:  # torch's readers raise whatever the bytes lead them to, seeks before the start too
+            if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno != errno.EINVAL):
+                raise  # of the machine: the file may be whole
+            torn = path.with_suffix(".torn")
+            os.replace(path, torn)
+            sys.stderr.write(f"{torn}: this checkpoint was not whole ({type(error).__name__}); the work begins again\n")
+            return None
+        if saved_by != self.digest:
+            raise ValueError(f"{path} was saved by another run than {self.kind}-{self.digest[:16]}; delete that folder")
+        return state
+
+    def forget(self) -> None:
+        """The artifact is made: no checkpoint is needed any more."""
+        for file in self.path.glob("checkpoint.*"):
+            file.unlink()
+
+
+def sync(path: Path) -> None:
+    """Force a file, or a folder's entries, to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
