@@ -167,6 +167,11 @@ def load(path: Path, cls: type) -> Any:
     return cls(**fields, artifact=Artifact(path, meta["digest"], meta))
 
 
+def lineage_of(upstream: dict[str, Any]) -> tuple[str, ...]:
+    """Digests of all that stands behind the inputs `upstream`, ancestors first, each once."""
+    return tuple(dict.fromkeys(digest for value in upstream.values() for digest in _lineage(value)))
+
+
 def _identity(value: Any) -> Any:
     if value is None:
         return None
@@ -183,8 +188,7 @@ def _lineage(value: Any) -> tuple[str, ...]:
 
 
 def _make(kind, function, settings, upstream, digest, path, timed) -> None:
-    ancestors = map(_lineage, upstream.values())
-    lineage = tuple(dict.fromkeys(d for line in ancestors for d in line))
+    lineage = lineage_of(upstream)
     aside = path.with_name(path.name + ".partial")
     aside.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()

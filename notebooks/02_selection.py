@@ -50,7 +50,10 @@ from dpsynth.stages import planning, query, selection
 
 p = Params.read(globals())
 badge = summaries.badge(p)
-summaries.plan(planning.run(p))
+plan = planning.run(p)
+
+# %% tags=["raises-exception"]
+summaries.plan(plan)
 
 # %% [markdown]
 # ## The rule
@@ -66,6 +69,8 @@ summaries.plan(planning.run(p))
 
 # %%
 corpus = selection.run(p)
+
+# %% tags=["raises-exception"]
 print(summaries.selection(corpus, p))
 
 # %% [markdown]
@@ -75,6 +80,8 @@ print(summaries.selection(corpus, p))
 
 # %%
 encoder = query.encoder(p)
+
+# %% tags=["raises-exception"]
 summaries.label_map(corpus, getattr(encoder, "classes", None), p)
 
 # %% [markdown]
@@ -82,7 +89,7 @@ summaries.label_map(corpus, getattr(encoder, "classes", None), p)
 #
 # (DP-FETA shows its released central images here, each turned, resized and shifted in many ways.)
 
-# %%
+# %% tags=["raises-exception"]
 if corpus is not None:
     figures.grid(*selection.examples(corpus, p.constants.classes, 16), title="What the base model sees", badge=badge)
 

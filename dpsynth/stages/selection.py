@@ -67,12 +67,14 @@ def pick(histogram: Tensor, kept: int) -> list[list[int]]:
     return chosen
 
 
-def favourites(release: Release, p, n: int = 8) -> tuple[list[list[Tensor]], list[str]]:
-    """For each row of the noisy histogram the `n` classes with most votes, as an example image (C, H, W) each."""
+def favourites(release: Release, p, n: int = 8, limit: int = 10) -> tuple[list[list[Tensor]], list[str]]:
+    """For each of the first `limit` rows of the noisy histogram the `n` classes with most votes (all, where there are
+    fewer), as an example image (C, H, W) each; and the rows' names."""
     source = data.public(p.public, *p.shape)
     first = [int((source.labels == c).nonzero()[0]) for c in range(len(source.classes))]
-    rows = [[source.images[first[c]] for c in row.topk(n).indices.tolist()] for row in release.histogram]
-    return rows, list(p.constants.classes) if release.by_label else ["all records"]
+    most = release.histogram[:limit].topk(min(n, len(first)), dim=1).indices.tolist()
+    names = list(p.constants.classes[:limit]) if release.by_label else ["all records"]
+    return [[source.images[first[c]] for c in row] for row in most], names
 
 
 def examples(corpus: Corpus, names: tuple[str, ...], n: int, limit: int = 10) -> tuple[Tensor, Tensor, list[str]]:
