@@ -102,9 +102,7 @@ def standing(p: Params, needed: Sequence[lineage.Made]) -> None:
             try:
                 ledger.check(plan, made.touch, made.digest, made.lineage)
             except privacy.BudgetError as error:
-                gone = made.digest in known
-                remedy = f"; restore {made.path} from a copy of build/, or choose another seed, a further release"
-                raise privacy.BudgetError(f"{error}{remedy if gone else ''}") from None
+                raise privacy.BudgetError(f"{error}{_remedy(made) if made.digest in known else ''}") from None
 
 
 def memory(p: Params) -> None:
@@ -148,6 +146,13 @@ def room() -> None:
             raise ValueError(
                 f"the disk of {folder} has {free / 2**20:.1f} MiB left, and a run needs {ROOM >> 20} or more; make room"
             )
+
+
+def _remedy(made: lineage.Made) -> str:
+    """What helps where a release was drawn, and is gone: one that depends on the seed has another one under another."""
+    seeded = made.lineage or "seed" in inspect.signature(made.function).parameters
+    other = ", or choose another seed, which is a further release" if seeded else ""
+    return f"; restore {made.path} from a copy of build/{other}"
 
 
 def _reads_public(function: Callable) -> bool:
