@@ -218,7 +218,7 @@ def test_a_release_that_is_closed_and_gone_is_refused_in_the_plan(own, root, met
     with pytest.raises(privacy.BudgetError, match=rf"coins are gone.*restore .*build.* from a copy of build/{ways}$"):
         preflight.check([p])
     preflight._ready.clear()
-    with pytest.raises(privacy.BudgetError, match="restore .*build"):
+    with pytest.raises(privacy.BudgetError, match=r"restore .*build"):
         finetune.run(p)
     assert spent(root) == before and not list(root.glob("build/artifacts/synthesiser-*[!k]"))
     if ways:

@@ -78,11 +78,11 @@ def favourites(release: Release, p, n: int = 8, limit: int = 10) -> tuple[list[l
 
 
 def examples(corpus: Corpus, names: tuple[str, ...], n: int, limit: int = 10) -> tuple[Tensor, Tensor, list[str]]:
-    """`n` images of each of the first `limit` labels, for a grid: images, labels, and the labels' names."""
+    """`n` images of each of the first `limit` labels that have any, for a grid: images, labels, and the names of all."""
     labels = corpus.labels.unique().tolist()[:limit]
     rows = torch.cat([(corpus.labels == label).nonzero().flatten()[:n] for label in labels])
-    said = [names[label] if corpus.private_labels else f"class {label}" for label in labels]
-    return corpus.images[rows], corpus.labels[rows], said
+    said = names if corpus.private_labels else [f"class {label}" for label in range(corpus.n_labels)]
+    return corpus.images[rows], corpus.labels[rows], list(said)
 
 
 def _share_out(available: list[Tensor], counts: Tensor, draws: torch.Generator) -> list[Tensor]:
