@@ -9,12 +9,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch.autograd.graph import saved_tensors_hooks
+
 from dpsynth import data, extractor, lineage, privacy, store
+from dpsynth.models import networks, precision
 from dpsynth.params import Params
-from dpsynth.stages import planning
+from dpsynth.stages import planning, pretrain
 
 ROOM = 64 * 2**20  # bytes that a folder must have left: the networks of a small run
 SAFETY = 3  # images in memory take so many times their bytes: as they are drawn, joined and written
+ROWS = 250  # images that are in a denoiser together, as it draws; in DP-SGD two micro-batches side by side are as many
 
 _ready: set[tuple[str, Path]] = set()
 
@@ -106,24 +111,50 @@ def standing(p: Params, needed: Sequence[lineage.Made]) -> None:
 
 
 def memory(p: Params) -> None:
-    """The images that are held at once fit in this machine's memory.
+    """The images that are held at once, and a batch in the denoiser, fit in this machine's memory.
 
     Raises:
         ValueError: they do not.
     """
     channels, size = p.shape
-    held = {"n_synthetic": (p.n_synthetic, 1)}
+    pixels = f"{channels}x{size}x{size} pixels"
+    image = SAFETY * channels * size**2
+    _fits(p.n_synthetic * image, f"n_synthetic={p.n_synthetic} images of {pixels}", "n_synthetic or size")
     if "candidates" in p:
-        held["candidates"] = (p["candidates"], p.n_classes)
+        said = f"candidates={p['candidates']} for each of {p.n_classes} labels, of {pixels},"
+        _fits(p["candidates"] * p.n_classes * image, said, "candidates or size")
+    if p.row.base in (pretrain.fresh, pretrain.train_diffusion):
+        attention = p["attention"] if "attention" in p else "middle"
+        architecture = pretrain.architecture(p.shape, p.n_classes, p.width, p["prediction"], attention)
+        said = f"a batch of images of {pixels} in a network of width {p.width} and attention {attention!r}"
+        _fits(batch_bytes(architecture), said, "size or width")
+
+
+def batch_bytes(architecture: dict[str, Any]) -> int:
+    """Bytes that a denoiser keeps of a batch for its gradient, in the precision of this machine.
+
+    Counted on torch's "meta" device, which knows shapes alone: nothing is computed.
+    """
+    kept: dict[int, torch.Tensor] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.untyped_storage()._cdata] = tensor
+        return tensor
+
+    with torch.device("meta"), saved_tensors_hooks(keep, lambda tensor: tensor):
+        images = torch.empty(ROWS, architecture["channels"], architecture["size"], architecture["size"])
+        networks.build(architecture)(images, torch.ones(ROWS), torch.zeros(ROWS, dtype=torch.int64))
+    counted = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+    return counted * precision.fastest().itemsize // torch.float32.itemsize
+
+
+def _fits(needs: int, what: str, less: str) -> None:
     has = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for name, (count, labels) in held.items():
-        needs = SAFETY * count * labels * channels * size**2
-        if needs > has:
-            each = f" for each of {labels} labels" if labels > 1 else ""
-            raise ValueError(
-                f"{name}={count}{each}, of {channels}x{size}x{size} pixels, need about {needs / 2**30:,.1f} GiB of "
-                f"memory, and this machine has {has / 2**30:,.1f}; lower {name} or size"
-            )
+    if needs > has:
+        raise ValueError(
+            f"{what} need about {needs / 2**30:,.1f} GiB of memory, and this machine has {has / 2**30:,.1f}; "
+            f"lower {less}"
+        )
 
 
 def room() -> None:

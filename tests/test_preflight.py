@@ -139,20 +139,54 @@ def test_files_of_weights_are_looked_at_first(own, quick, root, monkeypatch, tex
         preflight.check([Params(inception=str(file))])
 
 
-def test_images_that_do_not_fit_in_memory_are_refused(own, monkeypatch):
+@pytest.mark.parametrize(
+    ("method", "options", "changes", "said"),
+    [
+        (
+            "dpdm",
+            {},
+            {"n_synthetic": 10**7},
+            r"n_synthetic=10000000 images of 3x8x8 pixels need about 5\.4 GiB of memory",
+        ),
+        ("dp_mepf", {}, {"size": 6000}, r"n_synthetic=20 images of 3x6000x6000 pixels need about 6\.0 GiB"),
+        (
+            "dpsda",
+            {"candidates": 10**6},
+            {},
+            r"candidates=1000000 for each of 2 labels, of 3x8x8 pixels, need about 1\.1",
+        ),
+        (
+            "pdp_diffusion",
+            {},
+            {"size": 256},
+            r"a batch of images of 3x256x256 pixels in a network of width 8 and attention",
+        ),
+        (
+            "dp_sapf",
+            {},
+            {"size": 64},
+            r"a batch of images of 3x64x64 pixels in a network of width 8 and attention 'every'",
+        ),
+    ],
+)
+def test_what_does_not_fit_in_memory_is_refused(own, monkeypatch, method, options, changes, said):
     pages = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 2**18}
     monkeypatch.setattr(preflight.os, "sysconf", pages.get)
-    preflight.memory(own())
-    for p, said in (
-        (
-            own(n_synthetic=10**7),
-            r"n_synthetic=10000000, of 3x8x8 pixels, need about 5.4 GiB of memory, and .* has 1.0",
-        ),
-        (own("dpsda", {"candidates": 10**6}), "candidates=1000000 for each of 2 labels, .* need about 1.1 GiB"),
-        (own(size=10_000, n_synthetic=20), "n_synthetic=20, of 3x10000x10000 pixels"),
-    ):
-        with pytest.raises(ValueError, match=said):
-            preflight.check([p])
+    preflight.memory(own(method))
+    with pytest.raises(ValueError, match=f"{said}.* and this machine has 1.0; lower"):
+        preflight.check([own(method, options, **changes)])
+
+
+def test_a_batchs_memory_is_what_its_graph_keeps():
+    kept = {}
+    architecture = pretrain.architecture((3, 32), 2, 8, "edm", "every")
+    model = networks.build(architecture)
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.setdefault(t.untyped_storage().data_ptr(), t), id):
+        said = model(
+            torch.zeros(preflight.ROWS, 3, 32, 32), torch.ones(preflight.ROWS), torch.zeros(preflight.ROWS).long()
+        )
+    real = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+    assert said.requires_grad and abs(preflight.batch_bytes(architecture) / real - 1) < 0.1
 
 
 @pytest.mark.parametrize("name", ["build", "cache", "ledger"])

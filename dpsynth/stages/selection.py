@@ -78,7 +78,7 @@ def favourites(release: Release, p, n: int = 8, limit: int = 10) -> tuple[list[l
 
 
 def examples(corpus: Corpus, names: tuple[str, ...], n: int, limit: int = 10) -> tuple[Tensor, Tensor, list[str]]:
-    """`n` images of each of the first `limit` labels that have any, for a grid: images, labels, and the names of all."""
+    """`n` images of each of the first `limit` labels that have any, for a grid: images, labels, names of all labels."""
     labels = corpus.labels.unique().tolist()[:limit]
     rows = torch.cat([(corpus.labels == label).nonzero().flatten()[:n] for label in labels])
     said = names if corpus.private_labels else [f"class {label}" for label in range(corpus.n_labels)]
