@@ -52,9 +52,11 @@ def quick(monkeypatch):
     """Plans that are priced, and not calibrated."""
 
     def plan(p):
+        if math.isinf(p.epsilon):
+            return privacy.Plan(p.private, 40, p.epsilon, p.delta, ())
         learn = p.row.learn.price(p)
         before = [m for touch in (p.row.prior, p.row.release, p.row.probe) if touch for m in touch.price(p, learn)]
-        return privacy.Plan(p.private, 40, p.epsilon, p.delta, (*before, *learn) if math.isfinite(p.epsilon) else ())
+        return privacy.Plan(p.private, 40, p.epsilon, p.delta, (*before, *learn))
 
     monkeypatch.setattr(planning, "run", plan)
     monkeypatch.setattr(planning, "query_noise", lambda p, votes, learn: 40.0)
