@@ -84,7 +84,7 @@ def performed(quick, monkeypatch):
 
 
 def test_the_plans_artifacts_are_those_that_the_stages_build(quick, sealed, monkeypatch):
-    for p in POINTS:
+    for p in (*POINTS, Params(options={"prior": "noisy"})):
         asked, ancestors = [], {}
 
         def build(kind, function, given, asked=asked, ancestors=ancestors, **upstream):

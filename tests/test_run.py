@@ -192,7 +192,8 @@ def test_an_interrupt_or_a_dead_kernel_is_no_picture(project, capsys, cell, code
     path.write_text(path.read_text().replace("# %%\n# %%", "# %%"))
     assert run.ended(lambda: run.execute(Params(), path, Path("toy.ipynb"), Path("toy.yaml"))) == code
     assert not Path("after").exists() and not Path("toy.ipynb").exists()
-    capsys.readouterr()
+    said = capsys.readouterr().err
+    assert "could not be drawn" not in said and ("KeyboardInterrupt" in said or "killed" in said)
 
 
 def test_an_executed_notebook_that_is_not_whole_is_not_current(project):
