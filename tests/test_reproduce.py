@@ -35,7 +35,7 @@ def quick(root, monkeypatch, sealed):
 
     def plan(p):
         learn = Gradients("dp_sgd", p.sample_rate, p.steps, 2.0, 1.0, 1, p.sample_rate * 4000)
-        query = [Counts(touch.name, 5, 4.0) for touch in (p.row.release, p.row.probe) if touch]
+        query = [Counts(touch.name, 5, 4.0) for touch in (p.row.prior, p.row.release, p.row.probe) if touch]
         learn = dataclasses.replace(learn, name=p.row.learn.name)
         return privacy.Plan(p.private, 4000, p.epsilon, p.delta, (*query, learn) if math.isfinite(p.epsilon) else ())
 
