@@ -124,7 +124,7 @@ def memory(p: Params) -> None:
         said = f"candidates={p['candidates']} for each of {p.n_classes} labels, of {pixels},"
         _fits(p["candidates"] * p.n_classes * image, said, "candidates or size")
     if p.row.base in (pretrain.fresh, pretrain.train_diffusion):
-        attention = p["attention"] if "attention" in p else "middle"
+        attention = p["attention"] if "attention" in p else "middle"  # noqa: SIM401 - Params has no `get`
         architecture = pretrain.architecture(p.shape, p.n_classes, p.width, p["prediction"], attention)
         said = f"a batch of images of {pixels} in a network of width {p.width} and attention {attention!r}"
         _fits(batch_bytes(architecture), said, "size or width")
