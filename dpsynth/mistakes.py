@@ -11,7 +11,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-CELL, MISTAKE, INTERRUPT, KILL = 1, 2, 130, 138  # exit codes
+CELL, MISTAKE, UNDRAWN, INTERRUPT, KILL = 1, 2, 3, 130, 138  # exit codes
 RESUMES = "the same command continues where this one stopped"
 NO_LOCKS = (
     "its file system has no locks, without which two runs could spend one budget twice: "

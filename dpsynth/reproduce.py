@@ -3,15 +3,16 @@
 `python -m dpsynth.reproduce [--profile P] [--experiment X] [--method M] [--epsilon E] [--seed S] [--jobs N]
 [--dry-run]`
 
-Whatever can be refused is refused before the first notebook: parameters, budgets, data, artifacts.
+Whatever can be refused is refused before the first notebook: parameters, budgets, data, artifacts (`preflight`). A
+picture that cannot be drawn stops nothing: the last line names it, the exit status is 3, and the next time it is tried
+again.
 """
 
 import argparse
-import inspect
 import itertools
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,17 +22,19 @@ from dpsynth import (
     comparison,
     data,
     experiments,
+    lineage,
     measured,
-    mistakes,
+    pictures,
+    preflight,
     privacy,
     project,
     run,
-    store,
     tables,
     terminal,
     workers,
-)  # fmt: skip
+)
 from dpsynth.experiments import Experiment
+from dpsynth.mistakes import UNDRAWN, Failed, ended, mistakes
 from dpsynth.params import Params
 from dpsynth.stages import evaluate, planning
 
@@ -42,11 +45,11 @@ NOTEBOOKS = {
     "finetune": "04_dp_finetune",
     "evaluate": "05_eval_figures",
 }
-BESIDE = {"finetune": "certificate.json", "evaluate": "metrics.csv"}  # files that these leave too
+BESIDE = {"finetune": ("certificate.json",), "evaluate": ("metrics.csv",)}  # files that these leave too
 
 
 class Job(NamedTuple):
-    """One stage of one run. `cached`: its notebook is executed already. `minutes`: expected, if known."""
+    """One stage of one run. `cached`: its notebook stands, with all its pictures. `minutes`: expected, if known."""
 
     p: Params
     stage: str
@@ -55,21 +58,14 @@ class Job(NamedTuple):
     note: str
 
 
-class Made(NamedTuple):
-    """An artifact that a run needs: where it stands, or will, and the function that makes it."""
-
-    path: Path
-    function: Callable
-
-
 def paths(p: Params, stage: str) -> tuple[Path, Path]:
     """The notebook of a stage, and where its executed copy belongs."""
     return Path("notebooks", f"{NOTEBOOKS[stage]}.py"), tables.run_folder(p) / f"{NOTEBOOKS[stage]}.ipynb"
 
 
 def is_done(p: Params, stage: str) -> bool:
-    """Whether a stage's executed notebook stands, up to date, with what belongs beside it."""
-    return run.is_current(p, *paths(p, stage)) and (tables.run_folder(p) / BESIDE.get(stage, "")).exists()
+    """Whether a stage's executed notebook stands, up to date, with what belongs beside it, whole."""
+    return run.is_current(p, *paths(p, stage)) and tables.are_whole(p, BESIDE.get(stage, ()))
 
 
 def choose(path: Path, axes: dict[str, list[Any]]) -> list[Params]:
@@ -81,78 +77,25 @@ def choose(path: Path, axes: dict[str, list[Any]]) -> list[Params]:
     return list(found.values())
 
 
-def check(points: list[Params]) -> dict[str, privacy.Private]:
-    """Make every plan and open every set, so that what must fail does so with nothing spent.
-
-    Returns:
-        The private sets, sealed, by the digest of the run.
-    Raises:
-        ValueError, FileNotFoundError, PermissionError, privacy.BudgetError: one sentence each.
-    """
-    opened: dict[tuple, Any] = {}
-    sealed = {}
-    for p in points:
-        key = (p.private, p.n_records, p.labels, p.size)
-        if key not in opened:
-            opened[key] = planning.private(p)
-            if p.constants.builtin:
-                planning.private(p, "test")
-        sealed[p.digest] = opened[key]
-        key = (p.public, *p.shape)
-        if p.row.corpus is not None and key not in opened:
-            opened[key] = data.public(*key)
-        planning.run(p)
-    return sealed
-
-
-def lineage(p: Params, private: privacy.Private) -> dict[str, list[Made]]:
-    """The artifacts of `p`'s stages before evaluation, standing or not. Makes nothing but the plan."""
-    plan, row = planning.run(p), p.row
-    made: dict[str, list[Made]] = {stage: [] for stage in NOTEBOOKS}
-    have: dict[str, Any] = {"private": private}
-
-    def name(kind: str, function: Callable | None) -> store.Stored | None:
-        if function is None:
-            return None
-        upstream = store.named(function, have)
-        digest = store.digest_of(kind, function, store.settings_of(function, p), upstream)
-        path = store.folder(kind, digest)
-        made[tables.STAGE_OF[kind]].append(Made(path, function))
-        return store.Stored(artifact=store.Artifact(path, digest, {}))
-
-    def touch(kind: str, twin: str, column: Any, *earlier: store.Stored) -> store.Stored | None:
-        if column is None or not plan.is_private:
-            return name(twin, column and column.exact)
-        have["allowance"] = planning.allow(p, column, *earlier)
-        return name(kind, column.ask)
-
-    have["encoder"] = name("encoder", row.encoder)
-    prior = touch("prior", "", row.prior)
-    have["release"] = touch("release", "votes", row.release)
-    have["corpus"] = name("corpus", row.corpus)
-    have["base"] = name("base", row.base)
-    have["probe"] = touch("probe", "", row.probe)
-    touch("synthesiser", "twin", row.learn, *([prior] if prior else []))
-    return made
-
-
 def schedule(points: list[Params], sealed: dict[str, privacy.Private]) -> Iterator[Job]:
     """The notebooks of all runs in order, with what each should take; work that runs share counts once.
 
+    Args:
+        sealed: the private sets, by the digest of the run.
     Raises:
-        FileNotFoundError: a notebook is missing; ValueError: an artifact is of another version, or not whole.
+        FileNotFoundError: a notebook is missing.
     """
     known, claimed = measured_minutes(), {}
     for p in points:
-        for stage, made in lineage(p, sealed[p.digest]).items():
+        needed = lineage.of(p, sealed[p.digest])
+        for stage in NOTEBOOKS:
+            made = [one for one in needed if tables.STAGE_OF[one.kind] == stage]
             job = Job(p, stage, False, known.get((p.profile, evaluate.row_name(p), stage)), "")
             missing = [one.path for one in made if not one.path.exists()]
             if is_done(p, stage):
-                yield job._replace(cached=True, minutes=0.0)
+                lacks = bool(run.undrawn(paths(p, stage)[1]))
+                yield job._replace(cached=not lacks, minutes=0.0, note="its pictures are drawn anew" if lacks else "")
                 continue
-            for one in made:
-                if one.path not in missing:
-                    store.load(one.path, inspect.signature(one.function).return_annotation)
             if stage != "evaluate" and not missing:
                 job = job._replace(minutes=0.0, note="its work is done" if made else "no work in this method")
             elif missing and all(path in claimed for path in missing):
@@ -200,27 +143,43 @@ def show(jobs: list[Job], reproduces: str) -> None:
     print(f"\n{len(jobs)} notebooks, {len(jobs) - len(to_do)} cached, {len(to_do)} to do: {total}\n", flush=True)
 
 
-def perform(jobs: list[Job], params_file: Path, at_once: int) -> None:
-    """Execute what is not cached, in order, `at_once` runs side by side; the first failure ends it (`Failed`)."""
+def perform(jobs: list[Job], params_file: Path, at_once: int) -> list[str]:
+    """Execute what is not cached, in order, `at_once` runs side by side; the first failure ends it (`Failed`).
+
+    Returns:
+        The pictures that could not be drawn, a text each.
+    """
     runs: dict[str, list[workers.Task]] = {}
     for number, job in enumerate(jobs, 1):
         if not job.cached:
             runs.setdefault(job.p.digest, []).append(workers.Task(number, job.p, *paths(job.p, job.stage)))
     workers.perform(list(runs.values()), len(jobs), params_file, at_once)
+    executed = [task.out for tasks in runs.values() for task in tasks]
+    return [f"{out.parent.name}/{out.name} {said}" for out in executed for said in run.undrawn(out)]
 
 
-def conclude(experiment: Experiment, profile: str, points: list[Params]) -> None:
-    """Join results.csv from all runs of the experiment that are up to date; a table and figures for each data set."""
+def conclude(experiment: Experiment, profile: str, points: list[Params]) -> list[str]:
+    """Join results.csv from all runs of the experiment that are up to date; a table and figures for each data set.
+
+    Returns:
+        The tables and figures that could not be drawn, a text each.
+    """
     finished = [p for p in points if is_done(p, "evaluate")]
-    path = tables.join(profile, experiment, finished)
+    path, missing = tables.join(profile, experiment, finished), []
     results = tables.read_results(profile)
     own = results[results["experiment"] == experiment.name]
     for dataset, part in own.groupby("dataset", sort=False):
-        print(f"{dataset}\n{comparison.table(part).to_string()}\n")
-        print("figures:", *(f"  {drawn}" for drawn in tables.draw(part, path.parent)), "", sep="\n")
+        try:
+            print(f"{dataset}\n{comparison.table(part).to_string()}\n")
+            print("figures:", *(f"  {drawn}" for drawn in tables.draw(part, path.parent)), "", sep="\n")
+        except Exception as error:  # whatever it is, the results are joined
+            said = pictures.could_not(type(error).__name__, str(error))
+            missing.append(f"{dataset}, {said.partition(': ')[2]}")
+            print(f"of {dataset} this {said}\n")
     if own.empty:
         print("nothing was measured: see samples and certificates\n")
     print(f"results: {path}\nexecuted notebooks:", *(f"  {tables.run_folder(p)}" for p in finished), sep="\n")
+    return missing
 
 
 def several(text: str) -> list[str]:
@@ -240,6 +199,39 @@ def at_least_one(text: str) -> int:
     return int(text)
 
 
+def reproduce(path: Path, axes: dict[str, list[Any]], given: argparse.Namespace) -> None:
+    """Plan, execute and conclude; see the module.
+
+    Raises:
+        Failed: something cannot be run, failed, or could not be drawn.
+    """
+    start, points = time.perf_counter(), []
+    print(f"planning {path}", flush=True)
+    try:
+        with mistakes():
+            project.enter()
+            experiment, points = experiments.load(path), choose(path, axes)
+            tables.are_readable(given.profile)
+            jobs = list(schedule(points, preflight.check(points)))
+        show(jobs, experiment.reproduces)
+        if given.dry_run:
+            return
+        missing = perform(jobs, path, given.jobs)
+    finally:
+        for private in {p.private for p in points if not p.constants.builtin}:
+            data.forget_decoded(private)
+    own = {p.digest: p for p in (*experiment.points(), *points)}
+    missing += conclude(experiment, given.profile, list(own.values()))
+    minutes = (time.perf_counter() - start) / 60
+    if all(p.constants.builtin for p in points):  # of a user's own records, time would tell
+        print(f"total time: {minutes:.1f} minutes")
+        if not (axes or missing or given.jobs > 1 or any(job.cached or "is done" in job.note for job in jobs)):
+            executed = [(job.stage, paths(job.p, job.stage)[1]) for job in jobs]
+            measured.remember(given.profile, points, executed, minutes)
+    if missing:
+        raise Failed(pictures.in_all(missing), UNDRAWN)
+
+
 def main(argv: list[str] | None = None) -> int:
     """The command line; see the module."""
     parser = terminal.parser("python -m dpsynth.reproduce", __doc__)
@@ -254,26 +246,7 @@ def main(argv: list[str] | None = None) -> int:
     path = Path("params", given.profile, f"{given.experiment}.yaml")
     axes = {name: getattr(given, name) for name in ("method", "epsilon", "seed") if getattr(given, name)}
 
-    def action() -> None:
-        start = time.perf_counter()
-        print(f"planning {path}", flush=True)
-        with mistakes.mistakes():
-            project.enter()
-            experiment, points = experiments.load(path), choose(path, axes)
-            jobs = list(schedule(points, check(points)))
-        show(jobs, experiment.reproduces)
-        if not given.dry_run:
-            perform(jobs, path, given.jobs)
-            own = {p.digest: p for p in (*experiment.points(), *points)}
-            conclude(experiment, given.profile, list(own.values()))
-            minutes = (time.perf_counter() - start) / 60
-            if all(p.constants.builtin for p in points):  # of a user's own records, time would tell
-                print(f"total time: {minutes:.1f} minutes")
-                if not axes and given.jobs == 1 and not any(job.cached or "is done" in job.note for job in jobs):
-                    executed = [(job.stage, paths(job.p, job.stage)[1]) for job in jobs]
-                    measured.remember(given.profile, points, executed, minutes)
-
-    return mistakes.ended(action)
+    return ended(lambda: reproduce(path, axes, given))
 
 
 if __name__ == "__main__":

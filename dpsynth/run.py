@@ -4,7 +4,8 @@
 
 What papermill alone lets pass is settled here. Parameters are validated first, as it only logs unknown keys.
 The kernel is this interpreter. The output gets its name only on success, as papermill leaves failed notebooks
-that look finished. The notebook is read through jupytext, the paired .py is not touched.
+that look finished; a picture that cannot be drawn is no failure (`pictures`). The notebook is read through
+jupytext, the paired .py is not touched.
 """
 
 import ast
@@ -29,8 +30,8 @@ import papermill
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError, strip_color
 
-from dpsynth import experiments, kernel, project, store, terminal
-from dpsynth.mistakes import CELL, KILL, MISTAKE, Failed, ended, mistakes, naming, of_cell
+from dpsynth import experiments, kernel, pictures, project, store, terminal
+from dpsynth.mistakes import CELL, KILL, MISTAKE, UNDRAWN, Failed, ended, mistakes, naming, of_cell
 from dpsynth.params import Params
 from dpsynth.stages import planning
 
@@ -38,22 +39,24 @@ SPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
 TIMES = ("start_time", "end_time", "duration")
 
 
-def execute(p: Params, notebook: Path, out: Path, params_file: Path, margin: str = "    ") -> None:
+def execute(p: Params, notebook: Path, out: Path, params_file: Path, margin: str = "    ") -> list[str]:
     """Run `notebook` (percent .py) with `p`; the executed copy appears at `out` whole, with a stamp.
 
     The stamp, metadata `dpsynth`, holds source, params, params_digest, digest (what `is_current` compares),
-    commit, seconds and peak memory. With a user's own records no time and no memory is kept: they tell how
-    many took part in a step.
+    commit, seconds, peak memory, and what could not be drawn. With a user's own records no time and no memory is
+    kept: they tell how many took part in a step.
 
     Args:
         margin: what each line that the kernel prints begins with on the terminal.
+    Returns:
+        The pictures that could not be drawn, a text each, as `pictures.undrawn`.
     Raises:
         Failed: the notebook takes no such parameters, a cell failed, or the kernel died; what was executed
             until then lies in build/failed/.
     """
     with mistakes():
         book, digest = _read(notebook), digest_of(p, notebook)
-    start, peaks = time.perf_counter(), []
+    start, peaks, shown = time.perf_counter(), [], kernel.Progress(sys.stderr, margin)
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it would say is checked or said here
     with tempfile.TemporaryDirectory(prefix="dpsynth-") as folder:
         given, aside = Path(folder, "given.ipynb"), Path(folder, out.name)
@@ -63,13 +66,14 @@ def execute(p: Params, notebook: Path, out: Path, params_file: Path, margin: str
                 given, aside, _values(p), kernel_name=SPEC["name"], language=SPEC["language"],
                 kernel_manager_class=kernel.manager(p.profile, Path(folder), peaks), cwd=Path.cwd(),
                 shutdown_kernel="immediate", start_timeout=120, iopub_timeout=60, coalesce_streams=True,
-                stdout_file=kernel.Progress(sys.stderr, margin), stderr_file=kernel.Progress(sys.stderr, margin),
+                stdout_file=kernel.Progress(sys.stderr, margin), stderr_file=shown, **pictures.hooks(shown),
                 progress_bar=sys.stderr.isatty() and p.constants.builtin,  # it shows how long a cell took
             )  # fmt: skip
+    missing = pictures.undrawn(executed)
     executed.metadata["dpsynth"] = {
         "source": _short(notebook), "params": _short(params_file), "params_digest": p.digest,
         "digest": digest, "commit": store.commit(), "seconds": round(time.perf_counter() - start, 1),
-        "peak_MiB": max(peaks, default=None),
+        "peak_MiB": max(peaks, default=None), "undrawn": missing,
     }  # fmt: skip
     said = executed.metadata["papermill"]
     said |= {
@@ -80,6 +84,7 @@ def execute(p: Params, notebook: Path, out: Path, params_file: Path, margin: str
     if not p.constants.builtin:
         _forget_times(executed)
     _write(executed, out)
+    return missing
 
 
 def digest_of(p: Params, notebook: Path) -> str:
@@ -92,6 +97,19 @@ def digest_of(p: Params, notebook: Path) -> str:
 def is_current(p: Params, notebook: Path, out: Path) -> bool:
     """Whether `out` was executed from this notebook, with these parameters, by this code."""
     return _stamp(out).get("digest") == digest_of(p, notebook)
+
+
+def undrawn(out: Path) -> list[str]:
+    """The pictures that the executed notebook `out` lacks, a text each."""
+    return _stamp(out).get("undrawn", [])
+
+
+def _stamp(out: Path) -> dict[str, Any]:
+    """What `execute` wrote of itself; nothing of a notebook that is not there, or not whole."""
+    try:
+        return dict(json.loads(out.read_text(encoding="utf-8"))["metadata"]["dpsynth"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def _stamp(out: Path) -> dict[str, Any]:
@@ -221,7 +239,8 @@ def main(argv: list[str] | None = None) -> int:
                 named = "; ".join(f"--method {p.method} --epsilon {p.epsilon:g} --seed {p.seed}" for p in points)
                 raise ValueError(f"{file} names {len(points)} runs, choose one: {named}")
             planning.run(points[0])
-        execute(points[0], notebook, out, file)
+        if missing := execute(points[0], notebook, out, file):
+            raise Failed(pictures.in_all(missing), UNDRAWN)
 
     return ended(action)
 

@@ -87,7 +87,7 @@ def build(kind: str, function: Callable, params, *, timed: bool | None = None, *
     path = folder(kind, digest)
     if timed is None:  # the peak is the process's, which may have opened the records for another artifact
         timed = getattr(getattr(params, "constants", None), "builtin", True)
-    lineage = tuple(dict.fromkeys(d for value in upstream.values() for d in _lineage(value)))
+    lineage = lineage_of(upstream)
     with _locked(path):
         if not path.exists():
             work = Work(kind, digest, path.with_name(f"{path.name}.partial"), lineage)
@@ -161,6 +161,11 @@ def _tensors(path: Path) -> dict[str, Any]:
             else:
                 fields[field] = tensors.get_tensor(key)
     return fields
+
+
+def lineage_of(upstream: dict[str, Any]) -> tuple[str, ...]:
+    """Digests of all that stands behind the inputs `upstream`, ancestors first, each once."""
+    return tuple(dict.fromkeys(digest for value in upstream.values() for digest in _lineage(value)))
 
 
 def _identity(value: Any) -> Any:

@@ -158,6 +158,22 @@ def read_results(profile: str) -> pd.DataFrame:
     return _read(path)
 
 
+def are_readable(profile: str) -> None:
+    """build/<profile>/results.csv is whole, or is not there yet.
+
+    Raises:
+        ValueError: it is not.
+    """
+    path = store.root() / "build" / profile / "results.csv"
+    if path.exists() and not _is_whole(path):
+        raise ValueError(f"{path} is not a table of results; delete it and run again: it is joined of all runs")
+
+
+def are_whole(p: Params, names: Sequence[str]) -> bool:
+    """Whether the files `names` of the run's folder stand, and can be read."""
+    return all(_is_whole(run_folder(p) / name) for name in names)
+
+
 def read_committed(experiment: str) -> pd.DataFrame:
     """results/<experiment>.csv, the reference runs that the README prints."""
     return _read(COMMITTED / f"{experiment}.csv")
@@ -216,6 +232,16 @@ def _timeless(p: Params, path: Path) -> Path:
     if not p.constants.builtin:
         store.forget_times(path, path.parent)
     return path
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether the file is there, and a table with our columns or a mapping in JSON, as its name ends."""
+    try:
+        if path.suffix == ".csv":
+            return list(_read(path)) == COLUMNS
+        return isinstance(json.loads(path.read_text(encoding="utf-8")), dict)
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def _write(path: Path, text: str) -> Path:

@@ -20,6 +20,7 @@
 # that runs: they are priced together, before any happens.
 #
 # Parameters come next: the defaults are the smoke scale, about a minute. `make reproduce` injects those of `params/`.
+# A cell that only shows something is tagged `raises-exception`: if its picture cannot be drawn, it says so, and the run goes on.
 
 # %% tags=["parameters"]
 method: str = "rpgen"  # a row of the table of methods
@@ -63,8 +64,9 @@ badge = summaries.badge(p)
 # horse looks more like a zebra than like a bee, so the votes are 3 and 0. Removing a horse would change one count by one:
 # the sensitivity is 1. Gaussian noise of standard deviation $\sigma$ hides that change, and zebra still wins.
 
-# %%
+# %% tags=["raises-exception"]
 figures.toy({"zebra": 3, "bee": 0}, noise_multiplier=1.0, seed=p.seed, badge=badge)
+
 # %% [markdown]
 # ## The plan
 #
@@ -74,6 +76,8 @@ figures.toy({"zebra": 3, "bee": 0}, noise_multiplier=1.0, seed=p.seed, badge=bad
 
 # %%
 plan = planning.run(p)
+
+# %% tags=["raises-exception"]
 summaries.plan(plan)
 
 # %% [markdown]
@@ -89,6 +93,8 @@ summaries.plan(plan)
 
 # %%
 encoder = query.encoder(p)
+
+# %% tags=["raises-exception"]
 print(summaries.encoder(encoder))
 
 # %% [markdown]
@@ -103,6 +109,8 @@ print(summaries.encoder(encoder))
 # %%
 release = query.run(p)
 voted = isinstance(release, Release)
+
+# %% tags=["raises-exception"]
 if voted:
     scale = plan.mechanism(p.row.release.name).scale if plan.is_private else 0.0
     figures.histogram(release.histogram, encoder.classes, p.constants.classes, scale, badge=badge)
@@ -111,7 +119,7 @@ if voted:
 # The public images that each private label voted for, most votes first. This picture is made from the noisy histogram and
 # public images alone, so it may be published.
 
-# %%
+# %% tags=["raises-exception"]
 if voted:
     figures.voted(*selection.favourites(release, p), badge=badge)
 
@@ -121,7 +129,7 @@ if voted:
 # **Evaluation on a public benchmark, not a release**: the figure compares noisy picks with the picks that no noise would
 # give, over repeated draws. It opens the private records to do so, which only built-in benchmarks allow.
 
-# %%
+# %% tags=["raises-exception"]
 if voted and p.constants.builtin:
     chosen = plan.mechanism(p.row.release.name).noise_multiplier if plan.is_private else None
     figures.recall_curve(**recall.curve(p), chosen=chosen, badge=badge)
@@ -142,7 +150,7 @@ if voted and p.constants.builtin:
 # each record votes for one level of each pixel, and the sensitivity is $\sqrt d$ as well. Below are the images as released, after
 # post-processing (cut to $[0, 1]$, enlarged, median of 3 by 3 pixels).
 
-# %%
+# %% tags=["raises-exception"]
 if isinstance(release, Central):
     shown = central.images(release, p.shape[1])
     figures.grid(shown, badge=badge, title="Central images, as released", captions=p.constants.classes)
@@ -154,7 +162,10 @@ else:
 # default here; `prior: noisy` asks how many records each label has (one vote a record, sensitivity 1), in the same plan.
 
 # %%
-summaries.prior(labelling.run(p), p)
+prior = labelling.run(p)
+
+# %% tags=["raises-exception"]
+summaries.prior(prior, p)
 
 # %% [markdown]
 # **Try this.** Set `options = {"mode": "global", "kept": 50}` in the parameters cell and run again: one histogram for all

@@ -51,7 +51,10 @@ from dpsynth.stages import planning, query, selection
 
 p = Params.read(globals())
 badge = summaries.badge(p)
-summaries.plan(planning.run(p))
+plan = planning.run(p)
+
+# %% tags=["raises-exception"]
+summaries.plan(plan)
 
 # %% [markdown]
 # ## The rule
@@ -67,6 +70,8 @@ summaries.plan(planning.run(p))
 
 # %%
 corpus = selection.run(p)
+
+# %% tags=["raises-exception"]
 print(summaries.selection(corpus, p))
 
 # %% [markdown]
@@ -76,6 +81,8 @@ print(summaries.selection(corpus, p))
 
 # %%
 encoder = query.encoder(p)
+
+# %% tags=["raises-exception"]
 summaries.label_map(corpus, getattr(encoder, "classes", None), p)
 
 # %% [markdown]
@@ -83,7 +90,7 @@ summaries.label_map(corpus, getattr(encoder, "classes", None), p)
 #
 # (DP-FETA shows its released central images here, each turned, resized and shifted in many ways.)
 
-# %%
+# %% tags=["raises-exception"]
 if corpus is not None:
     figures.grid(*selection.examples(corpus, p.constants.classes, 16), title="What the base model sees", badge=badge)
 

@@ -51,7 +51,10 @@ from dpsynth.stages import evaluate, planning, pretrain
 
 p = Params.read(globals())
 badge = summaries.badge(p)
-summaries.plan(planning.run(p))
+plan = planning.run(p)
+
+# %% tags=["raises-exception"]
+summaries.plan(plan)
 
 # %% [markdown]
 # ## The objective
@@ -73,6 +76,8 @@ summaries.plan(planning.run(p))
 
 # %%
 base = pretrain.run(p)
+
+# %% tags=["raises-exception"]
 print(summaries.base(base))
 
 # %% [markdown]
@@ -85,6 +90,8 @@ print(summaries.base(base))
 
 # %%
 twins = pretrain.twins(p)
+
+# %% tags=["raises-exception"]
 if any(twin.history for twin in twins.values()):
     figures.losses({name: twin.history for name, twin in twins.items()}, badge=badge)
 
@@ -97,7 +104,7 @@ if any(twin.history for twin in twins.values()):
 #
 # What the base draws for each private label (for public labels, where it was trained on those). One row a label.
 
-# %%
+# %% tags=["raises-exception"]
 figures.grid(*evaluate.preview(base, p, per_label=12), title="Drawn before any private training", badge=badge)
 
 # %% [markdown]

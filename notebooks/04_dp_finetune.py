@@ -51,6 +51,8 @@ from dpsynth.stages import evaluate, finetune, gans, planning, saliency
 p = Params.read(globals())
 badge = summaries.badge(p)
 plan = planning.run(p)
+
+# %% tags=["raises-exception"]
 summaries.plan(plan)
 
 # %% [markdown]
@@ -70,9 +72,11 @@ summaries.plan(plan)
 # Step, epsilon so far, and a time that was estimated on blank images. No loss, no gradient norm, no share of clipped
 # records, no batch size, no step time: each is computed from private records and none has noise.
 
-# %%
+# %% tags=["raises-exception"]
 if plan.is_private and (minutes := finetune.expected_minutes(p)):
     print(f"expected: about {minutes:.1f} minutes, if it was not done before")
+
+# %%
 synthesiser = finetune.run(p)
 
 # %% [markdown]
@@ -84,9 +88,11 @@ synthesiser = finetune.run(p)
 # %%
 certificate = privacy.certificate(plan, planning.ledger(p), synthesiser.artifact.lineage)
 path = tables.write_certificate(p, certificate)
+
+# %% tags=["raises-exception"]
 summaries.certificate(certificate)
 
-# %%
+# %% tags=["raises-exception"]
 if plan.is_private:
     spent = dict(epsilon_target=plan.epsilon, query_epsilon=plan.spent(0))
     figures.budget(*planning.path(plan), **spent, badge=badge)
@@ -103,7 +109,7 @@ if plan.is_private:
 # claim (Steinke et al. 2023). The canaries pass through the same sampler, clip, noise and divisor as the records above, at an epsilon of 1;
 # the second line turns the noise down to a tenth.
 
-# %%
+# %% tags=["raises-exception"]
 summaries.audits([audit.run(), audit.run(noise=0.1)])
 
 # %% [markdown]
@@ -115,7 +121,7 @@ summaries.audits([audit.run(), audit.run(noise=0.1)])
 #
 # Samples are post-processing: they may be drawn and shown without end.
 
-# %%
+# %% tags=["raises-exception"]
 figures.grid(*evaluate.preview(synthesiser, p, per_label=12), title="Synthetic images", badge=badge)
 
 # %% [markdown]
@@ -127,7 +133,7 @@ figures.grid(*evaluate.preview(synthesiser, p, per_label=12), title="Synthetic i
 # (Lyu et al. 2023) therefore trains the attention's projections and the label embedding alone. `trainable: light` is the form of DPImageBench, which
 # adds the layers of the noise level and the first convolution; here on codes as on pixels.
 
-# %%
+# %% tags=["raises-exception"]
 if "trainable" in p:
     figures.trainable(finetune.shares(p), badge=badge)
 
@@ -141,7 +147,7 @@ if "trainable" in p:
 # $v$ largest matrices, sensitivity $\sqrt v$.) The top share (`share`) learns, beside the labels' table and nothing else: as adapters $W + UV$ of rank 4, with $U$ zero
 # at first, or whole with `low_rank: false`, as in `make table1`. The probe is in the plan, as any other touch.
 
-# %%
+# %% tags=["raises-exception"]
 if (found := saliency.chosen(p)) is not None:
     said, chosen = found
     figures.saliency(said.scores, said.names, chosen, said.scale, badge=badge)
@@ -165,7 +171,7 @@ else:
 # reads released weights alone; without it, $D$ soon tells fakes by one pixel and $G$ draws one image a label. Below: the expected norm of a step's noise over the largest norm that the averaged clipped gradient can have. The
 # noise grows with the square root of the number of weights, so a small discriminator helps.
 
-# %%
+# %% tags=["raises-exception"]
 ratios = gans.noise_to_signal(p)
 if ratios:
     figures.noise_to_signal(*ratios, badge=badge)
@@ -181,7 +187,7 @@ if ratios:
 # unit vector, and $\Delta = \sqrt2$. $N$ is declared: the published code divides each class by its own count, which is private. The dashed line
 # is what noise alone leaves of the gap; a generator that comes below it has begun to draw the noise.
 
-# %%
+# %% tags=["raises-exception"]
 if "gap" in synthesiser.curves:
     figures.matching(synthesiser.curves["gap"], synthesiser.curves["noise"], badge=badge)
 
@@ -203,7 +209,7 @@ if "gap" in synthesiser.curves:
 # What a method that keeps such pictures drew while it learned (GANs and DP-MEPF: from the same latents; DPSDA: the candidates with
 # most noisy votes). All of it is post-processing of what was released. Methods that keep none show nothing here.
 
-# %%
+# %% tags=["raises-exception"]
 if synthesiser.snapshots:
     figures.progress(synthesiser.snapshots, badge=badge)
 

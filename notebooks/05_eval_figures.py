@@ -59,6 +59,8 @@ from dpsynth.stages import evaluate, planning
 p = Params.read(globals())
 badge = summaries.badge(p)
 plan = planning.run(p)
+
+# %% tags=["raises-exception"]
 summaries.plan(plan)
 
 # %% [markdown]
@@ -70,8 +72,11 @@ summaries.plan(plan)
 
 # %%
 samples = evaluate.samples(p)
-tables.write_synthetic(p, samples)
+path = tables.write_synthetic(p, samples)
+
+# %% tags=["raises-exception"]
 figures.grid(*evaluate.by_label(samples, p, 12), title="Synthetic images", badge=badge)
+
 # %% [markdown]
 # ## Metrics
 #
@@ -85,6 +90,8 @@ figures.grid(*evaluate.by_label(samples, p, 12), title="Synthetic images", badge
 # %%
 measured = evaluate.run(p)
 path = tables.write_metrics(p, measured)
+
+# %% tags=["raises-exception"]
 summaries.measured(measured)
 
 # %% [markdown]
@@ -93,7 +100,7 @@ summaries.measured(measured)
 # The papers' numbers are from other data at another scale (CIFAR-10 with ImageNet, 1.75M weights, days of GPUs; MNIST with
 # 60,000 records). They are this method's at this epsilon; neither size nor order need carry over.
 
-# %%
+# %% tags=["raises-exception"]
 summaries.beside_papers(p, measured)
 
 # %% [markdown]
@@ -102,18 +109,18 @@ summaries.beside_papers(p, measured)
 # **Evaluation on a public benchmark, not a release**: each synthetic image beside the training record nearest to it, and a
 # joint t-SNE of features of synthetic and held-out images.
 
-# %%
+# %% tags=["raises-exception"]
 if p.constants.builtin:
     figures.neighbours(*evaluate.neighbours(p, 10), badge=badge)
 
-# %%
+# %% tags=["raises-exception"]
 if p.constants.builtin:
     figures.tsne(*evaluate.embedding(p, 400), badge=badge)
 
 # %% [markdown]
 # ## Real, selected, pre-trained, fine-tuned
 
-# %%
+# %% tags=["raises-exception"]
 figures.hero(evaluate.strip(p), badge=badge, classes=p.constants.classes[:10])
 
 # %% [markdown]

@@ -432,3 +432,15 @@ def test_a_notebook_shows_a_figure_once(monkeypatch, is_value):
         shell.end_cell()
         assert [(image.alt, image.data[:4]) for image in shown] == [("Three images", b"\x89PNG")]
     assert pyplot.get_fignums() == []
+
+
+def test_a_page_that_cannot_be_drawn_is_an_error_of_its_own_cell(monkeypatch):
+    def too_large(picture):
+        raise ValueError("the page is too large")
+
+    shell = Shell()
+    monkeypatch.setattr(style, "get_ipython", lambda: shell)
+    monkeypatch.setattr(style.Picture, "png", too_large)
+    with pytest.raises(ValueError, match="the page is too large"):
+        figures.grid(images(3), badge=BADGE)
+    assert shell.callbacks == []

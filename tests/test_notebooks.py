@@ -8,10 +8,17 @@ from pathlib import Path
 import jupytext
 import pytest
 
+from dpsynth import pictures
 from dpsynth.params import Params
 from dpsynth.reproduce import NOTEBOOKS
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
+FOR_SHOW = {  # what only prepares something to be shown: it asks nothing private that was not asked before
+    "audit.run", "central.images", "evaluate.by_label", "evaluate.embedding", "evaluate.neighbours", "evaluate.preview",
+    "evaluate.strip", "finetune.expected_minutes", "finetune.shares", "gans.noise_to_signal", "plan.mechanism",
+    "plan.spent", "planning.path", "recall.curve", "saliency.chosen", "selection.examples", "selection.favourites",
+}  # fmt: skip
+BUILTINS = {"print", "any", "dict", "getattr", "isinstance", "twins.values", "twins.items"}
 FILES = sorted(FOLDER.glob("*.py"))
 each = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 
@@ -69,6 +76,36 @@ def test_cells_are_short_and_define_nothing(path):
         assert len(code_lines(cell.source)) <= 8, cell.source
         nodes = list(ast.walk(ast.parse(cell.source)))
         assert not any(isinstance(n, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) for n in nodes), cell.source
+
+
+def called(tree):
+    return {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+
+
+def bound(tree):
+    return {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+
+
+def used(tree):
+    return {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+
+
+def for_people(name):
+    return name.startswith(("figures.", "summaries.")) and name != "summaries.badge"  # a string that figures are given
+
+
+@each
+def test_cells_that_show_something_are_tagged_and_may_fail(path):
+    trees = [(ast.parse(cell.source), pictures.shows(cell)) for cell in code_cells(path)]
+    for tree, shown in trees:
+        names = called(tree)
+        if not shown:
+            assert not any(map(for_people, names)) and "print" not in names, ast.unparse(tree)
+            continue
+        assert all(for_people(name) or name in FOR_SHOW | BUILTINS for name in names), names
+        others = set().union(*(used(other) for other, _ in trees if other is not tree))
+        assert not bound(tree) & others, bound(tree) & others
+    assert any(shown for _, shown in trees)
 
 
 @each

@@ -1,14 +1,15 @@
 import dataclasses
 import json
 import math
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from dpsynth import data, experiments, mistakes, privacy, reproduce, run, store, tables, workers
-from dpsynth.interfaces import Corpus, Encoder, Measurement
+from dpsynth import comparison, data, experiments, lineage, mistakes, privacy, reproduce, run, store, tables, workers
+from dpsynth.interfaces import ImageSet, Measurement
 from dpsynth.methods import METHODS
 from dpsynth.params import Params
 from dpsynth.privacy import Counts, Gradients
@@ -34,13 +35,15 @@ def quick(root, monkeypatch, sealed):
 
     def plan(p):
         learn = Gradients("dp_sgd", p.sample_rate, p.steps, 2.0, 1.0, 1, p.sample_rate * 4000)
-        query = [Counts(touch.name, 5, 4.0) for touch in (p.row.release, p.row.probe) if touch]
+        query = [Counts(touch.name, 5, 4.0) for touch in (p.row.prior, p.row.release, p.row.probe) if touch]
         learn = dataclasses.replace(learn, name=p.row.learn.name)
         return privacy.Plan(p.private, 4000, p.epsilon, p.delta, (*query, learn) if math.isfinite(p.epsilon) else ())
 
     monkeypatch.setattr(planning, "run", plan)
     monkeypatch.setattr(planning, "private", lambda p, split="train": sealed)
-    monkeypatch.setattr(data, "public", lambda *key: None)
+    few = ImageSet("few", torch.zeros(2, 1, 28, 28, dtype=torch.uint8), torch.arange(2), ("a", "b"))
+    monkeypatch.setattr(data, "public", lambda *key: few)
+    monkeypatch.setattr(data, "refuse_shared_files", lambda *names: None)
     monkeypatch.setattr(reproduce, "privacy_of", lambda p: p.run_name)
     for name in reproduce.NOTEBOOKS.values():
         path = Path("notebooks", f"{name}.py")
@@ -54,15 +57,18 @@ def quick(root, monkeypatch, sealed):
 
 @pytest.fixture
 def performed(quick, monkeypatch):
-    """Execution replaced: `done` lists it, `stop` names a notebook that fails; 05 leaves its metrics."""
-    state = SimpleNamespace(root=quick, done=[], stop=None)
+    """Execution replaced: `done` lists it, `stop` names a notebook that fails, `undrawn` what another could not draw;
+    05 leaves its metrics. `forgotten` lists the folders whose decoded records were removed."""
+    state = SimpleNamespace(root=quick, done=[], stop=None, undrawn={}, forgotten=[])
+    monkeypatch.setattr(data, "forget_decoded", state.forgotten.append)
 
     def execute(p, notebook, out, params_file, margin):
         state.done.append((p.method, p.epsilon, p.seed, notebook.stem))
         if notebook.stem == state.stop:
             raise mistakes.Failed("a cell failed", 1)
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps({"metadata": {"dpsynth": {"digest": run.digest_of(p, notebook), "seconds": 1.0}}}))
+        stamp = {"digest": run.digest_of(p, notebook), "seconds": 1.0, "undrawn": state.undrawn.get(notebook.stem, [])}
+        out.write_text(json.dumps({"metadata": {"dpsynth": stamp}}))
         if notebook.stem == "04_dp_finetune":
             tables.write_certificate(p, {})
         if notebook.stem == "05_eval_figures":
@@ -78,22 +84,24 @@ def performed(quick, monkeypatch):
 
 
 def test_the_plans_artifacts_are_those_that_the_stages_build(quick, sealed, monkeypatch):
-    for p in POINTS:
-        asked = []
+    for p in (*POINTS, Params(options={"prior": "noisy"})):
+        asked, ancestors = [], {}
 
-        def build(kind, function, given, asked=asked, **upstream):
+        def build(kind, function, given, asked=asked, ancestors=ancestors, **upstream):
             upstream.pop("timed", None)
             digest = store.digest_of(kind, function, store.settings_of(function, given), upstream)
             asked.append((kind, store.folder(kind, digest)))
-            return store.Stored(artifact=store.Artifact(store.folder(kind, digest), digest, {}))
+            ancestors[digest] = store.lineage_of(upstream)
+            artifact = store.Artifact(store.folder(kind, digest), digest, {"lineage": ancestors[digest]})
+            return store.Stored(artifact=artifact)
 
         monkeypatch.setattr(store, "build", build)
         finetune.run(p)
-        made = [one for stage in reproduce.lineage(p, sealed).values() for one in stage]
-        assert {path for _, path in asked} == {one.path for one in made}, p.method
-        for stage, some in reproduce.lineage(p, sealed).items():
-            kinds = {kind for kind, path in asked if path in {one.path for one in some}}
-            assert kinds <= set(tables.STAGES[stage])
+        made = lineage.of(p, sealed)
+        assert dict((path, kind) for kind, path in asked) == {one.path: one.kind for one in made}, p.method
+        assert {one.digest: one.lineage for one in made} == ancestors
+        asks = {t.ask: t.name for t in (p.row.prior, p.row.release, p.row.probe, p.row.learn) if t}
+        assert all(one.touch == asks.get(one.function) for one in made)
 
 
 def test_shared_work_counts_once_and_absent_work_not_at_all(quick, sealed):
@@ -125,24 +133,13 @@ def test_expected_minutes_come_from_committed_results(quick, sealed, monkeypatch
     assert minutes[math.inf, "finetune"] == 0.5
 
 
-def test_an_artifact_of_another_version_is_refused_before_anything_runs(quick, sealed):
-    p = Params()
-    (encoder, _) = reproduce.lineage(p, sealed)["query"]
-    encoder.path.mkdir(parents=True)
-    (encoder.path / "meta.json").write_text('{"format": 0}')
-    with pytest.raises(ValueError, match=r"artifact format 0, this version reads 1; delete that folder"):
-        list(reproduce.schedule([p], {p.digest: sealed}))
-
-
 def test_what_stands_needs_only_its_notebook(quick, sealed, monkeypatch):
     p = Params()
-    for one in reproduce.lineage(p, sealed)["query"]:
+    for one in lineage.of(p, sealed)[:2]:
         one.path.mkdir(parents=True)
-    loaded = []
-    monkeypatch.setattr(store, "load", lambda path, cls: loaded.append(cls))
     query, selection, *_ = reproduce.schedule([p], {p.digest: sealed})
     assert (query.note, query.minutes, query.cached) == ("its work is done", 0.0, False)
-    assert selection.note == "" and Encoder in loaded and Corpus not in loaded
+    assert selection.note == ""
 
 
 def test_axes_of_the_command_line_replace_those_of_the_file(quick):
@@ -207,6 +204,110 @@ def test_one_failure_ends_it_and_the_same_command_resumes(performed, capsys):
     capsys.readouterr()
 
 
+def test_a_picture_that_is_not_drawn_stops_nothing_and_is_told_last(performed, capsys):
+    performed.undrawn = {"01_semantic_query": ["cell [9], IndexError: no such class"]}
+    call = ["--profile", "smoke", "--method", "dpdm"]
+    assert reproduce.main(call) == run.UNDRAWN == 3
+    said = capsys.readouterr()
+    name = next(p.run_name for p in experiments.load(Path("params/smoke/table.yaml"), method="dpdm").points())
+    assert said.err == (
+        f"1 picture could not be drawn: {name}/01_semantic_query.ipynb cell [9], IndexError: no such class; "
+        "all else is done\n"
+    )
+    assert list(tables.read_results("smoke")["method"]) == ["dpdm"] and "total time:" in said.out
+    assert len(performed.done) == 5 and not (performed.root / "build/smoke/measured.json").exists()
+    performed.done.clear()
+    performed.undrawn = {}
+    assert reproduce.main(call) == 0
+    assert [stage for *_, stage in performed.done] == ["01_semantic_query"]
+    assert "its pictures are drawn anew" in capsys.readouterr().out
+    performed.done.clear()
+    assert reproduce.main(call) == 0 and performed.done == []
+
+
+@pytest.mark.parametrize(("module", "name"), [(comparison, "table"), (tables, "draw")])
+def test_the_last_table_and_figures_cannot_undo_a_run(performed, monkeypatch, capsys, module, name):
+    def fails(*arguments):
+        raise ZeroDivisionError("no\nvalues")
+
+    monkeypatch.setattr(module, name, fails)
+    assert reproduce.main(["--profile", "smoke", "--method", "dpdm"]) == 3
+    said = capsys.readouterr()
+    assert said.err == "1 picture could not be drawn: mnist5k, ZeroDivisionError: no values; all else is done\n"
+    assert "results: " in said.out and len(tables.read_results("smoke")) == 1
+
+
+@pytest.mark.parametrize(
+    ("stage", "name", "text"),
+    [
+        ("evaluate", "metrics.csv", b""), ("evaluate", "metrics.csv", b"a,b\n1,2\n"),
+        ("evaluate", "metrics.csv", b"\xff\xfe\x00"), ("finetune", "certificate.json", b'{"epsilon": '),
+        ("finetune", "certificate.json", b"[]"), ("pretrain", "03_pretrain_amp.ipynb", b'{"cells": ['),
+        ("query", "01_semantic_query.ipynb", b"[]"),
+    ],
+)  # fmt: skip
+def test_what_is_not_whole_of_a_finished_run_is_made_anew(performed, capsys, stage, name, text):
+    call = ["--profile", "smoke", "--method", "dpdm"]
+    assert reproduce.main(call) == 0
+    performed.done.clear()
+    (p,) = experiments.load(Path("params/smoke/table.yaml"), method="dpdm").points()
+    (tables.run_folder(p) / name).write_bytes(text)
+    assert reproduce.main(call) == 0
+    assert [done for *_, done in performed.done] == [reproduce.NOTEBOOKS[stage]]
+    assert list(tables.read_results("smoke")["method"]) == ["dpdm"]
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize("text", [b"", b"\x00\xff", b"method,value\n1,2\n"])
+def test_results_that_are_not_whole_are_named_before_anything_runs(performed, capsys, text):
+    path = performed.root / "build/smoke/results.csv"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(text)
+    assert reproduce.main(["--profile", "smoke"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {path} is not a table of results; delete it") and said.count("\n") == 1
+    assert performed.done == []
+
+
+@pytest.fixture
+def folder(performed, monkeypatch):
+    """The same for a user's own folder, whose 4 records nobody may learn of."""
+    images = torch.zeros(4, 3, 32, 32, dtype=torch.uint8)
+    own = privacy.Private(
+        name="folder:photos", images=images, labels=torch.zeros(4).long(), classes=("all",), n_records=40, builtin=False
+    )
+    monkeypatch.setattr(planning, "private", lambda p, split="train": own)
+    Path("params/smoke/mine.yaml").write_text(
+        "reproduces: Mine.\nover: {method: [dpdm]}\nprivate: folder:photos\nnoise: secret\ndelta: 1e-3\n"
+        "n_records: 40\nlabels: []\nsize: 32\n"
+    )
+    return performed
+
+
+def test_of_a_users_own_folder_no_time_and_no_count_is_told_and_no_decoded_copy_stays(folder, capsys):
+    call = ["--profile", "smoke", "--experiment", "mine"]
+    for arguments in ([*call, "--dry-run"], call):
+        assert reproduce.main(arguments) == 0
+        said = "".join(capsys.readouterr()).lower()
+        assert "photos" in said and "time:" not in said and "second" not in said
+        assert "4" not in re.sub(r"/\S+|\S+-eps10-\S+|\[\d/5\]|04_dp_finetune|gpu", "", said), said
+        assert folder.forgotten == ["folder:photos"]
+        folder.forgotten.clear()
+
+
+@pytest.mark.parametrize("stop", ["01_semantic_query", "04_dp_finetune"])
+def test_decoded_records_are_removed_after_a_failure_too(folder, capsys, stop):
+    folder.stop = stop
+    assert reproduce.main(["--profile", "smoke", "--experiment", "mine"]) == 1
+    assert folder.forgotten == ["folder:photos"]
+    capsys.readouterr()
+
+
+def test_a_benchmark_has_no_decoded_copy_to_remove(performed, capsys):
+    assert reproduce.main(["--profile", "smoke", "--method", "dpdm"]) == 0 and performed.forgotten == []
+    capsys.readouterr()
+
+
 def test_the_runs_may_be_made_side_by_side(performed, monkeypatch, capsys):
     asked = []
     monkeypatch.setattr(workers, "perform", lambda runs, total, path, at_once: asked.append((runs, total, at_once)))
@@ -264,6 +365,7 @@ def test_a_folder_that_is_missing_is_refused_before_any_plan(root, monkeypatch, 
         "n_records: 100\nlabels: [cat, dog]\nsize: 32\n"
     )
     assert experiments.load(path).points()
+    monkeypatch.setattr(data, "forget_decoded", lambda private: None)
     assert reproduce.main(["--profile", "smoke", "--experiment", "mine"]) == 2
     err = capsys.readouterr().err
     assert "photos" in err and err.count("\n") == 1 and not (root / "ledger").exists()

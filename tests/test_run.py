@@ -208,11 +208,60 @@ def test_a_notebook_without_parameters_cell_is_refused(project, capsys):
     assert capsys.readouterr().err == "error: toy.py has 0 cells tagged parameters, where one is expected\n"
 
 
+SHOWS = '# %% tags=["raises-exception"]\n'
+
+
+def test_a_picture_that_cannot_be_drawn_says_so_in_its_place_and_the_run_goes_on(project, capfd):
+    late = "class P:\n    def _ipython_display_(self):\n        raise TypeError('too large')\nP()"
+    cells = ["x = 1", SHOWS + "print('first')\n{}['votes\\nfor']", SHOWS + "raise ValueError()", SHOWS + late,
+             "print(x + 1)"]  # fmt: skip
+    path = notebook(*cells)
+    path.write_text(path.read_text().replace("# %%\n# %%", "# %%"))
+    assert len(run.execute(Params(), path, Path("toy.ipynb"), Path("toy.yaml"))) == 3
+    missing = run.undrawn(Path("toy.ipynb"))
+    assert missing[0] == "cell [4], KeyError: 'votes\\nfor'" and missing[1].startswith("cell [5], ValueError:")
+    assert missing[2] == "cell [6], TypeError: too large"
+    said = outputs("toy.ipynb")
+    assert said[3] == "first\nthis picture could not be drawn: KeyError: 'votes\\nfor'\n" and said[-1] == "2\n"
+    assert "Traceback" not in Path("toy.ipynb").read_text() and "rror-cell" not in Path("toy.ipynb").read_text()
+    assert "    cell [4]: this picture could not be drawn: KeyError" in capfd.readouterr().err
+    assert run.is_current(Params(), path, Path("toy.ipynb"))
+
+
+def test_a_picture_that_fails_hides_no_cell_that_fails_after_it(project, capsys):
+    path = notebook("x = 1", SHOWS + "1 / 0", "raise ValueError('no such luck')")
+    path.write_text(path.read_text().replace("# %%\n# %%", "# %%"))
+    assert run.ended(lambda: run.execute(Params(), path, Path("toy.ipynb"), Path("toy.yaml"))) == 1
+    said = capsys.readouterr().err
+    assert "toy.py failed in cell [5]" in said and "Traceback" in said and not Path("toy.ipynb").exists()
+    assert outputs(f"build/failed/{Params().run_name}/toy.ipynb")[3].startswith("this picture could not be drawn: Zero")
+
+
+@pytest.mark.parametrize(
+    ("cell", "code"), [("raise KeyboardInterrupt", 1), ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", 138)]
+)
+def test_an_interrupt_or_a_dead_kernel_is_no_picture(project, capsys, cell, code):
+    path = notebook("x = 1", SHOWS + cell, "open('after', 'w')")
+    path.write_text(path.read_text().replace("# %%\n# %%", "# %%"))
+    assert run.ended(lambda: run.execute(Params(), path, Path("toy.ipynb"), Path("toy.yaml"))) == code
+    assert not Path("after").exists() and not Path("toy.ipynb").exists()
+    said = capsys.readouterr().err
+    assert "could not be drawn" not in said and ("KeyboardInterrupt" in said or "killed" in said)
+
+
+def test_an_executed_notebook_that_is_not_whole_is_not_current(project):
+    path, out = notebook("x = 1"), Path("toy.ipynb")
+    for text in ("", "[]", "{}", '{"metadata": 3}', '{"metadata": {"dpsynth": []}}', '{"metadata": {"dpsynth": "x"}}'):
+        out.write_text(text)
+        assert not run.is_current(Params(), path, out) and run.undrawn(out) == []
+
+
 @pytest.fixture
 def cli(project, monkeypatch, capsys):
     """The command line with execution replaced: returns exit code, what was executed, and what was said."""
     executed = []
-    monkeypatch.setattr(run, "execute", lambda *arguments: executed.append(arguments))
+    missing = []
+    monkeypatch.setattr(run, "execute", lambda *arguments: executed.append(arguments) or missing)
     monkeypatch.setattr(planning, "run", lambda p: None)
 
     def call(*arguments):

@@ -58,6 +58,16 @@ def test_the_first_failure_ends_the_others_and_their_kernels(tasks, capfd):
         time.sleep(0.2)
 
 
+def test_a_picture_that_is_not_drawn_ends_neither_run(tasks, capfd):
+    runs = tasks(MEET, "1 / seed", "print('on')")
+    path = Path("toy.py")
+    path.write_text(path.read_text().replace("# %%\n1 / seed", '# %% tags=["raises-exception"]\n1 / seed'))
+    workers.perform(runs, 2, Path("toy.yaml"), 2)
+    said = [run.undrawn(Path(f"out{n}.ipynb")) for n in (0, 1)]
+    assert said == [["cell [5], ZeroDivisionError: division by zero"], []]
+    assert "    [0] cell [5]: this picture could not be drawn: Zero" in capfd.readouterr().err
+
+
 def test_one_at_a_time_is_in_this_process(tasks, monkeypatch, capsys):
     done = []
     monkeypatch.setattr(run, "execute", lambda p, *rest: done.append(p.seed))

@@ -15,6 +15,7 @@ from dpsynth.figures.images import NOT_A_RELEASE
 from dpsynth.figures.style import GREY, INK, PALE, chart, colours, numbers, readable, same_length, styled
 from dpsynth.privacy.accounting import ADJACENCY
 
+PANELS = 20  # rows of a histogram that are shown, of more: the first
 KEPT, LEFT = "#0072b2", "#b5cde0"
 WHISKER = {"ecolor": INK, "elinewidth": 1}
 
@@ -24,7 +25,7 @@ def histogram(
     counts: Any, classes: Sequence[str], labels: Sequence[str], scale: float, *, badge: str, top: int = 12,
     chosen: Sequence[Sequence[int]] | None = None,
 ) -> Figure:  # fmt: skip
-    """The public classes with the most noisy votes, a panel for each row of the histogram.
+    """The public classes with the most noisy votes, a panel for each of the first 20 rows of the histogram.
 
     Args:
         counts: (rows, bins) noisy votes; classes: names of the bins.
@@ -42,7 +43,7 @@ def histogram(
     same_length("chosen", votes if chosen is None else chosen, votes)
     if top < 1:
         raise ValueError(f"Expected top={top} >= 1")
-    order = np.argsort(-votes, axis=1, kind="stable")[:, :top]
+    order = np.argsort(-votes[:PANELS], axis=1, kind="stable")[:, :top]
     key = [] if chosen is None else [Patch(color=KEPT, label="kept"), Patch(color=LEFT, label="not kept")]
     if scale:
         key.append(Line2D([], [], color=INK, linewidth=1, label=f"noise: ±1 standard deviation, {scale:.3g}"))

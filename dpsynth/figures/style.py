@@ -60,7 +60,7 @@ Rectangle = tuple[float, float, float, float]
 class Picture(Figure):
     """A figure that a notebook shows by itself: once, as the value of a cell or else at the cell's end."""
 
-    _shown = False
+    _shown, _page = False, None
 
     def png(self) -> bytes:
         """The whole page, `DPI` pixels an inch."""
@@ -71,10 +71,14 @@ class Picture(Figure):
     def _ipython_display_(self) -> None:
         self._shown = True
         title = " ".join(self.texts[0].get_text().split())
-        display(Image(self.png(), width=round(self.get_figwidth() * SCREEN), alt=title))
+        display(Image(self._page or self.png(), width=round(self.get_figwidth() * SCREEN), alt=title))
 
     def show_after(self, shell: Any) -> None:
-        """Have IPython's `shell` show the figure when the running cell ends, unless it was shown by then."""
+        """Have IPython's `shell` show the figure when the running cell ends, unless it was shown by then.
+
+        It is drawn now, so that what cannot be drawn is an error of this cell.
+        """
+        self._page = self.png()
 
         def show() -> None:
             shell.events.unregister("post_execute", show)

@@ -170,10 +170,7 @@ class Ledger:
         ahead = [m for m in plan.mechanisms if m.name == name or statement(m) not in paid]
         total = accounting.epsilon([*(from_statement(e["mechanism"]) for e in (*before, *earlier)), *ahead], plan.delta)
         if total > plan.epsilon:
-            again = (
-                "; it was drawn before, and its coins are gone: restore what was in build/, or ask with another seed, "
-                "which is a further release"
-            )
+            again = "; it was drawn before, and its coins are gone"
             raise BudgetError(
                 f"with {name} this run would come to epsilon={total:.6g} at delta={plan.delta:g}, "
                 f"its budget is epsilon={plan.epsilon:g}{again if earlier else ''}; nothing was touched"

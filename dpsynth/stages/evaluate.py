@@ -77,10 +77,11 @@ def preview(
 
 
 def by_label(drawn: Samples, p, per_label: int, limit: int = 10) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
-    """The first `per_label` samples of each label, for a grid; returns as `preview`."""
-    labels = range(min(limit, p.n_classes))
+    """The first `per_label` samples of each of the first `limit` labels that have any, for a grid: images, labels, and
+    the names of all labels."""
+    labels = drawn.labels.unique()[:limit]
     rows = torch.cat([(drawn.labels == label).nonzero().flatten()[:per_label] for label in labels])
-    return drawn.images[rows], drawn.labels[rows], list(p.constants.classes[:limit])
+    return drawn.images[rows], drawn.labels[rows], list(p.constants.classes)
 
 
 def neighbours(p, n: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

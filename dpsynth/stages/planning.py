@@ -1,5 +1,6 @@
 """Before notebook 01: the plan of a run, and the ledger it spends from."""
 
+import importlib
 import itertools
 import json
 from dataclasses import dataclass
@@ -66,9 +67,14 @@ def ask(kind: str, touch, p, *earlier: store.Stored, **available: Any) -> Any:
     Args:
         kind: of the artifact; earlier: releases of the plan that are not inputs of this one.
         available: inputs by name; `touch.ask` gets those that it has arguments for, and its `allowance`.
+    Raises:
+        ValueError, FileNotFoundError, PermissionError: as `preflight.check`, and nothing was asked.
     """
     available |= {"private": private(p), "allowance": allow(p, touch, *earlier)}
     inputs = store.named(touch.ask, available)
+    if not store.folder(kind, store.digest_of(kind, touch.ask, store.settings_of(touch.ask, p), inputs)).exists():
+        # By name: an import would make the whole table of methods part of what each artifact depends on.
+        importlib.import_module("dpsynth.preflight").ready(p, available["private"])
     release = store.build(kind, touch.ask, p, **inputs)
     available["allowance"].ledger.settle(release.artifact.digest)
     return release

@@ -67,20 +67,22 @@ def pick(histogram: Tensor, kept: int) -> list[list[int]]:
     return chosen
 
 
-def favourites(release: Release, p, n: int = 8) -> tuple[list[list[Tensor]], list[str]]:
-    """For each row of the noisy histogram the `n` classes with most votes, as an example image (C, H, W) each."""
+def favourites(release: Release, p, n: int = 8, limit: int = 10) -> tuple[list[list[Tensor]], list[str]]:
+    """For each of the first `limit` rows of the noisy histogram the `n` classes with most votes (all, where there are
+    fewer), as an example image (C, H, W) each; and the rows' names."""
     source = data.public(p.public, *p.shape, background=p.background)
     first = [int((source.labels == c).nonzero()[0]) for c in range(len(source.classes))]
-    rows = [[source.images[first[c]] for c in row.topk(n).indices.tolist()] for row in release.histogram]
-    return rows, list(p.constants.classes) if release.by_label else ["all records"]
+    most = release.histogram[:limit].topk(min(n, len(first)), dim=1).indices.tolist()
+    names = list(p.constants.classes[:limit]) if release.by_label else ["all records"]
+    return [[source.images[first[c]] for c in row] for row in most], names
 
 
 def examples(corpus: Corpus, names: tuple[str, ...], n: int, limit: int = 10) -> tuple[Tensor, Tensor, list[str]]:
-    """`n` images of each of the first `limit` labels, for a grid: images, labels, and the labels' names."""
+    """`n` images of each of the first `limit` labels that have any, for a grid: images, labels, names of all labels."""
     labels = corpus.labels.unique().tolist()[:limit]
     rows = torch.cat([(corpus.labels == label).nonzero().flatten()[:n] for label in labels])
-    said = [names[label] if corpus.private_labels else f"class {label}" for label in labels]
-    return corpus.images[rows], corpus.labels[rows], said
+    said = names if corpus.private_labels else [f"class {label}" for label in range(corpus.n_labels)]
+    return corpus.images[rows], corpus.labels[rows], list(said)
 
 
 def _share_out(available: list[Tensor], counts: Tensor, draws: torch.Generator) -> list[Tensor]:

@@ -77,9 +77,7 @@ def test_a_second_query_is_refused_when_training_could_not_be_paid_after_it(tmp_
     ledger.charge(plan, "query", "r1", [])
     ledger.settle("r1")
     before = ledger.path.read_text()
-    with pytest.raises(
-        BudgetError, match=r"with query this run would come to epsilon=\d.*its coins are gone: .*; nothing"
-    ):
+    with pytest.raises(BudgetError, match=r"with query this run would come to epsilon=\d.*its coins are gone; nothing"):
         ledger.charge(plan, "query", "r1", [])
     assert ledger.path.read_text() == before
 
@@ -227,9 +225,7 @@ def test_a_release_that_is_drawn_again_counts_again_and_may_pass_the_budget(tmp_
     ledger.charge(plan, "dp_sgd", "r2", ["r1"])
     ledger.settle("r2")
     before = ledger.path.read_text()
-    with pytest.raises(
-        BudgetError, match=r"it was drawn before, and its coins are gone: .*another seed.*nothing was touched"
-    ):
+    with pytest.raises(BudgetError, match=r"it was drawn before, and its coins are gone; nothing was touched"):
         ledger.charge(plan, "dp_sgd", "r2", ["r1"])
     assert ledger.path.read_text() == before
     assert [key.name for key in (tmp_path / "keys").iterdir()] == ["r1.key"]
@@ -369,9 +365,7 @@ def test_a_check_raises_what_a_charge_would_and_writes_nothing(tmp_path, plan, w
     secret(tmp_path).settle("r1")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     for touch in (secret(tmp_path).check, secret(tmp_path).charge):
-        with pytest.raises(
-            BudgetError, match=r"its coins are gone: restore what was in build/, or ask with another seed"
-        ):
+        with pytest.raises(BudgetError, match=r"its coins are gone; nothing"):
             touch(plan, "query", "r1", [])
     secret(tmp_path).check(wide, "query", "r1", [])
     with pytest.raises(KeyError, match="no mechanism 'other'"):

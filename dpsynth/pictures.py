@@ -1,0 +1,57 @@
+"""Pictures and prose never end a run: a cell that only shows something, and fails, says so in its place.
+
+Such cells are tagged `raises-exception`, Jupyter's own tag: nbclient, papermill and JupyterLab go on after an error.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TextIO
+
+import nbformat
+from nbclient.exceptions import CellExecutionError
+
+SHOWS = "raises-exception"
+LONGEST = 300  # characters of an error's message that are kept
+
+
+def shows(cell: nbformat.NotebookNode) -> bool:
+    """Whether the cell is tagged as one that only shows something."""
+    return SHOWS in cell.metadata.get("tags", ())
+
+
+def hooks(out: TextIO) -> dict[str, Callable]:
+    """Of nbclient, by name: an error of a tagged cell becomes one sentence, in its place and on `out`.
+
+    An interrupt is nobody's picture, and ends the run as in any other cell.
+    """
+
+    def settle(cell: nbformat.NotebookNode, **_: Any) -> None:
+        for place, output in enumerate(cell.get("outputs", ()) if shows(cell) else ()):
+            if output.output_type == "error" and output.ename != "KeyboardInterrupt":
+                said = could_not(output.ename, output.evalue)
+                cell.metadata["undrawn"] = said
+                cell.outputs[place] = nbformat.v4.new_output("stream", name="stdout", text=f"this {said}\n")
+                out.write(f"cell [{cell.execution_count}]: this {said}\n")
+
+    def stop(cell: nbformat.NotebookNode, execute_reply: dict[str, Any], **_: Any) -> None:
+        if execute_reply["content"].get("ename") == "KeyboardInterrupt":
+            raise CellExecutionError.from_cell_and_msg(cell, execute_reply["content"])
+
+    return {"on_cell_executed": settle, "on_cell_error": stop}
+
+
+def could_not(kind: str, message: str) -> str:
+    """What is said of a picture in its place: kind and message of the error, on one line, without its traceback."""
+    reason = " ".join(f"{kind}: {message}".split())
+    return "picture could not be drawn: " + (reason if len(reason) <= LONGEST else reason[:LONGEST] + "...")
+
+
+def undrawn(book: nbformat.NotebookNode) -> list[str]:
+    """What an executed notebook could not show: cell and reason, one text a cell."""
+    cells = [cell for cell in book.cells if "undrawn" in cell.metadata]
+    return [f"cell [{cell.execution_count}], {cell.metadata['undrawn'].partition(': ')[2]}" for cell in cells]
+
+
+def in_all(missing: Sequence[str]) -> str:
+    """The last line of a run whose pictures are not all drawn."""
+    several = f"{len(missing)} pictures" if len(missing) > 1 else "1 picture"
+    return f"{several} could not be drawn: {'; '.join(missing)}; all else is done"

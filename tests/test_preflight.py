@@ -1,0 +1,349 @@
+"""What can be known before a run's first private touch ends it there, with one sentence and nothing spent."""
+
+import errno
+import json
+import math
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dpsynth import data, lineage, preflight, privacy, store
+from dpsynth.methods import METHODS
+from dpsynth.models import networks
+from dpsynth.params import Params
+from dpsynth.stages import finetune, gans, planning, pretrain, query
+
+READERS = [
+    ("rpgen", {"kept": 1, "votes": 1}), ("privimage_d", {"kept": 1, "votes": 1}), ("pdp_diffusion", {}), ("dp_ldm", {}),
+    ("dp_ldm", {"latent": True}), ("dp_sapf", {}), ("dp_feta", {"warmup": "public"}), ("dpgan_p", {}),
+    ("privimage_g", {"kept": 1, "votes": 1}), ("dp_mepf", {}), ("dpsda", {}), ("dpsda", {"api": "glyphs"}),
+]  # fmt: skip
+OTHERS = [("dpdm", {}), ("dpgan", {}), ("dp_feta", {}), ("dp_feta", {"warmup": "none"})]
+VOTERS = ["rpgen", "privimage_d", "privimage_g"]
+
+
+def images(folder, classes, each):
+    draws = np.random.default_rng(len(classes))
+    for name in classes:
+        (folder / name).mkdir(parents=True)
+        for number in range(each):
+            Image.fromarray(draws.integers(0, 256, (9, 9, 3), dtype=np.uint8)).save(folder / name / f"{number}.png")
+
+
+@pytest.fixture
+def own(root, monkeypatch):
+    """Makes runs of a folder of 40 records, with a public folder of 4 classes."""
+    images(root / "own", ["cat", "dog"], 20)
+    images(root / "free", "abcd", 3)
+    monkeypatch.setattr(data, "refuse_shared_files", lambda *names: None)
+    kwargs = dict(private=f"folder:{root / 'own'}", public=f"folder:{root / 'free'}", n_records=40, size=8, width=8)
+    kwargs |= dict(labels=["cat", "dog"], noise="secret", delta=1e-3, sample_rate=0.5, steps=1, pretrain_steps=1)
+    kwargs |= dict(encoder_steps=1, n_synthetic=20)
+    return lambda method="dpdm", options=None, **changes: Params(
+        method=method, options=options or {}, **{**kwargs, **changes}
+    )
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Plans that are priced, and not calibrated."""
+
+    def plan(p):
+        if math.isinf(p.epsilon):
+            return privacy.Plan(p.private, 40, p.epsilon, p.delta, ())
+        learn = p.row.learn.price(p)
+        before = [m for touch in (p.row.prior, p.row.release, p.row.probe) if touch for m in touch.price(p, learn)]
+        return privacy.Plan(p.private, 40, p.epsilon, p.delta, (*before, *learn))
+
+    monkeypatch.setattr(planning, "run", plan)
+    monkeypatch.setattr(planning, "query_noise", lambda p, votes, learn: 40.0)
+    monkeypatch.setattr(privacy.Ledger, "check", lambda *arguments: None)
+
+
+def spent(root):
+    return [json.loads(line) for path in root.glob("ledger/*.jsonl") for line in path.read_text().splitlines()]
+
+
+def test_the_table_of_methods_is_tried_as_a_whole():
+    assert {method for method, _ in (*READERS, *OTHERS)} == set(METHODS)
+
+
+@pytest.mark.parametrize(("method", "options"), READERS)
+def test_a_public_set_that_some_column_reads_is_opened_first(own, quick, root, method, options):
+    assert preflight.check([own(method, options)])
+    shutil.rmtree(root / "free")
+    with pytest.raises(FileNotFoundError, match="free"):
+        preflight.check([own(method, options)])
+    images(root / "free", "abcd", 3)
+    (root / "free/b/1.png").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"1\.png"):
+        preflight.check([own(method, options)])
+
+
+@pytest.mark.parametrize(("method", "options"), READERS)
+def test_records_that_are_public_too_are_refused(own, quick, monkeypatch, method, options):
+    p = own(method, options)
+
+    def shared(private, public):
+        assert (private, public) == (p.private, p.public)
+        raise ValueError("both have 3.png")
+
+    monkeypatch.setattr(data, "refuse_shared_files", shared)
+    with pytest.raises(ValueError, match=r"both have 3.png"):
+        preflight.check([p])
+
+
+@pytest.mark.parametrize(("method", "options"), OTHERS)
+def test_a_public_set_that_nothing_reads_is_left_alone(own, quick, monkeypatch, method, options):
+    monkeypatch.setattr(data, "public", lambda *key: pytest.fail("it was read"))
+    assert preflight.check([own(method, options, public="folder:nowhere")])
+
+
+@pytest.mark.parametrize("method", VOTERS)
+@pytest.mark.parametrize(
+    "options", [{"votes": 5, "kept": 1}, {"votes": 1, "kept": 3}, {"votes": 1, "kept": 5, "mode": "global"}]
+)
+def test_more_classes_than_there_are_is_refused_of_a_run_and_of_its_twin(own, quick, monkeypatch, method, options):
+    with pytest.raises(ValueError, match="ask for more classes than the 4 of folder:"):
+        preflight.check([own(method, options)])
+    if METHODS[method].learn.exact:
+        twin = Params(method=method, epsilon=math.inf, options={**options, "votes": 1001})
+        monkeypatch.setattr(planning, "private", lambda p, split="train": None)
+        with pytest.raises(ValueError, match="ask for more classes than the 1000 of glyphs"):
+            preflight.budget(twin)
+
+
+@pytest.mark.parametrize(
+    ("method", "options"), [r for r in READERS if r[1].get("latent") or r[0] in ("dp_mepf", "rpgen")]
+)
+def test_a_network_is_not_trained_on_one_image(own, quick, root, method, options):
+    shutil.rmtree(root / "free")
+    images(root / "free", "ab", 1)
+    shutil.rmtree(root / "free/b")
+    with pytest.raises(ValueError, match=r"holds one image|more classes"):
+        preflight.check([own(method, options)])
+
+
+@pytest.mark.parametrize("text", [None, b"", b"no weights"])
+def test_files_of_weights_are_looked_at_first(own, quick, root, monkeypatch, text):
+    file = root / "weights.pth"
+    if text is not None:
+        file.write_bytes(text)
+    sentence = r"weights.pth (is not a file|does not hold the weights)"
+    with pytest.raises((FileNotFoundError, ValueError), match=sentence):
+        preflight.check([own("dp_mepf", {"vgg19": str(file)})])
+    monkeypatch.setattr(planning, "private", lambda p, split="train": None)
+    monkeypatch.setattr(data, "public", lambda *key: None)
+    with pytest.raises((FileNotFoundError, ValueError), match=sentence):
+        preflight.check([Params(inception=str(file))])
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "changes", "said"),
+    [
+        (
+            "dpdm",
+            {},
+            {"n_synthetic": 10**7},
+            r"n_synthetic=10000000 images of 3x8x8 pixels need about 5\.4 GiB of memory",
+        ),
+        ("dp_mepf", {}, {"size": 6000}, r"n_synthetic=20 images of 3x6000x6000 pixels need about 6\.0 GiB"),
+        (
+            "dpsda",
+            {"candidates": 10**6},
+            {},
+            r"candidates=1000000 for each of 2 labels, of 3x8x8 pixels, need about 1\.1",
+        ),
+        (
+            "pdp_diffusion",
+            {},
+            {"size": 256},
+            r"a batch of images of 3x256x256 pixels in a network of width 8 and attention",
+        ),
+        (
+            "dp_sapf",
+            {},
+            {"size": 64},
+            r"a batch of images of 3x64x64 pixels in a network of width 8 and attention 'every'",
+        ),
+    ],
+)
+def test_what_does_not_fit_in_memory_is_refused(own, monkeypatch, method, options, changes, said):
+    pages = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 2**18}
+    monkeypatch.setattr(preflight.os, "sysconf", pages.get)
+    preflight.memory(own(method))
+    with pytest.raises(ValueError, match=f"{said}.* and this machine has 1.0; lower"):
+        preflight.check([own(method, options, **changes)])
+
+
+def test_a_batchs_memory_is_what_its_graph_keeps():
+    kept = {}
+    architecture = pretrain.architecture((3, 32), 2, 8, "edm", "every")
+    model = networks.build(architecture)
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.setdefault(t.untyped_storage().data_ptr(), t), id):
+        said = model(
+            torch.zeros(preflight.ROWS, 3, 32, 32), torch.ones(preflight.ROWS), torch.zeros(preflight.ROWS).long()
+        )
+    real = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+    assert said.requires_grad and abs(preflight.batch_bytes(architecture) / real - 1) < 0.1
+
+
+@pytest.mark.parametrize("name", ["build", "cache", "ledger"])
+def test_a_folder_that_cannot_be_written_is_named_first(own, quick, root, monkeypatch, name):
+    (root / name).write_text("in the way")
+    with pytest.raises(ValueError, match=f"{name} cannot be written .Not a directory.; nothing was begun"):
+        preflight.check([own()])
+    (root / name).unlink()
+    (root / name).mkdir()
+    full = OSError(errno.EROFS, "Read-only file system")
+
+    def refuse(dir):
+        if dir == root / name:
+            raise full
+        return tempfile(dir=dir)
+
+    tempfile = preflight.tempfile.TemporaryFile
+    monkeypatch.setattr(preflight.tempfile, "TemporaryFile", refuse)
+    with pytest.raises(ValueError, match=f"{name} cannot be written .Read-only file system."):
+        preflight.check([own()])
+
+
+def test_a_full_disk_is_said_first(own, quick, monkeypatch):
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path: usage._replace(free=400_000))
+    with pytest.raises(ValueError, match=r"build has 0\.4 MiB left, and a run needs 64 or more; make room"):
+        preflight.check([own()])
+
+
+def test_a_benchmarks_held_out_split_is_opened_too(quick, root, monkeypatch):
+    def private(p, split="train"):
+        if split == "test":
+            raise ValueError("the test files are broken")
+
+    monkeypatch.setattr(planning, "private", private)
+    with pytest.raises(ValueError, match="the test files are broken"):
+        preflight.check([Params()])
+
+
+@pytest.mark.parametrize("text", ["garbage\n", '{"open": "x"}\n', '{"open": "x", "digest": "0"}\n'])
+def test_a_damaged_ledger_is_refused_in_the_plan(own, quick, root, text):
+    path = planning.ledger(own()).path
+    path.parent.mkdir()
+    path.write_text(text)
+    with pytest.raises(ValueError, match="restore the file"):
+        preflight.check([own()])
+
+
+@pytest.mark.parametrize(
+    ("method", "options"), [("dpdm", {}), ("dp_mepf", {}), ("dp_feta", {}), ("dpsda", {"candidates": 2})]
+)
+def test_a_release_that_is_closed_and_gone_is_refused_in_the_plan(own, root, method, options):
+    p = own(method, options)
+    ways = (
+        "" if method == "dp_feta" else ", or choose another seed, which is a further release"
+    )  # central images have none
+    preflight.check([p])
+    assert not spent(root)
+    finetune.run(p)
+    before = spent(root)
+    preflight.check([p])
+    shutil.rmtree(root / "build")
+    with pytest.raises(privacy.BudgetError, match=rf"coins are gone.*restore .*build.* from a copy of build/{ways}$"):
+        preflight.check([p])
+    preflight._ready.clear()
+    with pytest.raises(privacy.BudgetError, match=r"restore .*build"):
+        finetune.run(p)
+    assert spent(root) == before and not list(root.glob("build/artifacts/synthesiser-*[!k]"))
+    if ways:
+        assert preflight.check([p.replace(seed=1)])
+
+
+def test_a_release_that_stands_without_its_entry_is_refused_in_the_plan(own, root):
+    p = own()
+    finetune.run(p)
+    planning.ledger(p).path.unlink()
+    with pytest.raises(ValueError, match=r"synthesiser-.* stands, but .*jsonl has no entry for it: restore the ledger"):
+        preflight.check([p])
+
+
+def test_a_killed_release_may_go_on(own, root, monkeypatch):
+    def killed(value):
+        raise KeyboardInterrupt
+
+    p = own()
+    assert planning.run(p).is_private and pretrain.run(p)  # what is public stands
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(store, "_split", killed)
+        finetune.run(p)
+    assert len(spent(root)) == 1
+    preflight.check([p])
+    finetune.run(p)
+    assert len([entry for entry in spent(root) if "open" in entry]) == 1
+
+
+@pytest.mark.parametrize("text", ['{"format": 0}', '{"format": 1, "fie', ""])
+def test_an_artifact_that_is_not_whole_is_named_in_the_plan(own, quick, text):
+    p = own("pdp_diffusion")
+    *_, base, _ = lineage.of(p, planning.private(p))
+    base.path.mkdir(parents=True)
+    (base.path / "meta.json").write_text(text)
+    with pytest.raises(ValueError, match=f"{base.path}.*delete that folder"):
+        preflight.check([p])
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "kind"),
+    [("rpgen", {"kept": 1, "votes": 1}, "release"), ("dp_sapf", {}, "probe"), ("dpgan", {"prior": "noisy"}, "prior"),
+     ("dpdm", {}, "synthesiser")],
+)  # fmt: skip
+def test_a_notebook_that_is_started_alone_is_as_careful(own, quick, root, monkeypatch, method, options, kind):
+    def refuse(points, private):
+        assert points == [p] and private.n_records == 40
+        asked.append(kind)
+        raise ValueError("not so")
+
+    p, asked = own(method, options), []
+    monkeypatch.setattr(preflight, "check", refuse)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="not so"):
+            finetune.run(p)
+    assert asked == [kind, kind] and not spent(root) and not list(root.glob(f"build/artifacts/{kind}-*[!k]"))
+
+
+def test_a_run_is_looked_over_once_a_process(own, root, monkeypatch):
+    checked, check = [], preflight.check
+    monkeypatch.setattr(preflight, "check", lambda points, private: checked.append(points) or check(points, private))
+    p = own("dp_feta")
+    query.run(p)
+    finetune.run(p)
+    assert checked == [[p]]
+    preflight._ready.clear()
+    finetune.run(p)  # all of it stands
+    assert checked == [[p]]
+
+
+def test_the_check_is_no_part_of_what_an_artifact_depends_on():
+    seen = {}
+    store._visit("dpsynth.stages.finetune", seen)
+    assert "dpsynth.stages.planning" in seen and not {"dpsynth.preflight", "dpsynth.methods", "dpsynth.figures"} & set(
+        seen
+    )
+
+
+@pytest.mark.parametrize("size", [8, 12, 20, 28, 36, 52])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_network_takes_every_size_that_parameters_allow(size, channels):
+    shape, labels = (channels, size), torch.tensor([0, 1, 1])
+    for architecture in (
+        pretrain.architecture(shape, 2, 8, "edm", "every"),
+        {"network": "latent_denoiser", "channels": channels, "size": size, "n_labels": 2, "width": 8},
+        gans.initial(shape, 2, 8, 0).architecture,
+    ):
+        made = networks.build(architecture)
+        assert made.sample(labels, 0).shape == (3, channels, size, size)
+    assert made.discriminator(torch.zeros(3, channels, size, size), labels).shape == (3,)
+    encoder = query.Classifier(channels, 2).eval()
+    assert encoder(torch.zeros(3, channels, size, size)).shape == (3, 2)
