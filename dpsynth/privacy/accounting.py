@@ -20,6 +20,7 @@ ORDERS = [1 + x / 10 for x in range(1, 100)] + list(range(12, 64)) + list(range(
 LEAST, MOST = 0.01, 1e7  # noise multipliers that a calibration considers
 SETTLED = 1e-3  # relative change of epsilon, between two widths of the buckets, at which the finer one stands
 FINEST = 2**20  # buckets that a composition may take, about: past that it stands as it is, on the safe side
+PRV_UP_TO = 300.0  # epsilon by RDP; Opacus's PRV takes gigabytes beyond
 ROUNDING = 1e-16  # what floating point may take from delta, for each release that is composed
 
 
@@ -123,17 +124,20 @@ def cross_checks(mechanisms: Sequence[Mechanism], delta: float) -> dict[str, flo
 
     `PRV` is Opacus's upper bound (its stated error is 0.01). `RDP` is Opacus's conversion (Balle et al. 2020). `RDP,
     classic` is eps = RDP + log(1/delta) / (order - 1) (Mironov 2017, Prop. 3), the formula of PrivImage's Appendix
-    E. The discrete Gaussian counts as the continuous one, whose RDP bounds it (Canonne et al. 2020, Prop. 5).
+    E. What an accountant cannot compute is NaN. The discrete Gaussian counts as the continuous one, whose RDP bounds it (Canonne et al. 2020, Prop. 5).
     """
     from opacus.accountants import PRVAccountant, analysis  # here: most notebooks need not wait for Opacus
 
     history = [(m.noise_multiplier, m.sample_rate, m.steps) for m in mechanisms]
     divergence = sum(analysis.rdp.compute_rdp(q=q, noise_multiplier=s, steps=n, orders=ORDERS) for s, q, n in history)
-    tight, _ = analysis.rdp.get_privacy_spent(orders=ORDERS, rdp=divergence, delta=delta)
+    with warnings.catch_warnings():  # of an order at the end of the list: a bound all the same
+        warnings.filterwarnings("ignore", message="Optimal order is the", category=UserWarning)
+        tight, _ = analysis.rdp.get_privacy_spent(orders=ORDERS, rdp=divergence, delta=delta)
     classic = min(d + math.log(1 / delta) / (a - 1) for d, a in zip(divergence, ORDERS, strict=True))
     accountant = PRVAccountant()
     accountant.history = history
-    return {"PRV": _prv(accountant, delta), "RDP": float(tight), "RDP, classic": float(classic)}
+    prv = _prv(accountant, delta) if tight < PRV_UP_TO else math.nan
+    return {"PRV": prv, "RDP": float(tight), "RDP, classic": float(classic)}
 
 
 def _prv(accountant, delta: float) -> float:

@@ -35,8 +35,9 @@ def certificate(plan: Plan, ledger: Ledger, lineage: tuple[str, ...]) -> dict[st
         "status": REPRODUCTION if ledger.noise == "seeded" else RELEASE,
         "noise": ledger.noise, "releases": entries,
         "set_total": {
-            "epsilon": ledger.epsilon(plan.delta), "delta": plan.delta, "releases": len(opened(ledger.entries(), None)),
-            "epsilon, replace one record": ledger.epsilon(plan.delta, replace=True),
+            "epsilon": _total(ledger, plan.delta, False), "delta": plan.delta,
+            "epsilon, replace one record": _total(ledger, plan.delta, True),
+            "releases": len(opened(ledger.entries(), None)),
         },
     }  # fmt: skip
 
@@ -56,6 +57,15 @@ def certificate_of_set(ledger: Ledger, delta: float) -> dict[str, Any]:
         raise FileNotFoundError(f"{ledger.path}: no ledger; nothing was released here of {ledger.private}")
     said = {"private": ledger.private, "adjacency": accounting.ADJACENCY, "delta": delta}
     return said | _cost(entries, delta) | {"releases": entries}
+
+
+def _total(ledger: Ledger, delta: float, replace: bool) -> float | str:
+    """Of all releases of the set: they may be more than can be added up at this delta, which ends no run."""
+    try:
+        total = ledger.epsilon(delta, replace=replace)
+    except ValueError as error:
+        return str(error)
+    return total if math.isfinite(total) else "none that is finite"
 
 
 def _cost(entries: list[dict[str, Any]], delta: float) -> dict[str, Any]:

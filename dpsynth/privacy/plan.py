@@ -70,7 +70,7 @@ def make_plan(private: str, n_records: int, epsilon: float, delta: float, touche
     """
     if not epsilon < math.inf:
         return Plan(private, n_records, epsilon, delta, ())
-    accounting.certified(touches, delta)
+    accounting.certified(touches, delta, replace=True)  # which its certificate will state too
     *queries, learner = touches
     alone = accounting.epsilon(queries, delta)
     names = " and ".join(f"{m.name} at noise multiplier {m.noise_multiplier:g}" for m in queries)

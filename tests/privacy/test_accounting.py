@@ -167,6 +167,13 @@ def test_a_query_that_leaves_too_little_to_learn_with_is_refused_with_both_price
         make_plan("set", 4000, almost, DELTA, [query, sgd(1.0)])
 
 
+@pytest.mark.parametrize(("noise", "rate", "steps"), [(0.1, 0.1, 100), (0.02, 0.1, 100), (0.5, 1.0, 20_000)])
+def test_an_accountant_that_cannot_compute_a_cost_is_left_out(noise, rate, steps):
+    """Opacus's PRV would take gigabytes, after the release was paid; RDP holds."""
+    also = accounting.cross_checks([sgd(noise, rate, steps)], DELTA)
+    assert math.isnan(also["PRV"]) and also["RDP"] > accounting.epsilon([sgd(noise, rate, steps)], DELTA) > 300
+
+
 def test_the_non_private_twin_plans_no_mechanism():
     twin = make_plan("set", 4000, math.inf, DELTA, [Counts("query", 5, 6.0), sgd(1.0)])
     assert twin.mechanisms == () and not twin.is_private

@@ -262,6 +262,16 @@ def test_the_certificate_composes_the_lineage_and_states_the_rest(tmp_path, plan
     json.dumps(said)
 
 
+def test_a_total_that_cannot_be_added_up_says_so_and_ends_no_run(tmp_path):
+    plan = Plan("mnist5k", 4000, 30.0, 1e-12, (Gradients("dp_sgd", 0.01, 4000, 4.0, 1.0, 1, 1.0),))
+    ledger = secret(tmp_path)
+    for release in ("r1", "r2", "r3"):
+        ledger.charge(plan, "dp_sgd", release, [])
+    said = certificate(plan, ledger, ("r1",))
+    assert said["epsilon"] < 30 and "finer than floating point can certify" in said["set_total"]["epsilon"]
+    json.dumps(said, allow_nan=False)
+
+
 def test_a_sets_certificate_composes_all_that_was_released_of_it(tmp_path, plan):
     ledger = secret(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"mnist5k.jsonl: no ledger; nothing was released here of mnist5k"):
