@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import io
 import os
 import re
 import sys
@@ -71,8 +70,6 @@ def ended(action: Callable[[], None]) -> int:
         print(f"\ninterrupted; {RESUMES}", file=sys.stderr)
         return INTERRUPT
     except (OSError, MemoryError, SafetensorError) as error:  # of the machine, wherever they come from
-        if isinstance(error, BrokenPipeError):
-            _close_stdout()
         print(f"error: {sentence(error)}", file=sys.stderr)
         return MISTAKE
     return 0
@@ -160,9 +157,3 @@ def _is_ours(trace: str) -> bool:
     """Whether the error was raised in this package's own words, not in a cell or in another library's."""
     frames = re.findall(r"^File (.+?):\d+, in ", trace, re.MULTILINE)
     return bool(frames) and Path(frames[-1]).expanduser().is_relative_to(Path(__file__).parent)
-
-
-def _close_stdout() -> None:
-    """Keep the interpreter from writing to a broken pipe once more when it ends."""
-    with contextlib.suppress(io.UnsupportedOperation):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
