@@ -253,7 +253,7 @@ def _locked(path: Path) -> Iterator[None]:
     """One maker at a time; a second process waits. The lock dies with its process."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = _lock(path)
-    with open(lock, "a") as handle:  # which does not touch its time
+    with open(lock, "ab") as handle:  # which does not touch its time
         with naming(lock):
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield

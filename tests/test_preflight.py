@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dpsynth import data, lineage, preflight, privacy, store
+from dpsynth import data, lineage, preflight, privacy, sources, store
 from dpsynth.methods import METHODS
 from dpsynth.models import networks
 from dpsynth.params import Params
@@ -150,7 +150,12 @@ def test_files_of_weights_are_looked_at_first(own, quick, root, monkeypatch, tex
             {"n_synthetic": 10**7},
             r"n_synthetic=10000000 images of 3x8x8 pixels need about 5\.4 GiB of memory",
         ),
-        ("dp_mepf", {}, {"size": 6000}, r"n_synthetic=20 images of 3x6000x6000 pixels need about 6\.0 GiB"),
+        (
+            "dp_mepf",
+            {},
+            {"size": 1024, "n_synthetic": 700},
+            r"n_synthetic=700 images of 3x1024x1024 pixels need about 6\.2",
+        ),
         (
             "dpsda",
             {"candidates": 10**6},
@@ -265,6 +270,9 @@ def test_a_release_that_stands_without_its_entry_is_refused_in_the_plan(own, roo
     p = own()
     finetune.run(p)
     planning.ledger(p).path.unlink()
+    with pytest.raises(ValueError, match=r"held 2 entries that are not all there any more"):
+        preflight.check([p])
+    shutil.rmtree(root / "ledger" / "heads")  # which would have told
     with pytest.raises(ValueError, match=r"synthesiser-.* stands, but .*jsonl has no entry for it: restore the ledger"):
         preflight.check([p])
 
@@ -327,7 +335,7 @@ def test_a_run_is_looked_over_once_a_process(own, root, monkeypatch):
 
 def test_the_check_is_no_part_of_what_an_artifact_depends_on():
     seen = {}
-    store._visit("dpsynth.stages.finetune", seen)
+    sources._visit("dpsynth.stages.finetune", seen)
     assert "dpsynth.stages.planning" in seen and not {"dpsynth.preflight", "dpsynth.methods", "dpsynth.figures"} & set(
         seen
     )

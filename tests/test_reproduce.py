@@ -42,7 +42,7 @@ def quick(root, monkeypatch, sealed):
     monkeypatch.setattr(planning, "run", plan)
     monkeypatch.setattr(planning, "private", lambda p, split="train": sealed)
     few = ImageSet("few", torch.zeros(2, 1, 28, 28, dtype=torch.uint8), torch.arange(2), ("a", "b"))
-    monkeypatch.setattr(data, "public", lambda *key: few)
+    monkeypatch.setattr(data, "public", lambda *key, **settings: few)
     monkeypatch.setattr(data, "refuse_shared_files", lambda *names: None)
     monkeypatch.setattr(reproduce, "privacy_of", lambda p: p.run_name)
     for name in reproduce.NOTEBOOKS.values():

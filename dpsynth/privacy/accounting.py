@@ -124,7 +124,8 @@ def cross_checks(mechanisms: Sequence[Mechanism], delta: float) -> dict[str, flo
 
     `PRV` is Opacus's upper bound (its stated error is 0.01). `RDP` is Opacus's conversion (Balle et al. 2020). `RDP,
     classic` is eps = RDP + log(1/delta) / (order - 1) (Mironov 2017, Prop. 3), the formula of PrivImage's Appendix
-    E. What an accountant cannot compute is NaN. The discrete Gaussian counts as the continuous one, whose RDP bounds it (Canonne et al. 2020, Prop. 5).
+    E. The discrete Gaussian counts as the continuous one, whose RDP bounds it (Canonne et al. 2020, Prop. 5). What an
+    accountant cannot compute is NaN.
     """
     from opacus.accountants import PRVAccountant, analysis  # here: most notebooks need not wait for Opacus
 

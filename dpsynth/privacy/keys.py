@@ -1,7 +1,9 @@
 """Keys of secret coins: drawn from the operating system, sealed to their records, and destroyed with the last use."""
 
+import contextlib
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,7 @@ class Keys:
         path = self._path(release)
         aside = path.with_suffix(".tmp")
         descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
+        with naming(aside), os.fdopen(descriptor, "wb") as file:
             file.write(key + seal)
             file.flush()
             os.fsync(file.fileno())
@@ -64,6 +66,16 @@ class Keys:
 
     def _path(self, release: str) -> Path:
         return self.folder / f"{release}.key"
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Errors of the system name the file at work: a full disk and a missing lock do not."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def sync(folder: Path) -> None:

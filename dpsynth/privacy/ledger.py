@@ -22,7 +22,7 @@ from typing import Any
 
 from dpsynth.privacy import accounting
 from dpsynth.privacy.coins import Coins
-from dpsynth.privacy.keys import Keys, sync
+from dpsynth.privacy.keys import Keys, naming, sync
 from dpsynth.privacy.mechanisms import Mechanism, from_statement, statement
 from dpsynth.privacy.plan import BudgetError, Plan
 
@@ -283,7 +283,7 @@ class Ledger:
         digest = _digest(chain[-1][1] if chain else "", entry)
         line = json.dumps({**entry, "digest": digest}, sort_keys=True)
         whole = b"\n".join(self.path.read_bytes().split(b"\n")[: len(chain)]) if chain else b""
-        with open(self.path, "ab") as file:
+        with naming(self.path), open(self.path, "ab") as file:
             file.truncate(len(whole))  # what a crash tore was never acted on
             file.write(b"\n" * bool(chain) + line.encode() + b"\n")
             file.flush()
@@ -297,7 +297,7 @@ class Ledger:
         self._heads.mkdir(exist_ok=True)
         path = self._heads / f"{self.path.stem}.json"
         aside = path.with_suffix(".tmp")
-        with open(aside, "w", encoding="utf-8") as file:
+        with naming(aside), open(aside, "w", encoding="utf-8") as file:
             json.dump({"private": self._set, "entries": count, "digest": digest}, file)
             file.flush()
             os.fsync(file.fileno())
@@ -308,8 +308,10 @@ class Ledger:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path.with_suffix(".lock"), "w") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        path = self.path.with_suffix(".lock")
+        with open(path, "ab") as handle:  # which leaves its time as it was
+            with naming(path):
+                fcntl.flock(handle, fcntl.LOCK_EX)
             yield
 
 
