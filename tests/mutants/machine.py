@@ -30,7 +30,7 @@ STAGES = {
     "stages/query.py": {"semantic_histogram", "histogram_price", "run", "_top"},
     "stages/saliency.py": {"probe", "squared_norms", "probe_price"},
 }
-# Of these, statements that name the records or the charge; what else they do is post-processing.
+# Of these, expressions that name the records or the charge; what else they do is post-processing.
 MOSTLY_PUBLIC, ASKING = {"evolve", "match_moments"}, {"private", "charge", "allowance"}
 COMPARED = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -93,16 +93,16 @@ def _walk(node: ast.AST, place: str) -> Iterator[tuple[str, ast.AST]]:
         for child in value if isinstance(value, list) else [value]:
             if isinstance(child, ast.JoinedStr) or not isinstance(child, ast.AST):
                 continue
-            if place in MOSTLY_PUBLIC and isinstance(child, ast.Assign | ast.Expr | ast.Return) and not _asks(child):
-                continue
             if isinstance(child, ast.expr):
+                if place in MOSTLY_PUBLIC and isinstance(node, ast.stmt) and not _asks(child):
+                    continue
                 yield place, child
             inner = f"{place}.{child.name}" if isinstance(child, ast.FunctionDef | ast.ClassDef) else place
             yield from _walk(child, inner)
 
 
-def _asks(statement: ast.stmt) -> bool:
-    return any(isinstance(node, ast.Name) and node.id in ASKING for node in ast.walk(statement))
+def _asks(expression: ast.expr) -> bool:
+    return any(isinstance(node, ast.Name) and node.id in ASKING for node in ast.walk(expression))
 
 
 def _changes(node: ast.AST) -> Iterator[ast.AST]:

@@ -17,6 +17,25 @@ ALIKE = 4  # records of each label; of each label one more, unlike all others, c
 ROWS = 16  # of a micro-batch: more than all of them
 
 
+# What the parameters say of each mechanism, by its name in a plan: all but the noise, which is calibrated.
+STATED = {
+    "dp_sgd": lambda p: {
+        "sample_rate": p.sample_rate, "steps": p.steps, "max_grad_norm": p["max_grad_norm"],
+        "noise_multiplicity": p.noise_multiplicity, "divisor": p.sample_rate * p.n_records,
+    },
+    "mean_embedding": lambda p: {"bound": p["moments"] ** 0.5, "divisor": p.n_records, "steps": 1, "sample_rate": 1.0},
+    "nearest_votes": lambda p: {"votes": 1, "steps": p["iterations"]},
+    "semantic_histogram": lambda p: {"votes": p["votes"], "steps": 1},
+    "label_histogram": lambda p: {"votes": 1, "steps": 1},
+    "central_images": lambda p: {
+        "mode": {"votes": 3 * 8 * 8, "steps": 1}, "mean": {"bound": (3 * 8 * 8) ** 0.5, "divisor": p.n_records / 2},
+    }[p["centre"]],
+    "saliency": lambda p: {
+        "votes": {"votes": p["saliency_votes"]}, "sq_norm": {"bound": 1.0, "divisor": p.n_records, "sample_rate": 1.0},
+    }[p["score"]],
+}  # fmt: skip
+
+
 class OwnDraws(Coins):
     """Coins in which each of the chosen records keeps its own draws, wherever it stands among how many others."""
 
@@ -139,6 +158,10 @@ def test_one_record_more_or_another_moves_each_question_of_a_method_by_at_most_w
     for charge, _ in asked:
         assert opened[charge.release, charge.coins.fingerprint] == mechanisms.statement(charge.mechanism)
         assert charge.mechanism in plan.mechanisms and charge.plan.mechanisms == plan.mechanisms
+    for mechanism in plan.mechanisms:
+        stated = STATED[mechanism.name](p)
+        assert {name: getattr(mechanism, name) for name in stated} == pytest.approx(stated)
+        assert mechanism.noise_multiplier > 0.3  # a rule or a calibration, and no default that was passed on
     *before, (_, lineage) = charged  # the last is the learner's: all that was released before counts with it
     assert {release for release, _ in before} <= set(lineage)
 
@@ -155,3 +178,21 @@ def test_every_private_column_of_the_table_and_of_its_variants_is_asked_in_a_cas
     rows = [worlds.parameters(method, options).row for method, options in worlds.CASES]
     assert table == touches(column for row in rows for column in row) and len(table) >= 9
     assert {method for method, _ in worlds.CASES} == set(METHODS)
+
+
+@pytest.mark.parametrize(
+    ("method", "option", "name"),
+    [
+        ("rpgen", "query_noise", "semantic_histogram"),
+        ("dp_feta", "central_noise", "central_images"),
+        ("dp_sapf", "saliency_noise", "saliency"),
+    ],
+)
+def test_the_noise_that_an_option_names_is_the_plans_and_without_it_the_rules(
+    method, option, name, rendered, tmp_path, monkeypatch
+):
+    worlds.enter(tmp_path / "root", worlds.more(0), rendered, monkeypatch)
+    for noise in (None, 9.0, 25.0):
+        p = worlds.parameters(method, {option: noise}, sample_rate=1.0)
+        found = planning.run(p).mechanism(name).noise_multiplier
+        assert found == noise if noise else found >= 4
