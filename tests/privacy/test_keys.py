@@ -11,6 +11,7 @@ import worlds
 from dpsynth import data
 from dpsynth.params import Params
 from dpsynth.privacy import Coins, Counts, Ledger, Plan, accounting, certificate, certificate_of_set
+from dpsynth.privacy.mechanisms import statement
 
 DELTA = 1e-5
 
@@ -38,6 +39,15 @@ def test_a_key_is_32_bytes_of_the_operating_system_and_on_the_disk_before_the_le
         assert charge.coins.fingerprint == Coins(key.read_bytes()).fingerprint
     file, folder, entry = (path.stat().st_ino for path in (keys[0], keys[0].parent, ledger.path))
     assert synced.index(file) < synced.index(folder) < synced.index(entry)
+
+
+@pytest.mark.parametrize("noise", [6.0, 25.0])
+def test_a_charge_is_under_the_mechanism_and_the_coins_that_its_entry_states(tmp_path, noise):
+    ledger = Ledger(tmp_path, "mnist5k", "secret", 0)
+    for charge in (ledger.charge(plan(noise), "query", "r1", []) for _ in range(2)):  # the second resumes
+        (entry,) = ledger.entries()
+        assert entry["mechanism"] == statement(charge.mechanism) and entry["coins"] == charge.coins.fingerprint
+        assert charge.mechanism.noise_multiplier == noise and charge.plan == plan(noise)
 
 
 def test_a_fingerprint_names_a_key_and_does_not_tell_it():

@@ -36,6 +36,14 @@ STATED = {
 }  # fmt: skip
 
 
+# Whether a record's answer goes to the row of its own label, or to the one row.
+BY_LABEL = {
+    "mean_embedding": lambda p: True, "nearest_votes": lambda p: True, "label_histogram": lambda p: True,
+    "central_images": lambda p: True, "saliency": lambda p: False, "dp_sgd": lambda p: None,
+    "semantic_histogram": lambda p: p["mode"] == "per_class",
+}  # fmt: skip
+
+
 class OwnDraws(Coins):
     """Coins in which each of the chosen records keeps its own draws, wherever it stands among how many others."""
 
@@ -106,7 +114,7 @@ def check(verb, mechanism, arguments):
 
 @pytest.fixture
 def asked(monkeypatch):
-    """Every question that is put to a verb is put to neighbours first; a list of (charge, step)."""
+    """Every question that is put to a verb is put to neighbours first; a list of (charge, step, whether by label)."""
     seen = []
 
     def watched(verb):
@@ -116,7 +124,7 @@ def asked(monkeypatch):
             arguments = {name: value for name, value in given.arguments.items() if name != "self"}
             if self.name == "folder:nowhere":  # no toy set, on which a stage takes times
                 charge = arguments["charge"]
-                seen.append((charge, arguments["step"]))
+                seen.append((charge, arguments["step"], arguments.get("by_label")))
                 wide = {"microbatch": ROWS * charge.mechanism.noise_multiplicity} if verb == "gradient" else {}
                 check(verb, charge.mechanism, arguments | wide)
             return VERBS[verb](self, *args, **named)
@@ -134,9 +142,9 @@ def charged(monkeypatch):
     """What was charged, in order: (release, lineage)."""
     seen, charge = [], Ledger.charge
 
-    def noted(self, plan, name, release, lineage):
+    def noted(self, plan, name, release, lineage, *others):
         seen.append((release, tuple(lineage)))
-        return charge(self, plan, name, release, lineage)
+        return charge(self, plan, name, release, lineage, *others)
 
     monkeypatch.setattr(Ledger, "charge", noted)
     return seen
@@ -153,9 +161,10 @@ def test_one_record_more_or_another_moves_each_question_of_a_method_by_at_most_w
     plan, entries = planning.run(p), planning.ledger(p).entries()
     opened = {(e["open"], e["coins"]): e["mechanism"] for e in entries if "open" in e}
     assert len(opened) == len(plan.mechanisms) == len({release for release, _ in opened})
-    uses = [(charge.release, charge.coins.fingerprint, step) for charge, step in asked]
+    uses = [(charge.release, charge.coins.fingerprint, step) for charge, step, _ in asked]
     assert len(set(uses)) == len(uses) == sum(mechanism.steps for mechanism in plan.mechanisms)
-    for charge, _ in asked:
+    for charge, _, by_label in asked:
+        assert by_label == BY_LABEL[charge.mechanism.name](p)
         assert opened[charge.release, charge.coins.fingerprint] == mechanisms.statement(charge.mechanism)
         assert charge.mechanism in plan.mechanisms and charge.plan.mechanisms == plan.mechanisms
     for mechanism in plan.mechanisms:
