@@ -43,11 +43,13 @@ FIRST = ("answers", "keys")  # a few seconds each
 QUICK = ("coins", "sums", "fakes", "private", "ledger", "engine", "accounting", "closed")
 ASKED = ("privacy/test_learners", "stages/test_touches", "privacy/test_closed")  # what stages say of records
 WHOLE = ("neighbours", "noninterference", "silence")  # each runs every case of `worlds`
-# Where only some methods can notice, their cases alone run: words of their names.
+# The cases that can notice a change of a file, by words of their names; of other files, all cases.
 CONCERNED = {
-    "stages/central.py": "dp_feta", "stages/evolution.py": "dpsda", "stages/gans.py": "gan or privimage_g",
-    "stages/labelling.py": "noisy", "stages/moments.py": "mepf", "stages/query.py": "rpgen or privimage",
-    "stages/saliency.py": "sapf", "models/gan.py": "gan or privimage_g", "models/diffusion.py": "dpdm or ldm",
+    "stages/central.py": "dp_feta", "stages/evolution.py": "dpsda", "stages/finetune.py": "dpdm or noisy",
+    "stages/gans.py": "gan or privimage_g", "stages/labelling.py": "noisy", "stages/moments.py": "mepf",
+    "stages/planning.py": "noisy", "stages/query.py": "rpgen or privimage", "stages/saliency.py": "sapf",
+    "models/diffusion.py": "dpdm", "models/gan.py": "gan or privimage_g", "models/latent.py": "latent",
+    "models/training.py": "dpdm or noisy",
 }  # fmt: skip
 
 

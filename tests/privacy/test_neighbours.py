@@ -74,11 +74,13 @@ def answers(verb, mechanism, arguments):
     """A function of indices of records: what the verb answers of these, all but without noise, times its divisor."""
     quiet = {"noise_multiplier": 1e-3 if isinstance(mechanism, Counts) else 1e-12}
     rate = {"sample_rate": 1.0} if "sample_rate" in vars(mechanism) else {}
-    loud = dataclasses.replace(mechanism, **quiet, **rate)
+    quieted = dataclasses.replace(mechanism, **quiet, **rate)
     divisor = getattr(mechanism, "divisor", 1.0)
 
     def answer(chosen):
-        charge = Charge(loud, Plan("folder:nowhere", worlds.N, 3.0, 1e-3, (loud,)), "neighbours", OwnDraws(chosen))
+        charge = Charge(
+            quieted, Plan("folder:nowhere", worlds.N, 3.0, 1e-3, (quieted,)), "neighbours", OwnDraws(chosen)
+        )
         given = {**arguments, "charge": charge}
         found = VERBS[verb](worlds.of(IMAGES[chosen], LABELS[chosen]), **given)
         if verb == "gradient":

@@ -24,7 +24,7 @@ CASES = [
     ("dpsda", {"threshold": 0.0, "lookahead": 0, "api": "glyphs", "prior": "noisy"}),
     ("dp_mepf", {"moments": 2, "prior": "noisy"}),
     ("dp_ldm", {"latent": True, "prior": "noisy"}),
-    ("dp_sapf", {"score": "votes", "convolutions": True}),
+    ("dp_sapf", {"score": "votes", "convolutions": True, "prior": "noisy"}),
     ("dp_sapf", {"low_rank": False, "unit": "layer", "convolutions": True, "noise_multiplicity": 2}),
     ("dp_sapf", {"choice": "random", "prediction": "ddpm"}),
     ("dp_feta", {"centre": "mode", "trainable": "light"}),
