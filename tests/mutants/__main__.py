@@ -1,5 +1,7 @@
 """`make mutants`: plant bugs in a scratch copy of the package, one at a time, and run the privacy tests on each.
 
+The tests that see the changed file most directly run first, as one failure is enough; the tests of whole stages last.
+
 Prints what caught each, and what survived with the reason why it is harmless; exits 1 if a survivor has no reason.
 Each mutant runs in a process forked from this one, which has imported the heavy libraries once.
 """
@@ -29,18 +31,30 @@ import sklearn.manifold  # noqa: F401
 import torch
 import torch_fidelity  # noqa: F401
 from harmless import HARMLESS
-from machine import mutants
+from machine import CORE, STAGES, mutants
 from planted import BUGS
 
 PROJECT = Path(__file__).parents[2]
-PATIENCE = 3  # times what the tests take on unchanged code: a mutant that takes longer does not end
-NEEDED = ("dpsynth", "tests/conftest.py", "tests/privacy", "notebooks", "pyproject.toml")
-# In this order; the others of tests/privacy take too long.
-QUICK = ("private", "sums", "coins", "ledger", "fakes", "engine", "accounting", "closed", "silence")
+UNCHANGED = "the package as it is"
+PATIENCE = 900  # seconds; a mutant that takes longer does not end
+NEEDED = ("dpsynth", "tests/conftest.py", "tests/privacy", "tests/stages", "notebooks", "pyproject.toml")
+# Of tests/privacy, in this order but for those of the changed file's own name; the others of it take too long.
+FIRST = ("answers", "keys")  # a few seconds each
+QUICK = ("coins", "sums", "fakes", "private", "ledger", "engine", "accounting", "closed")
+ASKED = ("privacy/test_learners", "stages/test_touches", "privacy/test_closed")  # what stages say of records
+WHOLE = ("neighbours", "noninterference", "silence")  # each runs every case of `worlds`
+# The cases that can notice a change of a file, by words of their names; of other files, all cases.
+CONCERNED = {
+    "stages/central.py": "dp_feta", "stages/evolution.py": "dpsda", "stages/finetune.py": "dpdm or noisy",
+    "stages/gans.py": "gan or privimage_g", "stages/labelling.py": "noisy", "stages/moments.py": "mepf",
+    "stages/planning.py": "noisy", "stages/query.py": "rpgen or privimage", "stages/saliency.py": "sapf",
+    "models/diffusion.py": "dpdm", "models/gan.py": "gan or privimage_g", "models/latent.py": "latent",
+    "models/training.py": "dpdm or noisy",
+}  # fmt: skip
 
 
 class Edit(NamedTuple):
-    """Of a scratch copy: `apply` takes its `dpsynth` folder; `file` is the first one it changes."""
+    """Of a scratch copy: `apply` takes its `dpsynth` folder; `file`, below it, is the first one it changes."""
 
     file: str
     apply: Callable[[Path], None]
@@ -57,25 +71,26 @@ class Verdict(NamedTuple):
 def main() -> int:
     """Run all; 0 if every mutant was caught or has a reason to be harmless."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--machine", type=int, default=70, help="how many machine-made mutants (70, of some 350)")
+    parser.add_argument("--machine", type=int, default=64, help="how many machine-made mutants (64, of some 450)")
     parser.add_argument("--only", default="", help="those whose name contains this")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (one a core)")
     given = parser.parse_args()
     planted = {bug.name: _by_hand(bug) for bug in BUGS}
-    made = {m.name: _by_machine(m) for m in mutants(PROJECT / "dpsynth/privacy")[: given.machine]}
+    half = given.machine // 2
+    drawn = mutants(PROJECT / "dpsynth", CORE)[: given.machine - half] + mutants(PROJECT / "dpsynth", STAGES)[:half]
+    made = {mutant.name: _by_machine(mutant) for mutant in drawn}
     start, work = time.monotonic(), Path(tempfile.mkdtemp(prefix="mutants-"))
     try:
-        base = _scratch(work / "unchanged")
+        base = _scratch(work / "base")
         shutil.copytree(_rendered(base), work / "cache")
-        if (unchanged := _judge("unchanged", base, work)).by:
-            print(f"the privacy tests fail without any mutant: {unchanged.by}")
-            return 1
-        print(f"unchanged: the tests pass in {unchanged.seconds:.0f} s", flush=True)
-        patience = PATIENCE * unchanged.seconds
-        todo = [(name, e) for name, e in {**planted, **made}.items() if given.only in name]
-        verdicts = _all(todo, work, given.jobs, patience)
+        todo = {name: edit for name, edit in {**made, **planted}.items() if given.only in name}
+        unchanged = {} if given.only else {UNCHANGED: Edit("", lambda package: None)}
+        verdicts = _all(list({**unchanged, **todo}.items()), work, given.jobs)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+    if unchanged and (first := verdicts.pop(0)).by:
+        print(f"the privacy tests fail without any mutant: {first.by}")
+        return 1
     return _conclude(verdicts, set(planted), time.monotonic() - start)
 
 
@@ -90,7 +105,7 @@ def _by_hand(bug) -> Edit:
 
 def _by_machine(mutant) -> Edit:
     def edit(package: Path) -> None:
-        path = package / "privacy" / mutant.file
+        path = package / mutant.file
         path.write_text(mutant.apply(path.read_text()))
 
     return Edit(mutant.file, edit)
@@ -108,7 +123,7 @@ def _scratch(folder: Path) -> Path:
 
 
 def _rendered(base: Path) -> Path:
-    """Four glyphs a class, rendered once for all mutants: the cache that test_silence.py copies."""
+    """Four glyphs a class, rendered once for all mutants: the cache that the tests of whole stages copy."""
     root = base / "rendered"
     child = multiprocessing.get_context("fork").Process(target=_render, args=(base, root))
     child.start()
@@ -138,23 +153,37 @@ def _enter(folder: Path) -> None:
     assert Path(dpsynth.__file__).is_relative_to(folder), "the scratch copy is not what is imported"
 
 
-def _tests(folder: Path, cache: Path, name: str, file: str) -> None:
-    """Tests named after the changed file, if there are any, come first: they catch most of its bugs, and one is enough.
+def _order(name: str, file: str) -> list[list[str]]:
+    """Groups of arguments for pytest: units first, those named after the changed file before all; then whole stages.
 
-    The last of QUICK, by far the slowest, is not run where a mutant is known to be harmless.
+    Where a mutant is known to be harmless, its survival costs the units alone.
     """
+    own = Path(file).stem
+    ordered = (*FIRST, *sorted(QUICK, key=lambda one: one != own))
+    core = [f"tests/privacy/test_{one}.py" for one in ordered]
+    asked = [f"tests/{one}.py" for one in ASKED]
+    whole = [f"tests/privacy/test_{one}.py" for one in WHOLE]
+    if file in CONCERNED:
+        whole += ["-k", CONCERNED[file]]
+    units = asked if file.startswith(("stages", "models")) else core
+    groups = {True: [units], False: [units, whole]}[name in HARMLESS]
+    return [*groups, asked] if name == UNCHANGED else groups
+
+
+def _tests(folder: Path, cache: Path, name: str, file: str) -> None:
     _enter(folder)
     os.environ["DPSYNTH_RENDERED"] = str(cache)
-    asked = sorted(QUICK[:-1] if name in HARMLESS else QUICK, key=lambda one: one != Path(file).stem)
-    order = [f"tests/privacy/test_{one}.py" for one in asked]
-    os._exit(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--no-header", *order]))
+    for group in _order(name, file):
+        if ended := pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--no-header", *group]):
+            os._exit(ended)
+    os._exit(0)
 
 
-def _judge(name: str, folder: Path, work: Path, file: str = "", patience: float | None = None) -> Verdict:
+def _judge(name: str, folder: Path, work: Path, file: str) -> Verdict:
     start = time.monotonic()
     child = multiprocessing.get_context("fork").Process(target=_tests, args=(folder, work / "cache", name, file))
     child.start()
-    child.join(patience)
+    child.join(PATIENCE)
     if child.is_alive():
         child.kill()
         child.join()
@@ -165,7 +194,7 @@ def _judge(name: str, folder: Path, work: Path, file: str = "", patience: float 
     return Verdict(name, by.rpartition("/")[2], time.monotonic() - start)
 
 
-def _all(todo: list, work: Path, jobs: int, patience: float) -> list[Verdict]:
+def _all(todo: list, work: Path, jobs: int) -> list[Verdict]:
     """Judge each mutant, `jobs` at a time: each thread waits for a fork of its own."""
     from concurrent.futures import ThreadPoolExecutor
 
@@ -173,9 +202,9 @@ def _all(todo: list, work: Path, jobs: int, patience: float) -> list[Verdict]:
         number, (name, edit) = numbered
         folder = _scratch(work / str(number))
         edit.apply(folder / "dpsynth")
-        verdict = _judge(name, folder, work, edit.file, patience)
+        verdict = _judge(name, folder, work, edit.file)
         shutil.rmtree(folder)
-        said = "caught  " if verdict.by else "SURVIVED"
+        said = "tests   " if name == UNCHANGED else "caught  " if verdict.by else "SURVIVED"
         print(f"{said} {verdict.seconds:4.0f} s  {name}  [{verdict.by}]", flush=True)
         return verdict
 

@@ -11,4 +11,16 @@ HARMLESS = {
     " -> histogram - noise.reshape(histogram.shape)": "the discrete Gaussian is symmetric",
     "private.py:Private.total: table + mechanism.scale * noise.reshape(table.shape)"
     " -> table - mechanism.scale * noise.reshape(table.shape)": "the Gaussian is symmetric",
+    "stages/central.py:central_images: votes.view(len(private.classes), -1, n).argmax(2) / (n - 1)"
+    " -> votes.view(len(private.classes), -1, n).argmax(2) * (n - 1)": "post-processing of the votes",
+    "stages/central.py:price: 1 -> 2": "the rule sizes the noise for two votes; the plan prices what it states",
+    "stages/labelling.py:price: 1 -> 2 (2)": "the rule sizes the noise for two votes; the plan prices what it states",
+    "stages/moments.py:embedding_price: 1.0 -> 2.0": "a first value of the noise, which the plan calibrates",
+    "stages/moments.py:perceptual: 1 -> 2": "the length of an embedding is read off two blank images, not one",
+    "stages/moments.py:perceptual: False -> True (2)": "the features' weights are in no optimizer",
+    "stages/planning.py:Allowance.identity: True -> False": "the order of the fields is the class's own",
+    """stages/query.py:histogram_price: rows * p["kept"] > available -> rows * p['kept'] >= available""":
+        "it refuses a little more",
+    "stages/saliency.py:probe: 1.0 -> 2.0": "the bar of noise in a figure",
+    "stages/saliency.py:probe_price: 1 -> 2": "the rule sizes the noise for two votes; the plan prices what it states",
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Machine-made mutants: an operator or a constant of a line of the core changed, one at a time."""
+"""Machine-made mutants: an operator or a constant changed, one at a time, in the core and where stages ask it."""
 
 import ast
 import hashlib
@@ -8,16 +8,30 @@ from typing import NamedTuple
 
 LAYERS = {"_linear", "_linear_squares", "_linear_total", "_conv2d", "_conv2d_squares", "_conv2d_total", "_padded"}
 # Where the sampler, the clip, the noise, the divisor and the ledger are: files, and the functions and classes in them.
-PLACES = {
-    "engine/layers.py": LAYERS,
-    "coins.py": {"Coins", "as_normals", "as_uniforms"},
-    "engine/parts.py": {"Reused", "Products", "clip", "bounded", "_factors"},
-    "engine/sums.py": {"Draws", "clipped_sum", "one_each", "side_by_side"},
-    "ledger.py": {"Charge", "Ledger", "opened", "canonical", "_digest"},
-    "mechanisms.py": {"Counts", "_Gaussian", "Sums", "Gradients", "_positive", "_rate"},
-    "plan.py": {"make_plan", "_calibrated", "Plan"},
-    "private.py": {"Private", "_distinct", "_mean_of_fakes"},
+CORE = {
+    "privacy/engine/layers.py": LAYERS,
+    "privacy/coins.py": {"Coins", "as_normals", "as_uniforms"},
+    "privacy/engine/parts.py": {"Reused", "Products", "clip", "bounded", "_factors"},
+    "privacy/engine/sums.py": {"Draws", "clipped_sum", "one_each", "side_by_side"},
+    "privacy/ledger.py": {"Charge", "Ledger", "opened", "canonical", "_digest"},
+    "privacy/mechanisms.py": {"Counts", "_Gaussian", "Sums", "Gradients", "_positive", "_rate"},
+    "privacy/plan.py": {"make_plan", "_calibrated", "Plan"},
+    "privacy/private.py": {"Private", "_distinct", "_mean_of_fakes"},
 }
+# Where a question is put, or priced, or what is said of a record is computed.
+STAGES = {
+    "stages/central.py": {"central_images", "price", "levels", "halved", "level_votes"},
+    "stages/evolution.py": {"votes_price", "evolve", "nearest", "Eye"},
+    "stages/finetune.py": {"gradients_price", "descend", "probe", "run"},
+    "stages/gans.py": {"discriminator_price", "n_fakes", "losses"},
+    "stages/labelling.py": {"label_histogram", "price", "run"},
+    "stages/moments.py": {"embedding_price", "match_moments", "perceptual"},
+    "stages/planning.py": {"Allowance", "allow", "ask", "run", "ledger", "query_noise"},
+    "stages/query.py": {"semantic_histogram", "histogram_price", "run", "_top"},
+    "stages/saliency.py": {"probe", "squared_norms", "probe_price"},
+}
+# Of these, expressions that name the records or the charge; what else they do is post-processing.
+MOSTLY_PUBLIC, ASKING = {"evolve", "match_moments"}, {"private", "charge", "allowance"}
 COMPARED = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
     ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
@@ -29,7 +43,10 @@ COMPUTED = {
 
 
 class Mutant(NamedTuple):
-    """`old`, at character `start` of `file`, becomes `new`; `name` does not depend on line numbers."""
+    """`old`, at character `start` of `file`, becomes `new`; `name` does not depend on line numbers.
+
+    `file` is relative to the package; a name leaves out the core's own folder.
+    """
 
     name: str
     file: str
@@ -43,9 +60,9 @@ class Mutant(NamedTuple):
         return text[: self.start] + self.new + text[self.start + len(self.old) :]
 
 
-def mutants(core: Path) -> list[Mutant]:
-    """Every mutant of the places, in an order that depends on their names alone, as a hash shuffles them."""
-    found = [m for file, names in PLACES.items() for m in _of(file, (core / file).read_text(), names)]
+def mutants(package: Path, places: dict[str, set[str]]) -> list[Mutant]:
+    """Every mutant of `places`, in an order that depends on their names alone, as a hash shuffles them."""
+    found = [m for file, names in places.items() for m in _of(file, (package / file).read_text(), names)]
     return sorted(found, key=lambda m: hashlib.sha256(m.name.encode()).hexdigest())
 
 
@@ -62,7 +79,7 @@ def _of(file: str, text: str, places: set[str]) -> Iterator[Mutant]:
             for changed in _changes(node):
                 start = starts[node.lineno - 1] + node.col_offset
                 old = ast.get_source_segment(text, node)
-                name = f"{file}:{place}: {' '.join(old.split())} -> {ast.unparse(changed)}"
+                name = f"{file.removeprefix('privacy/')}:{place}: {' '.join(old.split())} -> {ast.unparse(changed)}"
                 seen[name] = seen.get(name, 0) + 1
                 again = f" ({seen[name]})" if seen[name] > 1 else ""
                 yield Mutant(name + again, file, start, old, f"({ast.unparse(changed)})")
@@ -77,9 +94,15 @@ def _walk(node: ast.AST, place: str) -> Iterator[tuple[str, ast.AST]]:
             if isinstance(child, ast.JoinedStr) or not isinstance(child, ast.AST):
                 continue
             if isinstance(child, ast.expr):
+                if place in MOSTLY_PUBLIC and isinstance(node, ast.stmt) and not _asks(child):
+                    continue
                 yield place, child
             inner = f"{place}.{child.name}" if isinstance(child, ast.FunctionDef | ast.ClassDef) else place
             yield from _walk(child, inner)
+
+
+def _asks(expression: ast.expr) -> bool:
+    return any(isinstance(node, ast.Name) and node.id in ASKING for node in ast.walk(expression))
 
 
 def _changes(node: ast.AST) -> Iterator[ast.AST]:

@@ -6,6 +6,8 @@ the wild, the name says so in brackets.
 
 from typing import NamedTuple
 
+from planted_in_stages import IN_STAGES
+
 
 class Bug(NamedTuple):
     """One planted bug."""
@@ -19,9 +21,11 @@ def _bug(name: str, *patch: str) -> Bug:
 
 
 NOISE = 'noise = charge.coins.normals(("noise", step, number), total.numel())'
+SUMMED = 'noise = charge.coins.normals(("noise", step), table.size)'
 COUNTS = 'noise = charge.coins.discrete_gaussians(("noise", step), histogram.size, mechanism.scale)'
 PRIVATE, LEDGER = "privacy/private.py", "privacy/ledger.py"
 MECHANISMS, PLAN, ACCOUNTING, COINS = (f"privacy/{n}.py" for n in ("mechanisms", "plan", "accounting", "coins"))
+CERTIFICATE = "privacy/certificate.py"
 PARTS, SUMS, MODEL = (f"privacy/engine/{n}.py" for n in ("parts", "sums", "model"))
 NORMS = "norms = [torch.linalg.vector_norm(piece, dim=1) for block in self.blocks for piece in _pieces(block)]"
 
@@ -152,4 +156,46 @@ BUGS = (
     _bug("seconds of a private step are kept", "store.py",
          'timed = getattr(getattr(params, "constants", None), "builtin", True)', "timed = True"),
     _bug("a folder is opened for evaluation", PRIVATE, "    if not private.builtin:\n", "    if False:\n"),
+    _bug("one row of noise for all labels of a histogram", PRIVATE, COUNTS,
+         COUNTS.replace("histogram.size", "histogram.shape[1]") + "\n        noise = np.tile(noise, len(histogram))"),
+    _bug("one row of noise for all labels of a sum", PRIVATE, SUMMED,
+         SUMMED.replace("table.size", "table.shape[1]") + "\n        noise = np.tile(noise, len(table))"),
+    _bug("a charge has half the noise of its entry", LEDGER, "        return Charge(mechanism, plan, release, coins",
+         "        stated, mechanism = mechanism, accounting.with_noise(mechanism, mechanism.noise_multiplier / 2)\n"
+         "        others = tuple(mechanism if m == stated else m for m in plan.mechanisms)\n"
+         "        plan = dataclasses.replace(plan, mechanisms=others)\n"
+         "        return Charge(mechanism, plan, release, coins"),
+    _bug("the replace-one figure of a histogram forgets the doubling", ACCOUNTING, "(2 if replace else 1)", "1"),
+    _bug("a histogram states the same sensitivity for either relation", MECHANISMS, "return math.sqrt(2 * self.votes)",
+         "return math.sqrt(self.votes)"),
+    _bug("gradients off the grid", PRIVATE, "mean = mechanism.snapped(noisy) / mechanism.divisor",
+         "mean = noisy / mechanism.divisor"),
+    _bug("the clip shrinks to the median norm of the micro-batch", PARTS, "factors = _factors(norms, max_grad_norm)",
+         "factors = _factors(norms, min(max_grad_norm, norms.median().item() if len(norms) else 1.0))"),
+    _bug("the largest of a micro-batch is clipped to the second", PARTS, "factors = _factors(norms, max_grad_norm)",
+         "second = norms.topk(min(2, len(norms))).values[-1].item() if len(norms) else 1.0\n"
+         "    factors = _factors(norms, min(max_grad_norm, second))"),
+    _bug("vectors of a batch are scaled by the longest", PARTS,
+         "return vectors.double()[finite] * _factors(norms[finite], bound)[:, None], finite",
+         "return vectors.double()[finite] * _factors(norms[finite].max(), bound), finite"),
+    _bug("a folder may have seeded coins beyond smoke", "params.py", 'self.noise == "seeded"',
+         'self.noise == "seeded" and self.profile == "smoke"'),
+    _bug("a key of few bytes, repeated", LEDGER, "secrets.token_bytes(32)", "secrets.token_bytes(4) * 8"),
+    _bug("a key that follows from the release", LEDGER, "secrets.token_bytes(32)",
+         "hashlib.sha256(release.encode()).digest()"),
+    _bug("a key that may not be on the disk when it is used", LEDGER,
+         "file.write(secrets.token_bytes(32))\n            file.flush()\n            os.fsync(file.fileno())",
+         "file.write(secrets.token_bytes(32))"),
+    _bug("a fingerprint that is the start of the key", COINS, "hashlib.sha256(b\"dpsynth fingerprint\" + self._key).hexdigest()[:16]",
+         "self._key.hex()[:16]"),
+    _bug("a fingerprint without a domain of its own", COINS, 'b"dpsynth fingerprint" + ', ""),
+    _bug("a fingerprint of half the key", COINS, 'b"dpsynth fingerprint" + self._key', 'b"dpsynth fingerprint" + self._key[:16]'),
+    _bug("of two draws of one release the last is quoted", LEDGER, '(e["open"], e["coins"]): e for e in entries',
+         'e["open"]: e for e in entries'),
+    _bug("a certificate quotes one of two draws", CERTIFICATE, "entries = opened(ledger.entries(), lineage)",
+         'entries = list({e["open"]: e for e in opened(ledger.entries(), lineage)}.values())'),
+    _bug("a symbolic link has a second ledger", LEDGER, ".expanduser().resolve()", ".expanduser().absolute()"),
+    _bug("a refusal says how many records a folder has", "folders.py", "does not hold the {n_records} images",
+         "has {sum(map(len, files.values()))} and not the {n_records} images"),
+    *(_bug(*one) for one in IN_STAGES),
 )  # fmt: skip
