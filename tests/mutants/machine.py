@@ -15,7 +15,8 @@ CORE = {
     "privacy/engine/sums.py": {"Draws", "clipped_sum", "one_each", "side_by_side"},
     "privacy/ledger.py": {"Charge", "Ledger", "opened", "canonical", "_digest"},
     "privacy/mechanisms.py": {"Counts", "_Gaussian", "Sums", "Gradients", "_positive", "_rate"},
-    "privacy/plan.py": {"make_plan", "_calibrated", "Plan"},
+    "privacy/keys.py": {"Keys"},
+    "privacy/plan.py": {"make_plan", "Plan"},
     "privacy/private.py": {"Private", "_distinct", "_mean_of_fakes"},
 }
 # Where a question is put, or priced, or what is said of a record is computed.

@@ -23,18 +23,18 @@ IN_STAGES = (
      "            others = tuple(less if m == stated else m for m in charge.plan.mechanisms)\n"
      "            plan = dataclasses.replace(charge.plan, mechanisms=others)\n"
      "            return dataclasses.replace(charge, mechanism=less, plan=plan)\n\n"
-     "        return (lambda *asked: halved(self.ledger.charge(*asked)))("),
-    ("a learner's charge forgets its lineage", PLANNING, ", work.lineage)", ", ())"),
+     "        return (lambda *asked, **more: halved(self.ledger.charge(*asked, **more)))("),
+    ("a learner's charge forgets its lineage", PLANNING, "work.lineage, private", "(), private"),
     ("a noisy prior is left out of the lineage", PLANNING,
      "return tuple(digest for one in self.earlier for digest in one.artifact.lineage)", "return ()"),
     ("the probe is left out of the plan", PLANNING, "(p.row.prior, p.row.release, p.row.probe)", "(p.row.prior, p.row.release)"),
     ("the second moment is a second question under the same coins", MOMENTS,
      '    bar = training.silent(matching_steps, "moment matching")',
-     "    private.total(lambda x, labels, draws: embed(x).square(), dim, allowance.charge(work), by_label=True)\n"
+     "    private.total(lambda x, labels, draws: embed(x).square(), dim, allowance.charge(work, private), by_label=True)\n"
      '    bar = training.silent(matching_steps, "moment matching")'),
     ("labels are asked for twice under one noise", LABELLING, "    def vote(x, labels, draws):",
      "    private.count(lambda x, labels, draws: torch.zeros(len(labels), 1, dtype=torch.int64), 1,\n"
-     "                  allowance.charge(work), by_label=False)\n\n    def vote(x, labels, draws):"),
+     "                  allowance.charge(work, private), by_label=False)\n\n    def vote(x, labels, draws):"),
     ("one iteration asks for the votes of another", EVOLUTION, "private.count(votes, candidates, charge, step)",
      "private.count(votes, candidates, charge, max(0, step - 1))"),
     # What couples records.
@@ -85,7 +85,7 @@ IN_STAGES = (
     ("the figure shows the candidates with most true votes", *COUNTED, EVOLUTION,
      'seen["images"].append(_favourites(state.now["images"], counts))',
      'seen["images"].append(_favourites(state.now["images"], votes.true))'),
-    ("a threshold made of true votes", *COUNTED, EVOLUTION, "threshold * charge.mechanism.scale",
+    ("a threshold made of true votes", *COUNTED, EVOLUTION, "threshold * allowance.mechanism.scale",
      "votes.true[0].max().item() - 8"),
     ("candidates made of records", *COUNTED, EVOLUTION, "        training.tell(bar, step + 1, allowance.plan)\n",
      '        state.now["images"][0] = ((votes.seen[-1] + 1) * 127.5).to(torch.uint8)\n'
@@ -98,7 +98,7 @@ IN_STAGES = (
     ("the probe states its noise beside the largest true share", SALIENCY, 'LABELS = "net.label"', 'SAID = []\nLABELS = "net.label"',
      SALIENCY, "    return squares[:, chosen] / total.clamp(min=max_grad_norm**2)",
      "    SAID.append(total.max().item())\n    return squares[:, chosen] / total.clamp(min=max_grad_norm**2)",
-     SALIENCY, "return Saliency(scores.double(), names, charge.mechanism.scale", "return Saliency(scores.double(), names, SAID[-1] + charge.mechanism.scale"),
+     SALIENCY, "return Saliency(scores.double(), names, mechanism.scale", "return Saliency(scores.double(), names, SAID[-1] + mechanism.scale"),
     ("a histogram that is moved by what a record looks like", QUERY, "BATCH, RATE = 128", "SEEN = []\nBATCH, RATE = 128",
      QUERY, "lambda x, labels, draws: _top(", "lambda x, labels, draws: SEEN.append(x.max()) or _top(",
      QUERY, "    return Release(histogram, by_label)\n\n\ndef exact_histogram",
@@ -106,8 +106,8 @@ IN_STAGES = (
     ("the labels' sum moves their noisy counts", LABELLING, "        return torch.zeros(len(labels), 1, dtype=torch.int64)\n",
      "        vote.highest = int(labels.sum())\n        return torch.zeros(len(labels), 1, dtype=torch.int64)\n",
      LABELLING, "[:, 0])\n", "[:, 0] + vote.highest % 2)\n"),
-    ("a stage prints how many records there are", FINETUNE, "    steps = charge.mechanism.steps\n",
-     "    steps = charge.mechanism.steps\n    print(len(vars(private)['_im' + 'ages']), 'records')\n"),
+    ("a stage prints how many records there are", FINETUNE, "    charge, steps = allowance.charge(work, private), allowance.mechanism.steps\n",
+     "    charge, steps = allowance.charge(work, private), allowance.mechanism.steps\n    print(len(vars(private)['_im' + 'ages']), 'records')\n"),
     ("a bar tells how long a private step takes", "models/training.py",
      'bar_format="{desc}: step {n_fmt}/{total_fmt}{postfix}", ', ""),
 )  # fmt: skip
