@@ -82,7 +82,10 @@ def test_what_is_imported_is_declared():
     distributions = importlib.metadata.packages_distributions()
     peers = map(Requirement, PROJECT["optional-dependencies"]["peers"])  # need not be installed
     declared = {canonicalize_name(one.name) for one in (*DECLARED, *peers)}
-    ours, missing = {"dpsynth", *(path.stem for path in ROOT.glob("tests/mutants/*.py"))}, {}
+    ours, missing = (
+        {"dpsynth", *(path.stem for folder in ("mutants", "privacy") for path in ROOT.glob(f"tests/{folder}/*.py"))},
+        {},
+    )
     for path in (*ROOT.glob("dpsynth/**/*.py"), *ROOT.glob("tests/**/*.py"), *ROOT.glob("notebooks/*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []

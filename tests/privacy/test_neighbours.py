@@ -78,11 +78,10 @@ def answers(verb, mechanism, arguments):
     divisor = getattr(mechanism, "divisor", 1.0)
 
     def answer(chosen):
-        charge = Charge(
-            quieted, Plan("folder:nowhere", worlds.N, 3.0, 1e-3, (quieted,)), "neighbours", OwnDraws(chosen)
-        )
-        given = {**arguments, "charge": charge}
-        found = VERBS[verb](worlds.of(IMAGES[chosen], LABELS[chosen]), **given)
+        private, coins = worlds.of(IMAGES[chosen], LABELS[chosen]), OwnDraws(chosen)
+        plan = Plan("folder:nowhere", worlds.N, 3.0, 1e-3, (quieted,))
+        charge = Charge(quieted, plan, "neighbours", coins, private.seal(coins).hex())
+        found = VERBS[verb](private, **{**arguments, "charge": charge})
         if verb == "gradient":
             model, bound = arguments["model"], mechanism.max_grad_norm
             found = torch.cat([parameter.grad.double().flatten() for parameter in model.parameters])[None] * bound
@@ -144,9 +143,9 @@ def charged(monkeypatch):
     """What was charged, in order: (release, lineage)."""
     seen, charge = [], Ledger.charge
 
-    def noted(self, plan, name, release, lineage, *others):
+    def noted(self, plan, name, release, lineage, *others, **more):
         seen.append((release, tuple(lineage)))
-        return charge(self, plan, name, release, lineage, *others)
+        return charge(self, plan, name, release, lineage, *others, **more)
 
     monkeypatch.setattr(Ledger, "charge", noted)
     return seen
