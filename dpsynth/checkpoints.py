@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from dpsynth.mistakes import naming
+from dpsynth.privacy.disk import sync
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,12 +59,3 @@ class Work:
         """The artifact is made: no checkpoint is needed any more."""
         for file in self.path.glob("checkpoint.*"):
             file.unlink()
-
-
-def sync(path: Path) -> None:
-    """Force a file, or a folder's entries, to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

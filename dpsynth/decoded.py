@@ -19,8 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dpsynth import folders, imagefiles, store
-
-MOMENT = 315532800  # 1980: the times of these files tell nothing
+from dpsynth.privacy.disk import forget_times, naming
 
 
 def images(files: list[Path], size: int, background: tuple[int, int, int], place: Path, name: str, desc: str) -> Tensor:
@@ -71,7 +70,7 @@ def _decode(files: list[Path], size: int, background: tuple[int, int, int], path
             imagefiles.read_all(files, size, background, keep)
             out.flush()
             os.fsync(out.fileno())
-        os.utime(aside, (MOMENT, MOMENT))
+        forget_times(aside)
         os.replace(aside, path)
     except OSError as error:  # a full disk does not say where
         raise OSError(error.errno, error.strerror, str(path)) from None
@@ -115,11 +114,12 @@ def _locked(place: Path, name: str) -> Iterator[None]:
     place.mkdir(parents=True, exist_ok=True, mode=0o700)
     if place.stat().st_mode & 0o777 != 0o700:  # an umask, or an older folder
         place.chmod(0o700)
-    with os.fdopen(os.open(place / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o600), "r+b") as handle:
+    path = place / f"{name}.lock"
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as handle:
         os.fchmod(handle.fileno(), 0o600)
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        with naming(path):
+            fcntl.flock(handle, fcntl.LOCK_EX)
         try:
             yield
         finally:
-            for path in (place, handle.fileno()):
-                os.utime(path, (MOMENT, MOMENT))
+            forget_times(place, path)

@@ -4,11 +4,15 @@ import contextlib
 import errno
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from safetensors import SafetensorError
+
+from dpsynth.privacy import disk
 
 CELL, MISTAKE, UNDRAWN, INTERRUPT, KILL = 1, 2, 3, 130, 138  # exit codes
 RESUMES = "the same command continues where this one stopped"
@@ -60,9 +64,10 @@ class Failed(Exception):
 
 
 def ended(action: Callable[[], None]) -> int:
-    """The exit code of `action`; what ended it early is said on stderr."""
+    """The exit code of `action`; what ended it early is said on stderr. SIGTERM is taken as an interrupt."""
     try:
-        action()
+        with _interruptible():
+            action()
     except Failed as failure:
         print(failure, file=sys.stderr)
         return failure.code
@@ -73,6 +78,19 @@ def ended(action: Callable[[], None]) -> int:
         print(f"error: {sentence(error)}", file=sys.stderr)
         return MISTAKE
     return 0
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM, which would end the process on the spot, is taken as an interrupt, so that what must be undone is."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager
@@ -90,11 +108,8 @@ def mistakes() -> Iterator[None]:
 def naming(path: Path) -> Iterator[None]:
     """Errors of the system get the `path` of the file at work, where they come without, or dressed by a library."""
     try:
-        yield
-    except OSError as error:
-        if error.filename is None and error.errno:
-            error.filename = str(path)
-        raise
+        with disk.naming(path):
+            yield
     except SafetensorError as error:
         if number := _number(error):
             raise OSError(number, os.strerror(number), str(path)) from None

@@ -78,16 +78,8 @@ class Params(Strict):
 
     @field_validator("private", "public")
     @classmethod
-    def _somewhere(cls, name: str) -> str:
-        try:
-            canonical(name)
-        except (OSError, RuntimeError, ValueError) as error:  # links in a circle, the home of nobody, a zero byte
-            raise ValueError(f"leads nowhere: {error}") from None
-        return name
-
-    @field_validator("private", "public")
-    @classmethod
     def _from_the_project(cls, name: str) -> str:
+        canonical(name)  # which refuses a path that leads nowhere
         return project.anchored(name)
 
     @field_validator("method")
@@ -194,6 +186,7 @@ class Params(Strict):
     def digest(self) -> str:
         """SHA-256 over all parameters; the background counts where it is another: it is younger than some results."""
         said = self.model_dump(exclude={"background"} if self.background == data.BACKGROUND else None)
+        said |= {name: project.placed(said[name]) for name in ("private", "public")}
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
     def replace(self, **changes: Any) -> "Params":

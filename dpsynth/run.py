@@ -30,9 +30,10 @@ import papermill
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError, strip_color
 
-from dpsynth import experiments, kernel, pictures, project, store, terminal
+from dpsynth import data, experiments, kernel, pictures, project, store, terminal
 from dpsynth.mistakes import CELL, KILL, MISTAKE, UNDRAWN, Failed, ended, mistakes, naming, of_cell
 from dpsynth.params import Params
+from dpsynth.privacy.disk import forget_times
 from dpsynth.stages import planning
 
 SPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -112,14 +113,6 @@ def _stamp(out: Path) -> dict[str, Any]:
         return {}
 
 
-def _stamp(out: Path) -> dict[str, Any]:
-    """What `execute` wrote of itself; nothing of a notebook that is not there, or not whole."""
-    try:
-        return dict(json.loads(out.read_text(encoding="utf-8"))["metadata"]["dpsynth"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-
-
 def _text(notebook: Path) -> str:
     if not notebook.exists():
         raise FileNotFoundError(f"{notebook}: no such notebook; start in the project's own folder")
@@ -185,7 +178,7 @@ def _write(book: nbformat.NotebookNode, out: Path) -> None:
     os.replace(aside, out)
     if "seconds" not in book.metadata.get("dpsynth", {}):  # of a user's own records, or what a failure left
         in_build = (store.root() / "build").resolve() in out.resolve().parents
-        store.forget_times(out, *([out.parent] if in_build else []))
+        forget_times(out, *([out.parent] if in_build else []))
 
 
 def _forget_times(book: nbformat.NotebookNode) -> None:
@@ -239,7 +232,11 @@ def main(argv: list[str] | None = None) -> int:
                 named = "; ".join(f"--method {p.method} --epsilon {p.epsilon:g} --seed {p.seed}" for p in points)
                 raise ValueError(f"{file} names {len(points)} runs, choose one: {named}")
             planning.run(points[0])
-        if missing := execute(points[0], notebook, out, file):
+        try:
+            missing = execute(points[0], notebook, out, file)
+        finally:
+            data.forget_decoded(points[0].private)
+        if missing:
             raise Failed(pictures.in_all(missing), UNDRAWN)
 
     return ended(action)

@@ -26,21 +26,19 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from dpsynth.checkpoints import Work, sync
+from dpsynth.checkpoints import Work
 from dpsynth.mistakes import naming
+from dpsynth.privacy.disk import forget_times, sync
 from dpsynth.project import placed, root
 from dpsynth.sources import code_digest
 
 FORMAT = 1  # of the artifact folder; an artifact of another format is refused, not guessed at
 DISTRIBUTION = "dpsynth-images"
 VERSIONS = ("torch", "torchvision", "opacus", "dp-accounting", "scikit-learn", "torch-fidelity")
-ONE_TIME = 315532800  # 1980-01-01, in seconds: the time of all files of a run of a user's own records
 NOT_WHOLE = (
     OSError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, RecursionError, SafetensorError,
 )  # fmt: skip
-RESTORE = (
-    "restore it from a copy, or delete that folder and run again: a release of private records is then a further one"
-)
+RESTORE = "restore it from a copy; if no private records were asked for it, that folder may be deleted and made again"
 
 
 def seed_of(seed: int, *names: str) -> int:
@@ -137,8 +135,7 @@ def load(path: Path, cls: type) -> Any:
         meta = json.loads((path / "meta.json").read_text(encoding="utf-8"))
         if meta["format"] != FORMAT:
             raise ValueError(
-                f"{path} was written in artifact format {meta['format']}, this version reads {FORMAT}; "
-                "delete that folder and run again"
+                f"{path} was written in artifact format {meta['format']}, this version reads {FORMAT}; {RESTORE}"
             )
         if not path.name.endswith(f"-{meta['digest'][:16]}") or not all(isinstance(d, str) for d in meta["lineage"]):
             raise TypeError("meta.json is of another artifact")
@@ -220,15 +217,6 @@ def refuse_infinite(kind: str, tensors: dict[str, torch.Tensor]) -> None:
                 f"{kind}: {name} is not finite, its training diverged: choose a lower learning rate; what it asked of "
                 "private records, if it did, is spent, and the same command would end the same way"
             )
-
-
-def forget_times(*paths: Path) -> None:
-    """Give files and folders one constant time: theirs tell how long a private stage took.
-
-    What the system keeps by itself, when a file was born and when anything of it was last changed, cannot be set.
-    """
-    for path in paths:
-        os.utime(path, (ONE_TIME, ONE_TIME))
 
 
 def _split(value: Stored) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

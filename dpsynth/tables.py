@@ -16,6 +16,7 @@ from dpsynth.experiments import Experiment
 from dpsynth.interfaces import Measurement, Samples
 from dpsynth.methods import METHODS
 from dpsynth.params import Params
+from dpsynth.privacy.disk import forget_times
 from dpsynth.stages import evaluate, finetune, planning
 
 COLUMNS = [
@@ -230,7 +231,7 @@ def _read(path: Path) -> pd.DataFrame:
 def _timeless(p: Params, path: Path) -> Path:
     """A run's file; of a user's own records its time, and its folder's, would tell how long a stage took."""
     if not p.constants.builtin:
-        store.forget_times(path, path.parent)
+        forget_times(path, path.parent)
     return path
 
 

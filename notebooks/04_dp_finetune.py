@@ -87,7 +87,7 @@ synthesiser = finetune.run(p)
 
 # %%
 certificate = privacy.certificate(plan, planning.ledger(p), synthesiser.artifact.lineage)
-path = tables.write_certificate(p, certificate)
+tables.write_certificate(p, certificate);
 
 # %% tags=["raises-exception"]
 summaries.certificate(certificate)

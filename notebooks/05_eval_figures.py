@@ -72,7 +72,7 @@ summaries.plan(plan)
 
 # %%
 samples = evaluate.samples(p)
-path = tables.write_synthetic(p, samples)
+tables.write_synthetic(p, samples);
 
 # %% tags=["raises-exception"]
 figures.grid(*evaluate.by_label(samples, p, 12), title="Synthetic images", badge=badge)
@@ -89,7 +89,7 @@ figures.grid(*evaluate.by_label(samples, p, 12), title="Synthetic images", badge
 
 # %%
 measured = evaluate.run(p)
-path = tables.write_metrics(p, measured)
+tables.write_metrics(p, measured);
 
 # %% tags=["raises-exception"]
 summaries.measured(measured)

@@ -205,7 +205,7 @@ def test_runs_on_folders_of_one_name_are_told_apart():
 def test_a_path_that_leads_nowhere_is_refused_in_a_sentence(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "loop").symlink_to("loop")
-    with pytest.raises(ValidationError, match="leads nowhere"):
+    with pytest.raises(ValidationError, match="cannot be followed"):
         Params(**{**FOLDER, "private": f"folder:{path}"})
 
 

@@ -298,7 +298,7 @@ def test_an_artifact_that_is_not_whole_is_named_in_the_plan(own, quick, text):
     *_, base, _ = lineage.of(p, planning.private(p))
     base.path.mkdir(parents=True)
     (base.path / "meta.json").write_text(text)
-    with pytest.raises(ValueError, match=f"{base.path}.*delete that folder"):
+    with pytest.raises(ValueError, match=f"{base.path}.*restore it from a copy"):
         preflight.check([p])
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 from dpsynth import __main__ as command
 from dpsynth import mistakes, project, run, store
 from dpsynth.params import Params
+from dpsynth.privacy.disk import EARLIEST
 from dpsynth.stages import planning
 
 CHECKOUT = Path(__file__).parents[1]
@@ -172,7 +173,7 @@ def test_notebook_01_started_by_nbconvert_in_its_own_folder_spends_from_the_proj
     (ledger,) = (place / "ledger").glob("*.jsonl")
     assert ledger.read_text().count('"open"') == 1
     artifacts = [*(place / "build/artifacts").rglob("*")]
-    assert len(artifacts) > 6 and {path.stat().st_mtime for path in artifacts} == {store.ONE_TIME}
+    assert len(artifacts) > 6 and {path.stat().st_mtime for path in artifacts} == {EARLIEST}
     for below in (".", "notebooks", "params"):
         monkeypatch.chdir(place / below)
         assert command.main(["certificate", "folder:photos", "--delta", "1e-3"]) == 0

@@ -10,7 +10,9 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 
+import numpy as np
 from dp_accounting.pld import privacy_loss_distribution as pld
+from dp_accounting.pld.pld_pmf import DensePLDPmf
 from dp_accounting.privacy_accountant import NeighboringRelation
 
 from dpsynth.privacy.mechanisms import Counts, Mechanism
@@ -18,13 +20,17 @@ from dpsynth.privacy.mechanisms import Counts, Mechanism
 ADJACENCY = "add or remove one record"
 ORDERS = [1 + x / 10 for x in range(1, 100)] + list(range(12, 64)) + list(range(64, 2048, 64))
 LEAST, MOST = 0.01, 1e7  # noise multipliers that a calibration considers
-SETTLED = 1e-3  # relative change of epsilon, between two widths of the buckets, at which the finer one stands
+SETTLED = 1e-2  # change of epsilon, from one width of the buckets to a quarter of it, at which the finer one stands:
+# what is left is a fifteenth of that, as the error goes with the square of the width
 FINEST = 2**20  # buckets that a composition may take, about: past that it stands as it is, on the safe side
 PRV_UP_TO = 300.0  # epsilon by RDP; Opacus's PRV takes gigabytes beyond
+FAR = 500.0  # epsilon beyond which it is read from the losses themselves
 ROUNDING = 1e-16  # what floating point may take from delta, for each release that is composed
 
 
-def epsilon(mechanisms: Sequence[Mechanism], delta: float, *, replace: bool = False) -> float:
+def epsilon(
+    mechanisms: Sequence[Mechanism], delta: float, *, replace: bool = False, rough: bool = False
+) -> float:  # fmt: skip
     """Epsilon at `delta` of the composition of `mechanisms` by privacy loss distributions; 0 for none.
 
     Losses are counted in buckets, on the safe side, as wide as the composition's own scale allows, and finer until the
@@ -32,6 +38,7 @@ def epsilon(mechanisms: Sequence[Mechanism], delta: float, *, replace: bool = Fa
 
     Args:
         replace: neighbouring by replacing one record instead of adding or removing one.
+        rough: in the widest buckets, quickly: some percent above.
     Raises:
         ValueError: delta is finer than floating point can certify for so many releases.
     """
@@ -40,7 +47,7 @@ def epsilon(mechanisms: Sequence[Mechanism], delta: float, *, replace: bool = Fa
     delta = certified(mechanisms, delta, replace)
     interval = _width(mechanisms, replace)
     spent, finer = math.inf, _composed(mechanisms, delta, replace, interval)
-    while finer < spent * (1 - SETTLED) and _buckets(mechanisms, replace, interval / 4) < FINEST:
+    while not rough and finer < spent * (1 - SETTLED) and _buckets(mechanisms, replace, interval / 4) < FINEST:
         interval /= 4
         spent, finer = finer, min(finer, _composed(mechanisms, delta, replace, interval))
     return finer
@@ -60,7 +67,27 @@ def certified(mechanisms: Sequence[Mechanism], delta: float, replace: bool = Fal
 
 def _composed(mechanisms: Sequence[Mechanism], delta: float, replace: bool, interval: float) -> float:
     losses = [_loss(mechanism, replace, interval) for mechanism in mechanisms]
-    return functools.reduce(lambda a, b: a.compose(b), losses).get_epsilon_for_delta(delta)
+    composed = functools.reduce(lambda a, b: a.compose(b), losses)
+    with np.errstate(over="ignore"):
+        spent = composed.get_epsilon_for_delta(delta)
+    if spent < FAR:
+        return spent
+    # dp-accounting sums exp(-loss), which underflows near 745, and may answer infinity below that.
+    return max(_far(pmf.to_dense_pmf(), delta) for pmf in (composed._pmf_remove, composed._pmf_add))
+
+
+def _far(pmf: DensePLDPmf, delta: float) -> float:
+    """The epsilon at which delta(epsilon) = P(infinity) + E[(1 - exp(epsilon - loss))_+] comes down to `delta`."""
+    losses = (pmf._lower_loss + np.arange(len(pmf._probs))) * pmf._discretization
+    low, high = 0.0, float(losses[-1])
+    if pmf._infinity_mass > delta:
+        return math.inf
+    while high - low > 1e-9 * high:
+        middle = (low + high) / 2
+        first = np.searchsorted(losses, middle)
+        left = pmf._infinity_mass - pmf._probs[first:] @ np.expm1(middle - losses[first:])
+        low, high = (low, middle) if left <= delta else (middle, high)
+    return high
 
 
 def _repeats(mechanism: Mechanism, replace: bool) -> int:
@@ -153,17 +180,20 @@ def _prv(accountant, delta: float) -> float:
             return math.nan
 
 
-def smallest_noise(cost: Callable[[float], float], target: float, *, tolerance: float, low: float = LEAST) -> float:
+def smallest_noise(
+    cost: Callable[[float], float], target: float, *, tolerance: float, low: float = LEAST, start: float = 1.0,
+    stride: float = 4.0,
+) -> float:  # fmt: skip
     """The smallest noise multiplier s >= low, to within what keeps epsilon in [target (1 - tolerance), target].
 
     Where even `low` costs less than that, it is `low`.
 
     Args:
-        cost: epsilon as a decreasing function of s.
+        cost: epsilon as a decreasing function of s; start: where to begin; stride: factor of the steps from there.
     Raises:
         ValueError: no s up to MOST stays within `target`.
     """
-    costs, s = {}, max(low, 1.0)
+    costs, s = {}, max(low, start)
     while True:
         costs[s] = cost(s)
         enough = min((s for s, spent in costs.items() if spent <= target), default=math.inf)
@@ -174,20 +204,20 @@ def smallest_noise(cost: Callable[[float], float], target: float, *, tolerance: 
             raise ValueError(f"no noise multiplier up to {MOST:g} stays within epsilon={target:g}")
         if enough <= little * (1 + 1e-9):  # the cost jumps here
             return enough
-        s = _between(costs, little, enough, target * (1 - tolerance / 2), low)
+        if enough == math.inf:
+            s = stride * little
+        elif little == 0:
+            s = max(low, enough / stride)
+        else:
+            s = little * (enough / little) ** _share(costs, little, enough, target * (1 - tolerance / 2))
 
 
-def _between(costs: dict[float, float], little: float, enough: float, aim: float, low: float) -> float:
-    """The noise to try next: outwards by fours until a bracket is found, then in it by turns where a power law through
-    its ends meets `aim`, and in its middle."""
-    if enough == math.inf:
-        return 4 * little
-    if little == 0:
-        return max(low, enough / 4)
-    share = 0.5
-    if len(costs) % 2 and 0 < costs[enough] < costs[little] < math.inf:
-        share = math.log(costs[little] / aim) / math.log(costs[little] / costs[enough])
-    return little * (enough / little) ** share
+def _share(costs: dict[float, float], little: float, enough: float, aim: float) -> float:
+    """How far to go from the noise that is too little to the one that is enough: by turns to where a power law through
+    both meets `aim`, and half."""
+    if len(costs) % 2 or not 0 < costs[enough] < costs[little] < math.inf:
+        return 0.5
+    return math.log(costs[little] / aim) / math.log(costs[little] / costs[enough])
 
 
 def with_noise(mechanism: Mechanism, noise_multiplier: float) -> Mechanism:

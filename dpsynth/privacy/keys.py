@@ -1,13 +1,12 @@
 """Keys of secret coins: drawn from the operating system, sealed to their records, and destroyed with the last use."""
 
-import contextlib
 import os
 import secrets
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from dpsynth.privacy.coins import KEY_BYTES, Coins
+from dpsynth.privacy.disk import forget_times, naming, sync
 
 
 class Keys:
@@ -38,7 +37,7 @@ class Keys:
     def draw(self, release: str, private: Any) -> Coins:
         """New coins, on disk before they are used, sealed to the records of `private`, a `Private` (or to none)."""
         coins = Coins(key := secrets.token_bytes(KEY_BYTES))
-        seal = private.seal(coins) if private else bytes(KEY_BYTES)
+        seal = private.seal(coins) if private is not None else bytes(KEY_BYTES)
         self.folder.mkdir(exist_ok=True, mode=0o700)
         path = self._path(release)
         aside = path.with_suffix(".tmp")
@@ -47,6 +46,7 @@ class Keys:
             file.write(key + seal)
             file.flush()
             os.fsync(file.fileno())
+        forget_times(aside)
         os.replace(aside, path)
         sync(self.folder)
         return coins
@@ -66,22 +66,3 @@ class Keys:
 
     def _path(self, release: str) -> Path:
         return self.folder / f"{release}.key"
-
-
-@contextlib.contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Errors of the system name the file at work: a full disk and a missing lock do not."""
-    try:
-        yield
-    except OSError as error:
-        error.filename = error.filename or str(path)
-        raise
-
-
-def sync(folder: Path) -> None:
-    """Force a folder's entries to disk: a new file may else vanish with the power."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

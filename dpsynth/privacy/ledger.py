@@ -5,9 +5,10 @@ was killed finds its entry, redraws the same coins, and adds nothing. The key of
 artifact stands, with a seal that binds it to the records it was drawn for, and is then destroyed.
 
 What is noticed: a line edited, added or taken out by hand, as each carries a digest of all lines up to it; an end cut
-off, a file deleted, restored from an older copy or written anew, as the head (how many entries, and the last digest) is
-kept in a file of its own; the same folder under another name. What is not: head and ledger deleted together, or both
-brought to an older state, by somebody who means to. The digests hold no secret; they guard against accidents.
+off, a file deleted, restored alone from an older copy or written anew, as the head (how many entries, and the last
+digest) is kept in a file of its own; the same folder under another name. What is not: ledger and head deleted together,
+or both brought to an older state, as by a backup of the whole folder. The digests hold no secret: they guard against
+accidents.
 """
 
 import contextlib
@@ -22,12 +23,12 @@ from typing import Any
 
 from dpsynth.privacy import accounting
 from dpsynth.privacy.coins import Coins
-from dpsynth.privacy.keys import Keys, naming, sync
+from dpsynth.privacy.disk import forget_times, naming, sync
+from dpsynth.privacy.keys import Keys
 from dpsynth.privacy.mechanisms import Mechanism, from_statement, statement
 from dpsynth.privacy.plan import BudgetError, Plan
 
 ENTRIES = ({"open", "coins", "noise", "mechanism"}, {"close", "coins"})  # what opening and closing entries hold
-DAY = 315_532_800  # 1 January 1980: the time of files whose own would tell how long private work took
 # Steps whose noise was drawn, by ledger and coins, and the attempt at the release that drew them.
 _ATTEMPTS: dict[tuple[Path, str], tuple[object, set[int]]] = {}
 
@@ -122,8 +123,8 @@ class Ledger:
             release: digest of the artifact that will hold the release.
             lineage: digests of the artifacts it is made from, whose releases count towards the same budget.
             private: the `Private` that will be asked: secret coins are sealed to its records.
-            attempt: at the release. A new one, after an earlier one died, may draw the same noise again, for the same
-                answers; one and the same draws each step's noise once, however often it is charged.
+            attempt: at the release: an object, the `Work` in progress. A new one, after an earlier one died, may draw
+                the same noise again, for the same answers; one and the same draws each step's noise once.
         Raises:
             BudgetError: the lineage, earlier draws of this release, this mechanism and those of the plan that are not
                 in the lineage would together cost more than the plan's epsilon.
@@ -290,8 +291,6 @@ class Ledger:
             os.fsync(file.fileno())
         sync(self.path.parent)
         self._write_head(len(chain) + 1, digest)
-        if self.noise == "secret":
-            os.utime(self.path, (DAY, DAY))
 
     def _write_head(self, count: int, digest: str) -> None:
         self._heads.mkdir(exist_ok=True)
@@ -301,7 +300,6 @@ class Ledger:
             json.dump({"private": self._set, "entries": count, "digest": digest}, file)
             file.flush()
             os.fsync(file.fileno())
-        os.utime(aside, (DAY, DAY))
         os.replace(aside, path)
         sync(self._heads)
 
@@ -309,10 +307,16 @@ class Ledger:
     def _locked(self) -> Iterator[None]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         path = self.path.with_suffix(".lock")
-        with open(path, "ab") as handle:  # which leaves its time as it was
+        with open(path, "ab") as handle:
             with naming(path):
                 fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
+            try:
+                yield
+            finally:
+                if self.noise == "secret":
+                    folders = (self.path.parent, self._keys.folder, self._heads)
+                    written = (path, self.path, self._heads / f"{self.path.stem}.json", *folders)
+                    forget_times(*(one for one in written if one.exists()))
 
 
 def _digest(before: str, entry: dict[str, Any]) -> str:

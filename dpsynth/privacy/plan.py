@@ -80,12 +80,12 @@ def make_plan(private: str, n_records: int, epsilon: float, delta: float, touche
             "raise the query's noise or the budget"
         )
     try:
-        noise = _enough(learner, queries, epsilon, delta)
+        noise = _enough(learner, queries, epsilon, delta, accounting.LEAST)
     except ValueError as error:
         beside = f" beside {names} (epsilon={alone:.4g})" if queries else ""
         raise BudgetError(f"{learner.name} has no budget left{beside}: {error}; raise epsilon or the noise") from None
     plan = Plan(private, n_records, epsilon, delta, (*queries, accounting.with_noise(learner, noise)))
-    if (spent := plan.spent()) < epsilon * (1 - TOLERANCE):
+    if noise <= accounting.LEAST and (spent := plan.spent()) < epsilon * (1 - TOLERANCE):
         raise BudgetError(
             f"epsilon={epsilon:g} cannot be spent: at the least noise multiplier considered, {accounting.LEAST:g}, all "
             f"touches together cost epsilon={spent:.4g} at delta={delta:g}; ask for no more than that, or raise the "
@@ -103,14 +103,15 @@ def query_noise(votes: int, gradients: Mechanism, epsilon: float, delta: float) 
     if math.isinf(epsilon):
         return 4.0
     least = Counts("query", votes, 4.0)
-    roomier = accounting.with_noise(gradients, 1.05 * _enough(gradients, [], epsilon, delta))
+    roomier = accounting.with_noise(gradients, 1.05 * _enough(gradients, [], epsilon, delta, accounting.LEAST))
     if accounting.epsilon([least, roomier], delta) <= epsilon:
         return 4.0
-    return _enough(least, [roomier], epsilon, delta, low=4.0)
+    return _enough(least, [roomier], epsilon, delta, 4.0)
 
 
-def _enough(like: Mechanism, beside: list[Mechanism], epsilon: float, delta: float, **bounds) -> float:
-    def cost(s: float) -> float:
-        return accounting.epsilon([*beside, accounting.with_noise(like, s)], delta)
+def _enough(like: Mechanism, beside: list[Mechanism], epsilon: float, delta: float, low: float) -> float:
+    def cost(s: float, rough: bool = False) -> float:
+        return accounting.epsilon([*beside, accounting.with_noise(like, s)], delta, rough=rough)
 
-    return accounting.smallest_noise(cost, epsilon, tolerance=TOLERANCE, **bounds)
+    guess = accounting.smallest_noise(lambda s: cost(s, rough=True), epsilon, tolerance=10 * TOLERANCE, low=low)
+    return accounting.smallest_noise(cost, epsilon, tolerance=TOLERANCE, low=low, start=guess, stride=1.02)

@@ -93,9 +93,9 @@ def run(p) -> privacy.Plan:
     before = [touch.price(p, learn) for touch in (p.row.prior, p.row.release, p.row.probe) if touch]
     touches = [statement(m) for m in (*itertools.chain(*before), *learn)]
     frozen = store.build("plan", _calibrate, {**_settings(p), "touches": touches}, timed=p.constants.builtin)
-    *_, calibrated = mechanisms = _mechanisms(frozen)
-    like = privacy.accounting.with_noise(from_statement(touches[-1]), calibrated.noise_multiplier)
-    if [statement(m) for m in mechanisms] != [*touches[:-1], statement(like)]:
+    mechanisms = _mechanisms(frozen)
+    like = [privacy.accounting.with_noise(from_statement(touches[-1]), m.noise_multiplier) for m in mechanisms[-1:]]
+    if [statement(m) for m in mechanisms] != [*touches[:-1], *map(statement, like)]:
         raise ValueError(f"{frozen.artifact.path} was edited: it plans other touches than it was asked for; delete it")
     return privacy.Plan(p.private, n_records, p.epsilon, p.delta, tuple(mechanisms))
 
