@@ -98,7 +98,7 @@ def test_an_artifact_of_another_format_or_a_broken_one_is_refused_with_its_path(
     built = store.build("thing", make, {"n": 3})
     meta = built.artifact.path / "meta.json"
     meta.write_text(json.dumps({**json.loads(meta.read_text()), "format": 0}))
-    with pytest.raises(ValueError, match=r"thing-.* was written in artifact format 0, this version reads 1; delete"):
+    with pytest.raises(ValueError, match=r"thing-.* was written in artifact format 0, this version reads 1; restore"):
         store.build("thing", make, {"n": 3})
     meta.unlink()
     with pytest.raises(ValueError, match=r"thing-.* is not a whole artifact"):
