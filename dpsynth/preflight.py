@@ -97,7 +97,7 @@ def standing(p: Params, needed: Sequence[lineage.Made]) -> None:
     known = {entry.get("open") for entry in ledger.entries()}
     for made in needed:
         if made.path.exists():
-            store.load(made.path, inspect.signature(made.function).return_annotation)
+            store.verified(made.path, made.function, made.digest, made.lineage)
             if made.touch and made.digest not in known:
                 raise ValueError(
                     f"{made.path} stands, but {ledger.path} has no entry for it: restore the ledger; without it nobody "

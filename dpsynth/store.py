@@ -90,6 +90,15 @@ def build(kind: str, function: Callable, params, *, timed: bool | None = None, *
         if not path.exists():
             work = Work(kind, digest, path.with_name(f"{path.name}.partial"), lineage)
             _make(function, settings, upstream, work, path, timed)
+    return verified(path, function, digest, lineage)
+
+
+def verified(path: Path, function: Callable, digest: str, lineage: tuple[str, ...]) -> Any:
+    """`load` of what `function` makes, with the digest and the ancestors that its inputs give it.
+
+    Raises:
+        ValueError: it has others; and as `load`.
+    """
     made = load(path, inspect.signature(function).return_annotation)
     if (made.artifact.digest, tuple(made.artifact.meta["lineage"])) != (digest, lineage):
         raise ValueError(f"{path}/meta.json was edited: it names another artifact, or other ancestors; {RESTORE}")

@@ -292,6 +292,16 @@ def test_a_killed_release_may_go_on(own, root, monkeypatch):
     assert len([entry for entry in spent(root) if "open" in entry]) == 1
 
 
+def test_an_artifact_whose_ancestors_were_edited_is_named_in_the_plan(own):
+    """Else what they released would drop out of the budget."""
+    p = own("dp_feta")
+    made = finetune.run(p).artifact
+    meta = json.loads((made.path / "meta.json").read_text())
+    (made.path / "meta.json").write_text(json.dumps({**meta, "lineage": []}))
+    with pytest.raises(ValueError, match=rf"{made.path}/meta.json was edited: .* other ancestors; restore it"):
+        preflight.check([p])
+
+
 @pytest.mark.parametrize("text", ['{"format": 0}', '{"format": 1, "fie', ""])
 def test_an_artifact_that_is_not_whole_is_named_in_the_plan(own, quick, text):
     p = own("pdp_diffusion")
