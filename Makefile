@@ -19,7 +19,7 @@ CHOICE = --profile '$(PROFILE)' --experiment '$(EXPERIMENT)' $(if $(METHOD),--me
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
 	@echo
-	@echo "  PROFILE=smoke|laptop|overnight  EXPERIMENT=table  METHOD=rpgen,dpdm  EPS=10|inf  SEED=0,1,2 choose among the runs; JOBS=2 makes two at a time"
+	@echo "  PROFILE=smoke|laptop|overnight  EXPERIMENT=table  METHOD=rpgen,dpdm  EPS=10|inf  SEED=0,1,2 in place of those in the file; JOBS=2 makes two at a time"
 
 reproduce: .venv/.installed ## plan and execute the notebooks of every run, end with the comparison table
 	@.venv/bin/python -m dpsynth.reproduce $(CHOICE) --jobs '$(JOBS)'

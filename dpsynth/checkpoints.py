@@ -49,7 +49,9 @@ class Work:
                 raise  # of the machine: the file may be whole
             torn = path.with_suffix(".torn")
             os.replace(path, torn)
-            sys.stderr.write(f"{torn}: this checkpoint was not whole ({type(error).__name__}); the work begins again\n")
+            sys.stderr.write(
+                f"\n{torn}: this checkpoint was not whole ({type(error).__name__}); the work begins again\n"
+            )
             return None
         if saved_by != self.digest:
             raise ValueError(f"{path} was saved by another run than {self.kind}-{self.digest[:16]}; delete that folder")

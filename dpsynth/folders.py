@@ -58,7 +58,10 @@ def listing(path: Path) -> dict[str, list[Path]]:
         if name in groups:
             raise ValueError(f"two class folders of {told(path)} are called {name}, in two spellings; merge them")
         if not _is_unicode(name):
-            raise ValueError(f"the name of the class folder {told(folder)} is not Unicode; rename it")
+            raise ValueError(
+                f"the name of the class folder {told(folder)} is not Unicode; rename it, or set PYTHONUTF8=1 if it is "
+                "only the locale that cannot read it"
+            )
         nested, groups[name] = _entries(folder)
         if nested:
             raise ValueError(f"{told(nested[0])} is a folder where images are expected; classes do not nest")

@@ -85,13 +85,19 @@ def read_all(files: list[Path], size: int, background: tuple[int, int, int], eac
 
 
 def _is_image(file: Path) -> bool:
-    """Whether any of Pillow's readers claims it, or it is of a format that has none; true if it cannot be opened."""
+    """Whether any of Pillow's readers claims it, or it is of a format that has none; true if it is empty, as what was
+    cut off, or cannot be opened."""
     try:
         with open(file, "rb") as stream:
             head = stream.read(HEAD)
     except OSError:
         return True  # not to be told by its content; `read` says why
-    return _unread(head) is not None or any(_claims(accept, head) for accept in _accepts()) or _is_unmarked(file)
+    return (
+        not head
+        or _unread(head) is not None
+        or any(_claims(accept, head) for accept in _accepts())
+        or _is_unmarked(file)
+    )
 
 
 def _accepts() -> list:

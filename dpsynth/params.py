@@ -43,7 +43,7 @@ class Params(Strict):
     allow_large_delta: bool = Field(False, description="permit a delta of 1/n_records or more")
     noise: Literal["seeded", "secret"] = Field("seeded", description="seeded: a reproduction, not a release")
     seed: int = Field(0, ge=0, lt=2**63, description="public randomness, and the coins under noise: seeded")
-    sample_rate: Real = Field(0.1, ge=1e-9, le=1, description="Poisson sampling rate q of a DP-SGD step")
+    sample_rate: Real = Field(0.1, ge=1e-6, le=1, description="Poisson sampling rate q of a DP-SGD step")
     steps: int = Field(5, ge=1, le=10**6, description="DP-SGD steps T")
     noise_multiplicity: int = Field(1, ge=1, le=1024, description="draws of the diffusion noise a record, averaged, K")
     learning_rate: Real = Field(1e-3, gt=0, lt=100, description="Adam, DP-SGD fine-tuning")

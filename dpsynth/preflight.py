@@ -64,8 +64,9 @@ def check(points: Sequence[Params], private: privacy.Private | None = None) -> d
         budget(p)
         needed = lineage.of(p, sealed[p.digest])
         standing(p, needed)
-        if missing := [made.kind for made in needed if _reads_public(made.function) and not made.path.exists()]:
+        if reads := [made for made in needed if _reads_public(made.function)]:
             once(("shared", p.private, p.public), lambda p=p: data.refuse_shared_files(p.private, p.public))
+        if missing := [made.kind for made in reads if not made.path.exists()]:
             found = once((p.public, p.shape, p.background), lambda p=p: _public_images(p))
             if "encoder" in missing and found < 2:
                 raise ValueError(f"{p.public} holds one image; a network that is trained on it needs two or more")

@@ -192,6 +192,13 @@ def whole_numbers(text: str) -> list[int]:
     return [int(part) for part in several(text)]
 
 
+def one_name(text: str) -> str:
+    """A name of a file or folder, and no path to another."""
+    if not text or Path(text).name != text:
+        raise argparse.ArgumentTypeError(f"{text}: expected a name, not a path")
+    return text
+
+
 def at_least_one(text: str) -> int:
     """A number of processes."""
     if int(text) < 1:
@@ -235,8 +242,10 @@ def reproduce(path: Path, axes: dict[str, list[Any]], given: argparse.Namespace)
 def main(argv: list[str] | None = None) -> int:
     """The command line; see the module."""
     parser = terminal.parser("python -m dpsynth.reproduce", __doc__)
-    parser.add_argument("--profile", default="laptop", help="smoke, laptop, overnight or paper")
-    parser.add_argument("--experiment", default="table", help="a file of params/<profile>/, without .yaml")
+    parser.add_argument("--profile", type=one_name, default="laptop", help="smoke, laptop, overnight or paper")
+    parser.add_argument(
+        "--experiment", type=one_name, default="table", help="a file of params/<profile>/, without .yaml"
+    )
     parser.add_argument("--method", type=several, help="these instead of the file's, separated by commas")
     parser.add_argument("--epsilon", type=several, help="these instead; inf is the non-private twin")
     parser.add_argument("--seed", type=whole_numbers, help="these instead")

@@ -57,7 +57,10 @@ def execute(p: Params, notebook: Path, out: Path, params_file: Path, margin: str
     """
     with mistakes():
         book, digest = _read(notebook), digest_of(p, notebook)
-    start, peaks, shown = time.perf_counter(), [], kernel.Progress(sys.stderr, margin)
+    start, peaks = time.perf_counter(), []
+    # Of a user's own records each state of a bar is shown: which ones the clock lets through would tell of time.
+    pause = kernel.PAUSE if p.constants.builtin else 0.0
+    shown, printed = (kernel.Progress(sys.stderr, margin, pause) for _ in range(2))
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it would say is checked or said here
     with tempfile.TemporaryDirectory(prefix="dpsynth-") as folder:
         given, aside = Path(folder, "given.ipynb"), Path(folder, out.name)
@@ -67,7 +70,7 @@ def execute(p: Params, notebook: Path, out: Path, params_file: Path, margin: str
                 given, aside, _values(p), kernel_name=SPEC["name"], language=SPEC["language"],
                 kernel_manager_class=kernel.manager(p.profile, Path(folder), peaks), cwd=Path.cwd(),
                 shutdown_kernel="immediate", start_timeout=120, iopub_timeout=60, coalesce_streams=True,
-                stdout_file=kernel.Progress(sys.stderr, margin), stderr_file=shown, **pictures.hooks(shown),
+                stdout_file=printed, stderr_file=shown, **pictures.hooks(shown),
                 progress_bar=sys.stderr.isatty() and p.constants.builtin,  # it shows how long a cell took
             )  # fmt: skip
     missing = pictures.undrawn(executed)

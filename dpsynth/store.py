@@ -212,6 +212,8 @@ def _make(function: Callable, settings: dict, upstream: dict, work: Work, path: 
         sync(file)
     os.replace(work.path, path)
     sync(path.parent)
+    if not timed:
+        forget_times(path.parent, path.parent.parent)
 
 
 def refuse_infinite(kind: str, tensors: dict[str, torch.Tensor]) -> None:

@@ -231,7 +231,7 @@ def _read(path: Path) -> pd.DataFrame:
 def _timeless(p: Params, path: Path) -> Path:
     """A run's file; of a user's own records its time, and its folder's, would tell how long a stage took."""
     if not p.constants.builtin:
-        forget_times(path, path.parent)
+        forget_times(path, path.parent, path.parent.parent)
     return path
 
 

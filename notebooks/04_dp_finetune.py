@@ -46,7 +46,7 @@ options: dict = {}  # the method's own options
 # %%
 from dpsynth import audit, figures, privacy, summaries, tables
 from dpsynth.params import Params
-from dpsynth.stages import evaluate, finetune, gans, planning, saliency
+from dpsynth.stages import evaluate, finetune, gans, planning, pretrain, saliency
 
 p = Params.read(globals())
 badge = summaries.badge(p)
@@ -71,6 +71,9 @@ summaries.plan(plan)
 #
 # Step, epsilon so far, and a time that was estimated on blank images. No loss, no gradient norm, no share of clipped
 # records, no batch size, no step time: each is computed from private records and none has noise.
+
+# %%
+base = pretrain.run(p)  # of notebook 03
 
 # %% tags=["raises-exception"]
 if plan.is_private and (minutes := finetune.expected_minutes(p)):

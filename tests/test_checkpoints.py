@@ -50,7 +50,7 @@ def test_a_torn_checkpoint_is_set_aside_with_a_word(work, capsys, tear):
     tear(work.path / "checkpoint.pt")
     assert work.resume() is None
     said = capsys.readouterr().err
-    assert said.startswith(f"{work.path}/checkpoint.torn: this checkpoint was not whole (") and said.count("\n") == 1
+    assert said.startswith(f"\n{work.path}/checkpoint.torn: this checkpoint was not whole (") and said.count("\n") == 2
     assert [file.name for file in work.path.iterdir()] == ["checkpoint.torn"]
     work.save(step=1)
     assert work.resume() == {"step": 1}

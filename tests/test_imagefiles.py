@@ -214,8 +214,7 @@ def test_warnings_of_single_images_are_not_told(tmp_path, recwarn):
 
 
 OTHERS = {
-    "labels.csv": b"file,label\n0.png,cat\n", "caption.txt": b"a cat: on a mat\n", "meta.json": b'{"a": 1}',
-    "empty.jpg": b"", "zip.png": b"PK\x03\x04" + bytes(60), "word.doc": b"\xd0\xcf\x11\xe0" + bytes(600),
+    "labels.csv": b"file,label\n0.png,cat\n", "caption.txt": b"a cat: on a mat\n", "meta.json": b'{"a": 1}', "zip.png": b"PK\x03\x04" + bytes(60), "word.doc": b"\xd0\xcf\x11\xe0" + bytes(600),
     "film.mp4": b"\0\0\0\x20ftypisom" + bytes(60), "page.html": b"<!doctype html>", "paper.pdf": b"%PDF-1.7\n",
     "README": b"P. S.: read me\n", "model.pt": bytes(range(256)) * 9, "zeros.bmp": bytes(4000),
     "notes": "Größe: 3\n".encode("utf-16"),
@@ -322,3 +321,11 @@ def test_names_do_not_break_the_sentence(tmp_path, name, content):
     with pytest.raises(ValueError) as error:
         data.private(f"folder:{tmp_path}", n_records=1, labels=[], size=8)
     assert str(error.value).isprintable() and ".png" in str(error.value)
+
+
+def test_an_empty_file_is_listed_with_the_broken_ones(tmp_path):
+    """As what a download left: it and the truncated one are mended in one round."""
+    (tmp_path / "a.jpg").write_bytes(b"")
+    (tmp_path / "b.png").write_bytes(save(tmp_path / "whole.png").read_bytes()[:45])
+    said = refusal([tmp_path / name for name in ("a.jpg", "b.png", "whole.png")])
+    assert said.startswith("images that cannot be read; ") and "a.jpg (" in said and "b.png (" in said

@@ -38,7 +38,6 @@ def own(root, monkeypatch):
     """Makes runs of a folder of 40 records, with a public folder of 4 classes."""
     images(root / "own", ["cat", "dog"], 20)
     images(root / "free", "abcd", 3)
-    monkeypatch.setattr(data, "refuse_shared_files", lambda *names: None)
     kwargs = dict(private=f"folder:{root / 'own'}", public=f"folder:{root / 'free'}", n_records=40, size=8, width=8)
     kwargs |= dict(labels=["cat", "dog"], noise="secret", delta=1e-3, sample_rate=0.5, steps=1, pretrain_steps=1)
     kwargs |= dict(encoder_steps=1, n_synthetic=20)
@@ -290,6 +289,20 @@ def test_a_killed_release_may_go_on(own, root, monkeypatch):
     preflight.check([p])
     finetune.run(p)
     assert len([entry for entry in spent(root) if "open" in entry]) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "stage"),
+    [("pdp_diffusion", pretrain.run), ("rpgen", query.encoder), ("dp_mepf", query.encoder), ("dpsda", pretrain.run)],
+)
+def test_a_public_folder_with_records_is_refused_by_each_notebook_alone(own, root, method, stage):
+    """Else a base would be trained on records, and everything after it certified."""
+    (root / "free" / "e").symlink_to(root / "own" / "cat")
+    p = own(method, {"kept": 1, "votes": 1} if method == "rpgen" else {})
+    for step in (stage, lambda p: preflight.check([p])):
+        with pytest.raises(ValueError, match=r"free/e.* of the public set is .*own/cat.* of the private one"):
+            step(p)
+    assert not list(root.glob("build/artifacts/base-*")) and not spent(root)
 
 
 def test_an_artifact_whose_ancestors_were_edited_is_named_in_the_plan(own):

@@ -378,3 +378,12 @@ def test_the_privacy_of_a_run_is_said_with_its_adjacency(monkeypatch):
     assert said.startswith(f"{Params().run_name}: semantic_histogram x1 at noise multiplier 4; epsilon ")
     assert said.endswith(" of 10 at delta 1e-05 (add or remove one record)")
     assert "not private" in reproduce.privacy_of(Params(epsilon=math.inf))
+
+
+@pytest.mark.parametrize(
+    "given", [["--experiment", "../smoke/table"], ["--profile", "../params/smoke"], ["--profile", ""]]
+)
+def test_a_path_is_no_name_of_a_file_or_scale(performed, capsys, given):
+    with pytest.raises(SystemExit):
+        reproduce.main(given)
+    assert "expected a name, not a path" in capsys.readouterr().err and performed.done == []

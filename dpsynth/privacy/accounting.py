@@ -23,7 +23,7 @@ LEAST, MOST = 0.01, 1e7  # noise multipliers that a calibration considers
 SETTLED = 1e-2  # change of epsilon, from one width of the buckets to a quarter of it, at which the finer one stands:
 # what is left is a fifteenth of that, as the error goes with the square of the width
 FINEST = 2**20  # buckets that a composition may take, about: past that it stands as it is, on the safe side
-PRV_UP_TO = 300.0  # epsilon by RDP; Opacus's PRV takes gigabytes beyond
+PRV_EPSILON, PRV_STEPS = 300.0, 50_000  # beyond either, Opacus's PRV takes gigabytes
 FAR = 500.0  # epsilon beyond which it is read from the losses themselves
 ROUNDING = 1e-16  # what floating point may take from delta, for each release that is composed
 
@@ -66,7 +66,8 @@ def certified(mechanisms: Sequence[Mechanism], delta: float, replace: bool = Fal
 
 
 def _composed(mechanisms: Sequence[Mechanism], delta: float, replace: bool, interval: float) -> float:
-    losses = [_loss(mechanism, replace, interval) for mechanism in mechanisms]
+    in_order = sorted(mechanisms, key=repr)  # sums in floating point depend on it
+    losses = [_loss(mechanism, replace, interval) for mechanism in in_order]
     composed = functools.reduce(lambda a, b: a.compose(b), losses)
     with np.errstate(over="ignore"):
         spent = composed.get_epsilon_for_delta(delta)
@@ -108,8 +109,10 @@ def _width(mechanisms: Sequence[Mechanism], replace: bool) -> float:
     """Width of a bucket to begin with: two fifths of the composed deviation, spread over the losses; a power of 2, so
     that what was computed at it is found again."""
     variance = sum(_repeats(m, replace) * _deviation(m, replace) ** 2 for m in mechanisms)
-    wanted = 0.4 * math.sqrt(variance / sum(_repeats(m, replace) for m in mechanisms))
-    return 2.0 ** math.floor(math.log2(wanted))
+    width = 2.0 ** math.floor(math.log2(0.4 * math.sqrt(variance / sum(_repeats(m, replace) for m in mechanisms))))
+    while _buckets(mechanisms, replace, width) > FINEST:
+        width *= 2
+    return width
 
 
 def _buckets(mechanisms: Sequence[Mechanism], replace: bool, interval: float) -> float:
@@ -164,7 +167,8 @@ def cross_checks(mechanisms: Sequence[Mechanism], delta: float) -> dict[str, flo
     classic = min(d + math.log(1 / delta) / (a - 1) for d, a in zip(divergence, ORDERS, strict=True))
     accountant = PRVAccountant()
     accountant.history = history
-    prv = _prv(accountant, delta) if tight < PRV_UP_TO else math.nan
+    small = tight < PRV_EPSILON and sum(steps for *_, steps in history) < PRV_STEPS
+    prv = _prv(accountant, delta) if small else math.nan
     return {"PRV": prv, "RDP": float(tight), "RDP, classic": float(classic)}
 
 
@@ -176,7 +180,7 @@ def _prv(accountant, delta: float) -> float:
         warnings.simplefilter("ignore", RuntimeWarning)
         try:
             return float(accountant.get_epsilon(delta))
-        except (RuntimeError, ValueError, OverflowError):
+        except (RuntimeError, ValueError, OverflowError, MemoryError):
             return math.nan
 
 

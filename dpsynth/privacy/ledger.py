@@ -6,9 +6,9 @@ artifact stands, with a seal that binds it to the records it was drawn for, and 
 
 What is noticed: a line edited, added or taken out by hand, as each carries a digest of all lines up to it; an end cut
 off, a file deleted, restored alone from an older copy or written anew, as the head (how many entries, and the last
-digest) is kept in a file of its own; the same folder under another name. What is not: ledger and head deleted together,
+digest) is kept in a file of its own; two names of one folder. What is not: a head deleted, and then the ledger cut,
 or both brought to an older state, as by a backup of the whole folder. The digests hold no secret: they guard against
-accidents.
+accidents. A folder that was moved has a ledger of its own.
 """
 
 import contextlib
@@ -136,7 +136,7 @@ class Ledger:
             coins = self._coins(release, entries)
             mechanism = self._afford(plan, name, entries, release, lineage, coins)
             if coins is None:
-                self._keys.destroy(release)  # a crash left it beside a closed entry; what is drawn now is a new draw
+                self._keys.destroy(release)  # what a crash may have left
                 coins = self._keys.draw(release, private)
             seal = self._sealed(release, coins, private)
             entry = dict(open=release, coins=coins.fingerprint, noise=self.noise, mechanism=statement(mechanism))
@@ -199,7 +199,9 @@ class Ledger:
         if self.noise == "seeded":
             return Coins(hashlib.sha256(f"dpsynth seeded coins {self.seed} {release}".encode()).digest())
         coins, _ = self._keys.read(release)
-        return None if coins and {"close": release, "coins": coins.fingerprint} in entries else coins
+        drawn = coins and any(e.get("coins") == coins.fingerprint for e in entries if "open" in e)
+        # Of a key that no entry names, nothing was drawn yet; of a closed entry's, nothing may be drawn any more.
+        return coins if drawn and {"close": release, "coins": coins.fingerprint} not in entries else None
 
     def _sealed(self, release: str, coins: Coins, private: Any) -> str:
         """The seal, if it fits the records that are to be asked: one noise on two sets would tell their difference."""
@@ -216,6 +218,7 @@ class Ledger:
     def _chain(self) -> list[tuple[dict[str, Any], str]]:
         """Each entry with its digest, verified."""
         self._only_name()
+        count, last = self._head()  # before the entries, which another process may add to
         *lines, torn = self._text().split("\n")
         chain, digest = [], ""
         with contextlib.suppress(ValueError):
@@ -238,7 +241,6 @@ class Ledger:
                     "restore the file"
                 )
             chain.append((entry, digest))
-        count, last = self._head()
         if count and (len(chain) < count or chain[count - 1][1] != last):
             raise ValueError(
                 f"{self.path} held {count} entries that are not all there any more: it was cut short, deleted or "
@@ -259,7 +261,9 @@ class Ledger:
         path = self._heads / f"{self.path.stem}.json"
         try:
             head = json.loads(path.read_text(encoding="utf-8"))
-            return int(head["entries"]), str(head["digest"])
+            if (count := int(head["entries"])) < 1:
+                raise ValueError
+            return count, str(head["digest"])
         except FileNotFoundError:
             return 0, ""
         except (ValueError, KeyError, TypeError):
@@ -277,7 +281,10 @@ class Ledger:
                     break
         else:
             return
-        raise ValueError(f"{self.private} is the folder that was asked as {other}: use that name, it has one ledger")
+        raise ValueError(
+            f"{self.private} is the folder that was asked as {other}: use that name, or give it back if it was "
+            "moved; it has one ledger"
+        )
 
     def _append(self, entry: dict[str, Any]) -> None:
         chain = self._chain()

@@ -20,7 +20,10 @@ BATCH, RATE = 128, 2e-3
 
 def encoder(p) -> Encoder | Codes | Perceptual | None:
     """The network that `p` trains, or reads, before all else: classifier, autoencoder or VGG-19; None without one."""
-    return store.build("encoder", p.row.encoder, p) if p.row.encoder else None
+    if p.row.encoder is None:
+        return None
+    data.refuse_shared_files(p.private, p.public)
+    return store.build("encoder", p.row.encoder, p)
 
 
 def run(p) -> Release | Central | None:

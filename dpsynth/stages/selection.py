@@ -13,7 +13,10 @@ from dpsynth.stages import query
 
 def run(p) -> Corpus | None:
     """The corpus of `p`; None for a method whose base sees no images."""
-    return store.build("corpus", p.row.corpus, p, release=query.run(p)) if p.row.corpus else None
+    if p.row.corpus is None:
+        return None
+    data.refuse_shared_files(p.private, p.public)
+    return store.build("corpus", p.row.corpus, p, release=query.run(p))
 
 
 def top_classes(

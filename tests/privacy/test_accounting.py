@@ -1,6 +1,7 @@
 """Accounting against published or independently computed values (research notes, section 7 of dpsgd.md and 0.4 of
 methods.md)."""
 
+import itertools
 import math
 
 import numpy as np
@@ -165,6 +166,23 @@ def test_a_query_that_leaves_too_little_to_learn_with_is_refused_with_both_price
     almost = accounting.epsilon([query, sgd(400.0)], DELTA)
     with pytest.raises(BudgetError, match=r"dp_sgd has no budget left beside query at noise multiplier 6 \(epsilon=0"):
         make_plan("set", 4000, almost, DELTA, [query, sgd(1.0)])
+
+
+def test_the_order_of_touches_does_not_move_epsilon():
+    """A ledger lists them as they came, a plan as they were thought of."""
+    touches = [Counts("prior", 1, 6.0), Counts("query", 5, 9.0), sgd(3.0)]
+    assert len({accounting.epsilon(order, 1e-10) for order in itertools.permutations(touches)}) == 1
+
+
+@pytest.mark.parametrize(("rate", "steps"), [(1e-6, 1000), (1e-6, 100_000), (1e-5, 1000)])
+def test_a_tiny_rate_is_planned_in_few_buckets(rate, steps):
+    mechanisms = [sgd(0.5, rate, steps)]
+    assert accounting._buckets(mechanisms, False, accounting._width(mechanisms, False)) <= accounting.FINEST
+    assert 0 <= accounting.epsilon(mechanisms, DELTA) < 30
+
+
+def test_the_cost_of_very_many_steps_leaves_prv_out():
+    assert math.isnan(accounting.cross_checks([sgd(8.0, 0.05, 10**6)], 1e-8)["PRV"])
 
 
 @pytest.mark.parametrize(("noise", "rate", "steps"), [(0.1, 0.1, 100), (0.02, 0.1, 100), (0.5, 1.0, 20_000)])

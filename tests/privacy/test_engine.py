@@ -9,6 +9,7 @@ import pytest
 import torch
 from opacus.grad_sample import GradSampleModule
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from dpsynth.models import diffusion
 from dpsynth.models.plain import plain
@@ -349,3 +350,13 @@ def test_a_loss_that_reaches_other_weights_is_refused_and_leaves_no_gradient_the
     if kind == "a network":  # frozen it may stand in the loss
         other.requires_grad_(False)
         assert [g.shape for g in wrapped.clipped(lambda: other(wrapped(x)).sum(1), 6, 6, 1.0)] == [(3, 4), (3,)]
+
+
+def test_a_network_behind_a_checkpoint_gets_no_gradient_either():
+    """Reentrant checkpoints run their backward apart, where no graph shows what it reaches."""
+    torch.manual_seed(0)
+    network, other, x = nn.Linear(4, 3), nn.Linear(3, 2), torch.randn(6, 4)
+    wrapped = PerExample(network)
+    with pytest.raises(RuntimeError, match=r"inputs"):
+        wrapped.clipped(lambda: checkpoint(other, wrapped(x), use_reentrant=True).sum(1), 6, 6, 1.0)
+    assert all(parameter.grad is None for parameter in (*network.parameters(), *other.parameters()))

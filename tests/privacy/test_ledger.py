@@ -508,3 +508,38 @@ def test_a_ledger_that_is_no_text_is_named(tmp_path, plan):
 def test_the_files_of_secret_coins_tell_no_time(tmp_path, plan):
     _three_lines(tmp_path / "ledger", plan)
     assert {path.stat().st_mtime for path in (tmp_path / "ledger", *(tmp_path / "ledger").rglob("*"))} == {EARLIEST}
+
+
+def test_an_entry_that_another_process_writes_while_one_reads_is_no_loss(tmp_path, wide, monkeypatch):
+    ledger, text = secret(tmp_path), Ledger._text
+    ledger.charge(wide, "query", "r1", [])
+
+    def overtaken(self):
+        before = text(self)
+        monkeypatch.setattr(Ledger, "_text", text)
+        secret(tmp_path).charge(wide, "query", "r2", [])
+        return before
+
+    monkeypatch.setattr(Ledger, "_text", overtaken)
+    assert [e["open"] for e in ledger.entries()] == ["r1"]
+    assert [e["open"] for e in ledger.entries()] == ["r1", "r2"]
+
+
+def test_a_key_that_no_entry_names_was_never_used_and_binds_nothing(tmp_path, wide, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Ledger, "_append", lambda self, entry: (_ for _ in ()).throw(KeyboardInterrupt))
+        secret(tmp_path).charge(wide, "query", "r1", [], toy())
+    left = (tmp_path / "keys" / "r1.key").read_bytes()
+    charge = secret(tmp_path).charge(wide, "query", "r1", [], toy(light=1))
+    assert (tmp_path / "keys" / "r1.key").read_bytes() != left and len(secret(tmp_path).entries()) == 1
+    assert charge.seal == toy(light=1).seal(charge.coins).hex()
+
+
+@pytest.mark.parametrize(
+    "head", [{"entries": 0, "digest": ""}, {"entries": -1, "digest": ""}, {"digest": "x"}, [], None]
+)
+def test_a_head_that_says_nothing_is_damaged(tmp_path, plan, head):
+    secret(tmp_path).charge(plan, "query", "r1", [])
+    (tmp_path / "heads" / "mnist5k.json").write_text(json.dumps(head))
+    with pytest.raises(ValueError, match=r"heads/mnist5k.json is damaged"):
+        secret(tmp_path).entries()

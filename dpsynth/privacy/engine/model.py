@@ -22,7 +22,7 @@ class _MicroBatch(threading.local):
     records, parts = 0, None
 
     def __init__(self):
-        self.rows, self.own = {}, set()
+        self.rows, self.own = {}, {}
 
 
 class PerExample:
@@ -79,14 +79,14 @@ class PerExample:
 
     def _parts(self, losses: Callable[[], Tensor], records: int) -> list[Part]:
         self._now.records, self._now.parts = records, [None] * len(self.parameters)
-        self._now.rows, self._now.own = {}, set()
+        self._now.rows, self._now.own = {}, {}
         with torch.enable_grad():
             values = losses()
             self._check_rows(len(values))
             total = values.sum()
             self._check_reach(total)
-            total.backward()
-        parts, self._now.parts = self._now.parts, None
+            torch.autograd.backward(total, inputs=list(self._now.own.values()))  # and no other leaf
+        parts, self._now.parts, self._now.own = self._now.parts, None, {}
         return [
             Reused([torch.zeros(records, *p.shape)]) if part is None else part  # of a layer that this forward skipped
             for part, p in zip(parts, self.parameters, strict=True)
@@ -118,7 +118,7 @@ class PerExample:
             return
         self._saw(layer, len(output))
         if not output.requires_grad:
-            self._now.own.add(id(output.requires_grad_()))  # nothing before this layer needs a gradient
+            self._now.own[id(output)] = output.requires_grad_()  # nothing before this layer needs a gradient
         kept = inputs[0].detach()
         output.register_hook(lambda g: self._take(layer, kept, g.detach()))
 
@@ -137,7 +137,7 @@ class PerExample:
         for parameter in (layer.weight, layer.bias):
             row = parameter.detach().expand(n, -1)
             if torch.is_grad_enabled() and id(parameter) in self._index:
-                self._now.own.add(id(row))
+                self._now.own[id(row)] = row
                 row.requires_grad_().register_hook(partial(self._take_rows, parameter))
             rows.append(row)
         return tuple(rows)
