@@ -214,7 +214,8 @@ def test_warnings_of_single_images_are_not_told(tmp_path, recwarn):
 
 
 OTHERS = {
-    "labels.csv": b"file,label\n0.png,cat\n", "caption.txt": b"a cat: on a mat\n", "meta.json": b'{"a": 1}', "zip.png": b"PK\x03\x04" + bytes(60), "word.doc": b"\xd0\xcf\x11\xe0" + bytes(600),
+    "labels.csv": b"file,label\n0.png,cat\n", "caption.txt": b"a cat: on a mat\n", "meta.json": b'{"a": 1}',
+    "zip.png": b"PK\x03\x04" + bytes(60), "word.doc": b"\xd0\xcf\x11\xe0" + bytes(600),
     "film.mp4": b"\0\0\0\x20ftypisom" + bytes(60), "page.html": b"<!doctype html>", "paper.pdf": b"%PDF-1.7\n",
     "README": b"P. S.: read me\n", "model.pt": bytes(range(256)) * 9, "zeros.bmp": bytes(4000),
     "notes": "Größe: 3\n".encode("utf-16"),
