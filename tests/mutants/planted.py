@@ -99,8 +99,8 @@ BUGS = (
          "            if entry not in entries and mechanism.kind.startswith('Poisson'):\n"
          "                self._append(entry)"),
     _bug("a query that is left out of the plan's cost", PLAN,
-         "return accounting.epsilon([*beside, accounting.with_noise(like, s)], delta)",
-         "return accounting.epsilon([accounting.with_noise(like, s)], delta)"),
+         "return accounting.epsilon([*beside, accounting.with_noise(like, s)], delta, rough=rough)",
+         "return accounting.epsilon([accounting.with_noise(like, s)], delta, rough=rough)"),
     _bug("the ledger starts anew when a run resumes", LEDGER, 'with naming(self.path), open(self.path, "ab") as file:',
          'with naming(self.path), open(self.path, "wb") as file:'),
     _bug("the entry is written after the touch", LEDGER,
@@ -120,13 +120,13 @@ BUGS = (
     _bug("a record votes twice for one bin", PRIVATE, "if (np.diff(np.sort(cast, axis=1), axis=1) == 0).any():",
          "if False:"),
     _bug("epsilon of the Gaussian central limit [many]", ACCOUNTING,
-         "    losses = [_loss(mechanism, replace, interval) for mechanism in mechanisms]\n",
+         "    in_order = sorted(mechanisms, key=repr)",
          "    from opacus.accountants.analysis import gdp\n"
          "    if all(hasattr(m, 'max_grad_norm') for m in mechanisms) and not replace:\n"
          "        m = mechanisms[0]\n"
          "        return float(gdp.compute_eps_poisson(steps=m.steps, noise_multiplier=m.noise_multiplier,"
          " sample_rate=m.sample_rate, delta=delta))\n"
-         "    losses = [_loss(mechanism, replace, interval) for mechanism in mechanisms]\n"),
+         "    in_order = sorted(mechanisms, key=repr)"),
     _bug("steps that are not composed", ACCOUNTING, "return step.self_compose(mechanism.steps)\n", "return step\n"),
     _bug("amplification by a rate that is not the sampler's", ACCOUNTING, "sampling_prob=rate,", "sampling_prob=rate / 2,"),
     _bug("norms in float16", PARTS, NORMS, NORMS.replace("(piece,", "(piece.half(),")),
