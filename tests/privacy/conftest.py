@@ -21,4 +21,4 @@ def rendered(tmp_path_factory):
         patch.setattr(glyphs, "PER_CLASS", 4)
         patch.setenv("DPSYNTH_ROOT", str(root := tmp_path_factory.mktemp("rendered")))
         data.public("glyphs", 3, 16)
-        yield root / "cache"
+    yield root / "cache"  # and the patch is undone: this fixture lives as long as the session

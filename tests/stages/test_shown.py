@@ -9,7 +9,7 @@ from dpsynth.params import Params
 from dpsynth.stages import evaluate, labelling, selection
 
 BADGE = "a test"
-ODD = ["$x$ \\frac", "猫", "a" * 300, "line\nbreak", "-"]
+ODD = ["$x$ \\frac", "猫", "a" * 300, "e\u0301\u202e", "-"]
 
 
 def own(labels):
@@ -35,7 +35,7 @@ def test_favourites_are_as_many_as_there_are_public_classes_and_eight_at_most(
     monkeypatch, n_labels, n_classes, by_label
 ):
     source = ImageSet("free", blank(n_classes), torch.arange(n_classes), tuple(map(str, range(n_classes))))
-    monkeypatch.setattr(data, "public", lambda *key: source)
+    monkeypatch.setattr(data, "public", lambda *key, background: source)
     votes = torch.randint(-9, 9, (n_labels if by_label else 1, n_classes), generator=torch.Generator().manual_seed(0))
     p = own((ODD * 40)[:n_labels] if n_labels <= 5 else [f"{n}" for n in range(n_labels)])
     rows, names = selection.favourites(Release(votes, by_label), p)
@@ -75,7 +75,9 @@ def test_examples_are_shown_of_a_corpus_that_lacks_a_label(private_labels):
 @pytest.mark.parametrize("counts", [[5, 0, 0], [-3, -9, -1], [1, 1, 1]])
 def test_proportional_picks_take_an_image_of_each_label_however_the_votes_lie(monkeypatch, counts):
     source = ImageSet("free", blank(3), torch.arange(3), ("a", "b", "c"))
-    monkeypatch.setattr(data, "public", lambda *key: source)
+    monkeypatch.setattr(data, "public", lambda *key, background: source)
     votes = Release(torch.tensor([counts, counts[::-1]])[:1], True)
-    corpus = selection.top_classes(None, votes, public="free", shape=(3, 8), kept=3, match="proportional", seed=0)
+    corpus = selection.top_classes(
+        None, votes, public="free", shape=(3, 8), kept=3, match="proportional", seed=0, background="white"
+    )
     assert len(corpus.images) >= 1 and set(corpus.labels.tolist()) == {0}
