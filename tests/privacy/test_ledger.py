@@ -21,6 +21,7 @@ from dpsynth.privacy import (
     make_plan,
 )
 from dpsynth.privacy.disk import EARLIEST
+from dpsynth.privacy.ledger import canonical
 
 DELTA = 1e-5
 
@@ -454,6 +455,11 @@ def test_a_folder_with_a_second_name_is_told_the_first(tmp_path, monkeypatch):
     _second_name(tmp_path, tmp_path / "set", tmp_path / "SET")
     (tmp_path / "other").mkdir()
     assert Ledger(tmp_path, f"folder:{tmp_path / 'other'}", "secret", 0).entries() == []
+
+
+def test_only_a_folders_name_is_a_path():
+    names = ["mnist5k", "folder", "other:set", ""]
+    assert [canonical(name) for name in names] == names and canonical("folder:.") == f"folder:{os.getcwd()}"
 
 
 def test_a_link_to_a_folder_is_that_folder(tmp_path):
