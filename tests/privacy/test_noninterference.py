@@ -1,5 +1,5 @@
 """The verbs ask as always, every check is made, but they answer with noise alone. What still differs between two sets
-that differ in one record has left by another way than through the noise: a closure that kept what it saw, a figure, a
+that share no record has left by another way than through the noise: a closure that kept what it saw, a figure, a
 fact, a curve, a snapshot, an average, fakes or candidates made of records."""
 
 import ast

@@ -1,4 +1,4 @@
-"""Worlds that differ in one record: the cases that the tests of whole stages run, and the small sets they run on."""
+"""Worlds that differ in their records: the cases that the tests of whole stages run, and the small sets they run on."""
 
 import functools
 import re
@@ -64,9 +64,12 @@ def more(extra):
 
 
 def replaced(extra):
-    """24 grey squares, of which the last `extra` are as unlike the others as can be, in image and in label."""
-    images, labels = more(extra)._images[extra:], torch.arange(N) % len(CLASSES)
-    labels[N - extra :] = 0  # the last was of label 1
+    """24 grey squares of two labels; or, if `extra`, as many that share no pixel with them, nearly all of one label."""
+    if not extra:
+        return more(0)
+    images = torch.randint(101, 256, (N, 3, SIZE, SIZE), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    labels = torch.zeros(N, dtype=torch.int64)
+    labels[0] = 1  # a label is private as well
     return of(images, labels)
 
 
