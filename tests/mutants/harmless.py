@@ -23,4 +23,7 @@ HARMLESS = {
         "it refuses a little more",
     "stages/saliency.py:probe: 1.0 -> 2.0": "the bar of noise in a figure",
     "stages/saliency.py:probe_price: 1 -> 2": "the rule sizes the noise for two votes; the plan prices what it states",
+    "stages/evolution.py:evolve: 1 -> 2": "a bar that is one iteration ahead",
+    "stages/central.py:price: p[\"centre\"] == \"mode\" -> p['centre'] != 'mode'":
+        "the rule's noise for another number of votes, priced and drawn as it is",
 }  # fmt: skip
