@@ -447,6 +447,7 @@ def _second_name(tmp_path, one, other):
 
 def test_a_folder_mounted_twice_has_one_ledger(tmp_path, twice):
     _second_name(tmp_path, *twice)
+    assert len(list(tmp_path.glob("folder-*.jsonl"))) == 1
 
 
 def test_a_folder_with_a_second_name_is_told_the_first(tmp_path, monkeypatch):
