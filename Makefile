@@ -22,13 +22,13 @@ help: ## list the targets
 	@echo "  PROFILE=smoke|laptop|overnight  EXPERIMENT=table  METHOD=rpgen,dpdm  EPS=10|inf  SEED=0,1,2 in place of those in the file; JOBS=2 makes two at a time"
 
 reproduce: .venv/.installed ## plan and execute the notebooks of every run, end with the comparison table
-	@.venv/bin/python -m dpsynth.reproduce $(CHOICE) --jobs '$(JOBS)'
+	@.venv/bin/python -m dpsynth.runner.reproduce $(CHOICE) --jobs '$(JOBS)'
 
 table1: .venv/.installed ## the same for all twelve methods at epsilon 1, 5 and 10; hours, can be stopped and resumed
 	@$(MAKE) --no-print-directory reproduce EXPERIMENT=table1
 
 dry-run: .venv/.installed ## print the plan of `make reproduce`, and what it would spend
-	@.venv/bin/python -m dpsynth.reproduce $(CHOICE) --dry-run
+	@.venv/bin/python -m dpsynth.runner.reproduce $(CHOICE) --dry-run
 
 test: .venv/.installed ## run the tests
 	@mkdir -p build; SECONDS=0; .venv/bin/python -m pytest -q; \
@@ -54,10 +54,10 @@ lab: .venv/.installed ## pair the notebooks and open them in JupyterLab
 	@DPSYNTH_ROOT="$$(pwd -P)" .venv/bin/python -m jupyter lab notebooks
 
 readme: .venv/.installed ## fill the README's numbers from results/
-	@.venv/bin/python -m dpsynth.readme
+	@.venv/bin/python -m dpsynth.report.readme
 
 record: .venv/.installed ## take over the last measurements from build/ into results/ and the README
-	@.venv/bin/python -m dpsynth.readme --record
+	@.venv/bin/python -m dpsynth.report.readme --record
 
 clean: ## remove build/; the ledger, its keys and cached data stay
 	@rm -rf build

@@ -3,7 +3,9 @@
 import json
 import sys
 
-from dpsynth import mistakes, privacy, project, summaries, terminal
+from dpsynth import mistakes, privacy, project
+from dpsynth.report import displays
+from dpsynth.runner import terminal
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -20,7 +22,7 @@ def main(argv: list[str] | None = None) -> int:
         with mistakes.mistakes():
             ledger = privacy.Ledger(project.root() / "ledger", project.anchored(given.private), "secret", 0)
             said = privacy.certificate_of_set(ledger, given.delta) | {"ledger": str(ledger.path.absolute())}
-        print(json.dumps(said, indent=1) if given.json else summaries.certificate_of_set(said))
+        print(json.dumps(said, indent=1) if given.json else displays.certificate_of_set(said))
         if not given.json:
             print(f"  read in {said['ledger']}")
 

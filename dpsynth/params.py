@@ -16,7 +16,8 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from dpsynth import data, imagefiles, methods, project
+from dpsynth import methods, project
+from dpsynth.data import catalog, imagefiles
 from dpsynth.fields import Real, Strict
 from dpsynth.methods import METHODS
 from dpsynth.privacy.ledger import canonical
@@ -56,7 +57,7 @@ class Params(Strict):
     n_records: int | None = Field(None, ge=1, le=10**10, description="folder sets: declared number of records")
     labels: tuple[str, ...] | None = Field(None, description="folder sets: declared class names")
     size: int | None = Field(None, ge=8, le=1024, multiple_of=4, description="folder sets: declared side in pixels")
-    background: str = Field(data.BACKGROUND, description="folder sets: colour under transparent pixels")
+    background: str = Field(catalog.BACKGROUND, description="folder sets: colour under transparent pixels")
     options: dict[str, Any] = Field(default_factory=dict, description="the method's own options")
 
     @field_validator("labels", mode="before")
@@ -144,7 +145,7 @@ class Params(Strict):
     @cached_property
     def constants(self):
         """Public constants of the private set: n_records, channels, size, classes, builtin."""
-        return data.constants(self.private, n_records=self.n_records, labels=self.labels, size=self.size)
+        return catalog.constants(self.private, n_records=self.n_records, labels=self.labels, size=self.size)
 
     @cached_property
     def choices(self) -> Strict:
@@ -185,7 +186,7 @@ class Params(Strict):
     @property
     def digest(self) -> str:
         """SHA-256 over all parameters; the background counts where it is another: it is younger than some results."""
-        said = self.model_dump(exclude={"background"} if self.background == data.BACKGROUND else None)
+        said = self.model_dump(exclude={"background"} if self.background == catalog.BACKGROUND else None)
         said |= {name: project.placed(said[name]) for name in ("private", "public")}
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 

@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
-from dpsynth import data, extractor, lineage, privacy, store
-from dpsynth.models import networks, precision
+from dpsynth import device, lineage, privacy, store
+from dpsynth.data import catalog
+from dpsynth.metrics import extractors
+from dpsynth.models import networks
 from dpsynth.params import Params
 from dpsynth.stages import planning, pretrain
 
@@ -59,13 +61,13 @@ def check(points: Sequence[Params], private: privacy.Private | None = None) -> d
         sealed[p.digest] = private or once(own, lambda p=p: planning.private(p))
         if p.constants.builtin:
             once((*own, "test"), lambda p=p: planning.private(p, "test") and None)
-            once(("glyphs",), lambda: data.public("glyphs", 1, 28) and None)  # the measure's own, whatever is public
-            once(("inception", p.inception), lambda p=p: p.inception and extractor.inception(p.inception))
+            once(("glyphs",), lambda: catalog.public("glyphs", 1, 28) and None)  # the measure's own, whatever is public
+            once(("inception", p.inception), lambda p=p: p.inception and extractors.inception(p.inception))
         budget(p)
         needed = lineage.of(p, sealed[p.digest])
         standing(p, needed)
         if reads := [made for made in needed if _reads_public(made.function)]:
-            once(("shared", p.private, p.public), lambda p=p: data.refuse_shared_files(p.private, p.public))
+            once(("shared", p.private, p.public), lambda p=p: catalog.refuse_shared_files(p.private, p.public))
         if missing := [made.kind for made in reads if not made.path.exists()]:
             found = once((p.public, p.shape, p.background), lambda p=p: _public_images(p))
             if "encoder" in missing and found < 2:
@@ -146,7 +148,7 @@ def batch_bytes(architecture: dict[str, Any]) -> int:
         images = torch.empty(ROWS, architecture["channels"], architecture["size"], architecture["size"])
         networks.build(architecture)(images, torch.ones(ROWS), torch.zeros(ROWS, dtype=torch.int64))
     counted = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
-    return counted * precision.fastest().itemsize // torch.float32.itemsize
+    return counted * device.fastest().itemsize // torch.float32.itemsize
 
 
 def _fits(needs: int, what: str, less: str) -> None:
@@ -188,7 +190,7 @@ def _remedy(made: lineage.Made) -> str:
 
 
 def _public_images(p: Params) -> int:
-    return len(data.public(p.public, *p.shape, background=p.background).labels)
+    return len(catalog.public(p.public, *p.shape, background=p.background).labels)
 
 
 def _reads_public(function: Callable) -> bool:

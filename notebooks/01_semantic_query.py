@@ -49,13 +49,15 @@ background: str = "white"  # folder sets: colour under transparent pixels
 options: dict = {}  # the method's own options
 
 # %%
-from dpsynth import figures, summaries
-from dpsynth.interfaces import Central, Release
+from dpsynth import figures
+from dpsynth.artifacts import Central, Release
+from dpsynth.methods import dp_feta
 from dpsynth.params import Params
-from dpsynth.stages import central, labelling, planning, query, recall, selection
+from dpsynth.report import displays
+from dpsynth.stages import label_prior, planning, query, recall, selection
 
 p = Params.read(globals())
-badge = summaries.badge(p)
+badge = displays.badge(p)
 
 # %% [markdown]
 # ## The idea, on three horses
@@ -78,7 +80,7 @@ figures.toy({"zebra": 3, "bee": 0}, noise_multiplier=1.0, seed=p.seed, badge=bad
 plan = planning.run(p)
 
 # %% tags=["raises-exception"]
-summaries.plan(plan)
+displays.plan(plan)
 
 # %% [markdown]
 # RPGen and PrivImage set $\sigma_q = 484$ for CIFAR-10's 50,000 images, at a cost of almost nothing; in a simulation of such counts the five classes
@@ -95,7 +97,7 @@ summaries.plan(plan)
 encoder = query.encoder(p)
 
 # %% tags=["raises-exception"]
-print(summaries.encoder(encoder))
+print(displays.encoder(encoder))
 
 # %% [markdown]
 # ## Asking
@@ -152,7 +154,7 @@ if voted and p.constants.builtin:
 
 # %% tags=["raises-exception"]
 if isinstance(release, Central):
-    shown = central.images(release, p.shape[1])
+    shown = dp_feta.images(release, p.shape[1])
     figures.grid(shown, badge=badge, title="Central images, as released", captions=p.constants.classes)
 else:
     print("no central images in this run")
@@ -162,10 +164,10 @@ else:
 # default here; `prior: noisy` asks how many records each label has (one vote a record, sensitivity 1), in the same plan.
 
 # %%
-prior = labelling.run(p)
+prior = label_prior.run(p)
 
 # %% tags=["raises-exception"]
-summaries.prior(prior, p)
+displays.prior(prior, p)
 
 # %% [markdown]
 # **Try this.** Set `options = {"mode": "global", "kept": 50}` in the parameters cell and run again: one histogram for all

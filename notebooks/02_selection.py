@@ -45,16 +45,17 @@ background: str = "white"  # folder sets: colour under transparent pixels
 options: dict = {}  # the method's own options
 
 # %%
-from dpsynth import figures, summaries
+from dpsynth import figures
 from dpsynth.params import Params
+from dpsynth.report import displays
 from dpsynth.stages import planning, query, selection
 
 p = Params.read(globals())
-badge = summaries.badge(p)
+badge = displays.badge(p)
 plan = planning.run(p)
 
 # %% tags=["raises-exception"]
-summaries.plan(plan)
+displays.plan(plan)
 
 # %% [markdown]
 # ## The rule
@@ -72,7 +73,7 @@ summaries.plan(plan)
 corpus = selection.run(p)
 
 # %% tags=["raises-exception"]
-print(summaries.selection(corpus, p))
+print(displays.selection(corpus, p))
 
 # %% [markdown]
 # ## The map
@@ -83,7 +84,7 @@ print(summaries.selection(corpus, p))
 encoder = query.encoder(p)
 
 # %% tags=["raises-exception"]
-summaries.label_map(corpus, getattr(encoder, "classes", None), p)
+displays.label_map(corpus, getattr(encoder, "classes", None), p)
 
 # %% [markdown]
 # ## What the base model will see

@@ -45,16 +45,17 @@ background: str = "white"  # folder sets: colour under transparent pixels
 options: dict = {}  # the method's own options
 
 # %%
-from dpsynth import figures, summaries
+from dpsynth import figures
 from dpsynth.params import Params
+from dpsynth.report import displays
 from dpsynth.stages import evaluate, planning, pretrain
 
 p = Params.read(globals())
-badge = summaries.badge(p)
+badge = displays.badge(p)
 plan = planning.run(p)
 
 # %% tags=["raises-exception"]
-summaries.plan(plan)
+displays.plan(plan)
 
 # %% [markdown]
 # ## The objective
@@ -78,7 +79,7 @@ summaries.plan(plan)
 base = pretrain.run(p)
 
 # %% tags=["raises-exception"]
-print(summaries.base(base))
+print(displays.base(base))
 
 # %% [markdown]
 # ## With and without

@@ -44,16 +44,18 @@ background: str = "white"  # folder sets: colour under transparent pixels
 options: dict = {}  # the method's own options
 
 # %%
-from dpsynth import audit, figures, privacy, summaries, tables
+from dpsynth import figures, privacy
+from dpsynth.methods import dp_sapf, gans
 from dpsynth.params import Params
-from dpsynth.stages import evaluate, finetune, gans, planning, pretrain, saliency
+from dpsynth.report import audit, displays, results
+from dpsynth.stages import dp_sgd, evaluate, planning, pretrain
 
 p = Params.read(globals())
-badge = summaries.badge(p)
+badge = displays.badge(p)
 plan = planning.run(p)
 
 # %% tags=["raises-exception"]
-summaries.plan(plan)
+displays.plan(plan)
 
 # %% [markdown]
 # ## The step
@@ -76,11 +78,11 @@ summaries.plan(plan)
 base = pretrain.run(p)  # of notebook 03
 
 # %% tags=["raises-exception"]
-if plan.is_private and (minutes := finetune.expected_minutes(p)):
+if plan.is_private and (minutes := dp_sgd.expected_minutes(p)):
     print(f"expected: about {minutes:.1f} minutes, if it was not done before")
 
 # %%
-synthesiser = finetune.run(p)
+synthesiser = dp_sgd.run(p)
 
 # %% [markdown]
 # ## The ledger closes
@@ -90,10 +92,10 @@ synthesiser = finetune.run(p)
 
 # %%
 certificate = privacy.certificate(plan, planning.ledger(p), synthesiser.artifact.lineage)
-tables.write_certificate(p, certificate);
+results.write_certificate(p, certificate);
 
 # %% tags=["raises-exception"]
-summaries.certificate(certificate)
+displays.certificate(certificate)
 
 # %% tags=["raises-exception"]
 if plan.is_private:
@@ -113,7 +115,7 @@ if plan.is_private:
 # the second line turns the noise down to a tenth.
 
 # %% tags=["raises-exception"]
-summaries.audits([audit.run(), audit.run(noise=0.1)])
+displays.audits([audit.run(), audit.run(noise=0.1)])
 
 # %% [markdown]
 # The bound stays far below the claim even where all is well: it holds with 95 percent confidence, and pays for coming from one run. So
@@ -138,7 +140,7 @@ figures.grid(*evaluate.preview(synthesiser, p, per_label=12), title="Synthetic i
 
 # %% tags=["raises-exception"]
 if "trainable" in p:
-    figures.trainable(finetune.shares(p), badge=badge)
+    figures.trainable(dp_sgd.shares(p), badge=badge)
 
 # %% [markdown]
 # DP-SAPF asks the records which matrices to train. A probe at the base takes each record's gradient $g_i$, clipped to $C$ over all weights,
@@ -151,7 +153,7 @@ if "trainable" in p:
 # at first, or whole with `low_rank: false`, as in `make table1`. The probe is in the plan, as any other touch.
 
 # %% tags=["raises-exception"]
-if (found := saliency.chosen(p)) is not None:
+if (found := dp_sapf.chosen(p)) is not None:
     said, chosen = found
     figures.saliency(said.scores, said.names, chosen, said.scale, badge=badge)
 else:

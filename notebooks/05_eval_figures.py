@@ -52,16 +52,17 @@ background: str = "white"  # folder sets: colour under transparent pixels
 options: dict = {}  # the method's own options
 
 # %%
-from dpsynth import figures, summaries, tables
+from dpsynth import figures
 from dpsynth.params import Params
+from dpsynth.report import displays, results
 from dpsynth.stages import evaluate, planning
 
 p = Params.read(globals())
-badge = summaries.badge(p)
+badge = displays.badge(p)
 plan = planning.run(p)
 
 # %% tags=["raises-exception"]
-summaries.plan(plan)
+displays.plan(plan)
 
 # %% [markdown]
 # ## Synthetic images
@@ -72,7 +73,7 @@ summaries.plan(plan)
 
 # %%
 samples = evaluate.samples(p)
-tables.write_synthetic(p, samples);
+results.write_synthetic(p, samples);
 
 # %% tags=["raises-exception"]
 figures.grid(*evaluate.by_label(samples, p, 12), title="Synthetic images", badge=badge)
@@ -89,10 +90,10 @@ figures.grid(*evaluate.by_label(samples, p, 12), title="Synthetic images", badge
 
 # %%
 measured = evaluate.run(p)
-tables.write_metrics(p, measured);
+results.write_metrics(p, measured);
 
 # %% tags=["raises-exception"]
-summaries.measured(measured)
+displays.measured(measured)
 
 # %% [markdown]
 # ## Beside the papers
@@ -101,7 +102,7 @@ summaries.measured(measured)
 # 60,000 records). They are this method's at this epsilon; neither size nor order need carry over.
 
 # %% tags=["raises-exception"]
-summaries.beside_papers(p, measured)
+displays.beside_papers(p, measured)
 
 # %% [markdown]
 # ## Does it memorise, does it cover?

@@ -21,14 +21,14 @@ SCRIPT = """
 import sys
 import dpsynth
 import torch
-from dpsynth import glyphs
+from dpsynth.data import glyphs
 from dpsynth.models import training
 from dpsynth.params import Params
-from dpsynth.stages import finetune
+from dpsynth.stages import dp_sgd
 torch.set_num_threads(1)
 training.PATIENCE = 0.0
 glyphs.PER_CLASS = 4
-finetune.run(Params(method="rpgen", epsilon=1.0, noise=sys.argv[1], steps=16, sample_rate=0.02, width=8, seed=3,
+dp_sgd.run(Params(method="rpgen", epsilon=1.0, noise=sys.argv[1], steps=16, sample_rate=0.02, width=8, seed=3,
                     pretrain_steps=4, encoder_steps=2))
 """
 PATIENCE = 300  # seconds

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dpsynth import terminal
+from dpsynth.runner import terminal
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted(ROOT.glob("dpsynth/**/*.py"))
@@ -54,7 +54,10 @@ size: 16
 noise: secret
 delta: 1.0e-3
 """
-COMMANDS = ("dpsynth.__main__", "dpsynth.reproduce", "dpsynth.run", "dpsynth.readme", "dpsynth.bench.__main__")
+COMMANDS = (
+    "dpsynth.__main__", "dpsynth.runner.reproduce", "dpsynth.runner.execute", "dpsynth.report.readme",
+    "dpsynth.bench.__main__",
+)  # fmt: skip
 # One process for all that is asked of it: without compiled modules it takes seconds to start.
 ASKED = """
 import contextlib, importlib, locale, sys
@@ -64,7 +67,7 @@ for name in sys.argv[2:]:
     sys.argv[1:] = ["--help"]
     with contextlib.suppress(SystemExit):
         importlib.import_module(name).main()
-from dpsynth import experiments
+from dpsynth.runner import experiments
 print(*experiments.load(Path(PATH)).points()[0].labels)
 """
 
@@ -86,8 +89,8 @@ def said(tmp_path_factory):
 
 
 def test_each_command_line_starts_without_docstrings(said):
-    programs = [b"dpsynth", b"python -m dpsynth.reproduce", b"python -m dpsynth.run"]
-    programs += [b"python -m dpsynth.readme", b"python -m dpsynth.bench"]
+    programs = [b"dpsynth", b"python -m dpsynth.runner.reproduce", b"python -m dpsynth.runner.execute"]
+    programs += [b"python -m dpsynth.report.readme", b"python -m dpsynth.bench"]
     usages = [line for line in said if line.startswith(b"usage: ")]
     assert [line.removeprefix(b"usage: ").partition(b" [")[0] for line in usages] == programs
 

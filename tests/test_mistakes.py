@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from dpsynth import mistakes, store
-from dpsynth.interfaces import Base
+from dpsynth.artifacts import Base
 
 ROOT_OF_LINUX = sys.platform.startswith("linux") and os.geteuid() == 0
 

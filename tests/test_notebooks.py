@@ -8,15 +8,15 @@ from pathlib import Path
 import jupytext
 import pytest
 
-from dpsynth import pictures
 from dpsynth.params import Params
-from dpsynth.reproduce import NOTEBOOKS
+from dpsynth.runner import pictures
+from dpsynth.runner.reproduce import NOTEBOOKS
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 FOR_SHOW = {  # what only prepares something to be shown: it asks nothing private that was not asked before
-    "audit.run", "central.images", "evaluate.by_label", "evaluate.embedding", "evaluate.neighbours", "evaluate.preview",
-    "evaluate.strip", "finetune.expected_minutes", "finetune.shares", "gans.noise_to_signal", "plan.mechanism",
-    "plan.spent", "planning.path", "recall.curve", "saliency.chosen", "selection.examples", "selection.favourites",
+    "audit.run", "dp_feta.images", "evaluate.by_label", "evaluate.embedding", "evaluate.neighbours", "evaluate.preview",
+    "evaluate.strip", "dp_sgd.expected_minutes", "dp_sgd.shares", "gans.noise_to_signal", "plan.mechanism",
+    "plan.spent", "planning.path", "recall.curve", "dp_sapf.chosen", "selection.examples", "selection.favourites",
 }  # fmt: skip
 BUILTINS = {"print", "any", "dict", "getattr", "isinstance", "twins.values", "twins.items"}
 FILES = sorted(FOLDER.glob("*.py"))
@@ -91,7 +91,7 @@ def used(tree):
 
 
 def for_people(name):
-    return name.startswith(("figures.", "summaries.")) and name != "summaries.badge"  # a string that figures are given
+    return name.startswith(("figures.", "displays.")) and name != "displays.badge"  # a string that figures are given
 
 
 @each

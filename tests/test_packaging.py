@@ -18,7 +18,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from dpsynth import store, tables
+from dpsynth import store
+from dpsynth.report import results
 
 ROOT = Path(__file__).parents[1]
 PIP = "-m pip install --quiet --disable-pip-version-check --no-input"
@@ -139,15 +140,17 @@ def test_the_wheel_holds_every_module_and_the_papers_numbers(installed):
 def test_an_installed_package_works_elsewhere_and_states_its_version(installed, tmp_path):
     repository(tmp_path, installed.parent)  # it lies in someone's repository, as a virtual environment may
     code = (
-        "from dpsynth import reproduce, store, tables\nprint(reproduce.measured_minutes())\n"
-        "print(tables.__file__, len(tables.paper_numbers()), store.commit())"
+        "from dpsynth import store\nfrom dpsynth.report import results\nfrom dpsynth.runner import reproduce\n"
+        "print(reproduce.measured_minutes())\n"
+        "print(results.__file__, len(results.paper_numbers()), store.commit())"
     )
     environment, command = {**os.environ, "PYTHONPATH": str(installed)}, [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8")
     assert done.returncode == 0, done.stderr
-    numbers = len(tables.paper_numbers())
+    numbers = len(results.paper_numbers())
     assert numbers > 300
-    assert done.stdout.splitlines() == ["{}", f"{installed / 'dpsynth' / 'tables.py'} {numbers} {PROJECT['version']}"]
+    file = installed / "dpsynth" / "report" / "results.py"
+    assert done.stdout.splitlines() == ["{}", f"{file} {numbers} {PROJECT['version']}"]
 
 
 def repository(*folders):
@@ -214,7 +217,7 @@ def test_make_passes_its_variables_on():
     def called(*variables):
         return subprocess.run([*command, *variables], capture_output=True, text=True, check=True).stdout.split()
 
-    start = [".venv/bin/python", "-m", "dpsynth.reproduce"]
+    start = [".venv/bin/python", "-m", "dpsynth.runner.reproduce"]
     assert called() == [*start, "--profile", "'laptop'", "--experiment", "'table'", "--jobs", "'1'"]
     assert called("PROFILE=smoke", "METHOD=rpgen,dpdm", "EPS=inf", "SEED=3", "JOBS=2") == [
         *start, "--profile", "'smoke'", "--experiment", "'table'",
@@ -256,7 +259,9 @@ def test_make_works_in_a_folder_of_any_name(tmp_path, name):
     assert make(tmp_path / name, "lint") == [".venv/bin/python -m ruff check . in "]
     assert make(tmp_path / name, "test") == [".venv/bin/python -m pytest -q in "]
     (said,) = make(tmp_path / name, "reproduce", "SEED=3")
-    assert said == ".venv/bin/python -m dpsynth.reproduce --profile laptop --experiment table --seed 3 --jobs 1 in "
+    assert (
+        said == ".venv/bin/python -m dpsynth.runner.reproduce --profile laptop --experiment table --seed 3 --jobs 1 in "
+    )
 
 
 @pytest.mark.parametrize("name", FOLDERS)

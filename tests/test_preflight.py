@@ -10,11 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
-from dpsynth import data, lineage, preflight, privacy, sources, store
-from dpsynth.methods import METHODS
+from dpsynth import lineage, preflight, privacy, sources, store
+from dpsynth.data import catalog
+from dpsynth.methods import METHODS, gans
 from dpsynth.models import networks
 from dpsynth.params import Params
-from dpsynth.stages import finetune, gans, planning, pretrain, query
+from dpsynth.stages import dp_sgd, planning, pretrain, query
 
 READERS = [
     ("rpgen", {"kept": 1, "votes": 1}), ("privimage_d", {"kept": 1, "votes": 1}), ("pdp_diffusion", {}), ("dp_ldm", {}),
@@ -90,14 +91,14 @@ def test_records_that_are_public_too_are_refused(own, quick, monkeypatch, method
         assert (private, public) == (p.private, p.public)
         raise ValueError("both have 3.png")
 
-    monkeypatch.setattr(data, "refuse_shared_files", shared)
+    monkeypatch.setattr(catalog, "refuse_shared_files", shared)
     with pytest.raises(ValueError, match=r"both have 3.png"):
         preflight.check([p])
 
 
 @pytest.mark.parametrize(("method", "options"), OTHERS)
 def test_a_public_set_that_nothing_reads_is_left_alone(own, quick, monkeypatch, method, options):
-    monkeypatch.setattr(data, "public", lambda *key: pytest.fail("it was read"))
+    monkeypatch.setattr(catalog, "public", lambda *key: pytest.fail("it was read"))
     assert preflight.check([own(method, options, public="folder:nowhere")])
 
 
@@ -135,7 +136,7 @@ def test_files_of_weights_are_looked_at_first(own, quick, root, monkeypatch, tex
     with pytest.raises((FileNotFoundError, ValueError), match=sentence):
         preflight.check([own("dp_mepf", {"vgg19": str(file)})])
     monkeypatch.setattr(planning, "private", lambda p, split="train": None)
-    monkeypatch.setattr(data, "public", lambda *key: None)
+    monkeypatch.setattr(catalog, "public", lambda *key: None)
     with pytest.raises((FileNotFoundError, ValueError), match=sentence):
         preflight.check([Params(inception=str(file))])
 
@@ -251,7 +252,7 @@ def test_a_release_that_is_closed_and_gone_is_refused_in_the_plan(own, root, met
     )  # central images have none
     preflight.check([p])
     assert not spent(root)
-    finetune.run(p)
+    dp_sgd.run(p)
     before = spent(root)
     preflight.check([p])
     shutil.rmtree(root / "build")
@@ -259,7 +260,7 @@ def test_a_release_that_is_closed_and_gone_is_refused_in_the_plan(own, root, met
         preflight.check([p])
     preflight._ready.clear()
     with pytest.raises(privacy.BudgetError, match=r"restore .*build"):
-        finetune.run(p)
+        dp_sgd.run(p)
     assert spent(root) == before and not list(root.glob("build/artifacts/synthesiser-*[!k]"))
     if ways:
         assert preflight.check([p.replace(seed=1)])
@@ -267,7 +268,7 @@ def test_a_release_that_is_closed_and_gone_is_refused_in_the_plan(own, root, met
 
 def test_a_release_that_stands_without_its_entry_is_refused_in_the_plan(own, root):
     p = own()
-    finetune.run(p)
+    dp_sgd.run(p)
     planning.ledger(p).path.unlink()
     with pytest.raises(ValueError, match=r"held 2 entries that are not all there any more"):
         preflight.check([p])
@@ -284,10 +285,10 @@ def test_a_killed_release_may_go_on(own, root, monkeypatch):
     assert planning.run(p).is_private and pretrain.run(p)  # what is public stands
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(store, "_split", killed)
-        finetune.run(p)
+        dp_sgd.run(p)
     assert len(spent(root)) == 1
     preflight.check([p])
-    finetune.run(p)
+    dp_sgd.run(p)
     assert len([entry for entry in spent(root) if "open" in entry]) == 1
 
 
@@ -308,7 +309,7 @@ def test_a_public_folder_with_records_is_refused_by_each_notebook_alone(own, roo
 def test_an_artifact_whose_ancestors_were_edited_is_named_in_the_plan(own):
     """Else what they released would drop out of the budget."""
     p = own("dp_feta")
-    made = finetune.run(p).artifact
+    made = dp_sgd.run(p).artifact
     meta = json.loads((made.path / "meta.json").read_text())
     (made.path / "meta.json").write_text(json.dumps({**meta, "lineage": []}))
     with pytest.raises(ValueError, match=rf"{made.path}/meta.json was edited: .* other ancestors; restore it"):
@@ -340,7 +341,7 @@ def test_a_notebook_that_is_started_alone_is_as_careful(own, quick, root, monkey
     monkeypatch.setattr(preflight, "check", refuse)
     for _ in range(2):
         with pytest.raises(ValueError, match="not so"):
-            finetune.run(p)
+            dp_sgd.run(p)
     assert asked == [kind, kind] and not spent(root) and not list(root.glob(f"build/artifacts/{kind}-*[!k]"))
 
 
@@ -349,16 +350,16 @@ def test_a_run_is_looked_over_once_a_process(own, root, monkeypatch):
     monkeypatch.setattr(preflight, "check", lambda points, private: checked.append(points) or check(points, private))
     p = own("dp_feta")
     query.run(p)
-    finetune.run(p)
+    dp_sgd.run(p)
     assert checked == [[p]]
     preflight._ready.clear()
-    finetune.run(p)  # all of it stands
+    dp_sgd.run(p)  # all of it stands
     assert checked == [[p]]
 
 
 def test_the_check_is_no_part_of_what_an_artifact_depends_on():
     seen = {}
-    sources._visit("dpsynth.stages.finetune", seen)
+    sources._visit("dpsynth.stages.dp_sgd", seen)
     assert "dpsynth.stages.planning" in seen and not {"dpsynth.preflight", "dpsynth.methods", "dpsynth.figures"} & set(
         seen
     )

@@ -13,9 +13,10 @@ import pytest
 from PIL import Image
 
 from dpsynth import __main__ as command
-from dpsynth import mistakes, project, run, store
+from dpsynth import mistakes, project, store
 from dpsynth.params import Params
 from dpsynth.privacy.disk import EARLIEST
+from dpsynth.runner import execute
 from dpsynth.stages import planning
 
 CHECKOUT = Path(__file__).parents[1]
@@ -72,7 +73,7 @@ def test_elsewhere_it_is_the_checkout_of_the_package_and_else_none(tmp_path, mon
     monkeypatch.setattr(project, "PACKAGE", tmp_path / "site-packages" / "dpsynth")
     for action in (
         lambda: command.main(["certificate", "mnist5k"]),
-        lambda: run.main(["toy.py", "toy.yaml", "-o", "toy.ipynb"]),
+        lambda: execute.main(["toy.py", "toy.yaml", "-o", "toy.ipynb"]),
         lambda: planned(Params()),
     ):
         assert action() == 2
@@ -140,10 +141,10 @@ def test_a_notebook_run_from_elsewhere_spends_in_its_own_project(place, tmp_path
     cells = "\n".join(f"{name} = None" for name in Params.model_fields)
     cells = f'# %% tags=["parameters"]\n{cells}\n\n# %%\nfrom dpsynth import project\nprint(project.root().resolve())\n'
     (place / "notebooks/toy.py").write_text(cells)
-    monkeypatch.setattr(run.planning, "run", lambda p: None)
+    monkeypatch.setattr(execute.planning, "run", lambda p: None)
     monkeypatch.chdir(tmp_path)
     given = [place.name + "/notebooks/toy.py", place.name + "/params/smoke/toy.yaml", "-o", "out.ipynb"]
-    assert run.main(given) == 0
+    assert execute.main(given) == 0
     (cell,) = json.loads((tmp_path / "out.ipynb").read_text())["cells"][-1:]
     assert "".join(cell["outputs"][0]["text"]).strip() == str(place)
 

@@ -6,8 +6,9 @@ import sys
 
 import pandas as pd
 
-from dpsynth import bench, figures, store, terminal
+from dpsynth import bench, figures, store
 from dpsynth.bench.steps import FULL, LAPTOP, SWEEPS, Setting
+from dpsynth.runner import terminal
 
 
 def main() -> int:

@@ -10,12 +10,13 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from dpsynth import experiments, metrics, privacy, store
+from dpsynth import metrics, privacy, store
 from dpsynth.bench.steps import THREADS
 from dpsynth.models import diffusion
 from dpsynth.models.samplers import ddim, dpm_solver, heun
 from dpsynth.params import Params
-from dpsynth.stages import evaluate, finetune, planning
+from dpsynth.runner import experiments
+from dpsynth.stages import dp_sgd, evaluate, planning
 
 TRIALS = [
     (ddim, 250), (ddim, 20), (heun, 18), (heun, 10), (heun, 6),
@@ -34,7 +35,7 @@ def measure(p: Params) -> pd.DataFrame:
     """A row a sampler: evaluations of the denoiser an image, images a second, and metrics over seeds."""
     images, labels = privacy.evaluation(planning.private(p, "test"), "comparison of samplers")
     extractor = metrics.convnet(store.build("extractor", evaluate.train_extractor, p).weights)
-    model, wanted, rows = evaluate.network(finetune.run(p)), torch.arange(IMAGES) % p.n_classes, []
+    model, wanted, rows = evaluate.network(dp_sgd.run(p)), torch.arange(IMAGES) % p.n_classes, []
     for solver, n_steps in TRIALS:
         for seed in range(SEEDS):
             start = time.perf_counter()

@@ -14,10 +14,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dpsynth import privacy
+from dpsynth.bench.library_layers import plain
 from dpsynth.models import diffusion, training
-from dpsynth.models.plain import plain
 from dpsynth.privacy import Charge, Coins, Gradients, PerExample, Plan, Private
-from dpsynth.stages import finetune
+from dpsynth.stages import dp_sgd
 
 THREADS, CLASSES = 2, 10
 F32, BF16 = torch.float32, torch.bfloat16
@@ -38,7 +38,7 @@ class Setting(NamedTuple):
 
 
 FULL = Setting()
-LAPTOP = Setting(width=24, channels=1, size=28, batch=256, views=4, rows=finetune.MICROBATCH)  # of `make reproduce`
+LAPTOP = Setting(width=24, channels=1, size=28, batch=256, views=4, rows=dp_sgd.MICROBATCH)  # of `make reproduce`
 SWEEPS = [
     Setting(width=32), Setting(width=144), Setting(channels=1, size=28), Setting(size=64),
     *(Setting(batch=n) for n in (256, 2048, 16_384)),

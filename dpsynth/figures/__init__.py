@@ -8,9 +8,9 @@ matplotlib's settings stay as they were.
 from dpsynth.figures.bench import bench
 from dpsynth.figures.embedding import tsne
 from dpsynth.figures.images import grid, hero, neighbours, progress, voted
-from dpsynth.figures.parts import saliency, trainable
 from dpsynth.figures.query import histogram, recall_curve, toy
 from dpsynth.figures.results import against, comparison, whole
+from dpsynth.figures.trainable import saliency, trainable
 from dpsynth.figures.training import budget, losses, matching, noise_to_signal
 
 __all__ = [

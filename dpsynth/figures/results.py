@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
 from dpsynth.figures.style import GREY, PALE, ROWS, called, chart, colours, readable, styled
-from dpsynth.variants import agreeing
+from dpsynth.report.variants import agreeing
 
 IDENTITY = ["method", "variant", "epsilon_target", "seed"]  # what has one value of each metric
 COLUMNS = {*IDENTITY, "profile", "dataset", "delta", "adjacency", "metric", "value"}

@@ -11,7 +11,8 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from dpsynth.models import precision, samplers
+from dpsynth import device
+from dpsynth.models import samplers
 from dpsynth.models.unet import UNet
 
 SIGMA_DATA = 1 / 3**0.5  # images in [-1, 1], as DPDM's code has it
@@ -66,7 +67,7 @@ class Denoiser(nn.Module):
             attention=attention,
         )  # fmt: skip
         self.net = UNet(channels, size, n_labels, width, attention)
-        self.prediction, self.precision = prediction, precision.fastest()
+        self.prediction, self.precision = prediction, device.fastest()
 
     @property
     def n_labels(self) -> int:
@@ -99,7 +100,7 @@ class Denoiser(nn.Module):
         return x * SIGMA_DATA**2 / total + f * s * SIGMA_DATA / total.sqrt()
 
     def _f(self, x: Tensor, sigma: Tensor, label: Tensor) -> Tensor:
-        with precision.autocast(self.precision):
+        with device.autocast(self.precision):
             return self.net(x, sigma.log() / 4, label).to(x.dtype)
 
 

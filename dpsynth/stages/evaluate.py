@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import torch
 
-from dpsynth import data, metrics, privacy, store
-from dpsynth.interfaces import Base, Corpus, Extractor, Measurement, Prior, Samples, Synthesiser
+from dpsynth import metrics, privacy, store
+from dpsynth.artifacts import Base, Corpus, Extractor, Measurement, Prior, Samples, Synthesiser
+from dpsynth.data import catalog
 from dpsynth.models import networks
-from dpsynth.stages import finetune, labelling, planning, pretrain, selection
+from dpsynth.stages import dp_sgd, label_prior, planning, pretrain, selection
 
 
 def run(p) -> dict[str, Measurement]:
@@ -23,7 +24,7 @@ def run(p) -> dict[str, Measurement]:
         name: store.build("measurement", measure, p, samples=drawn, extractor=extractor, held_out=held_out)
         for name, drawn in rows(p).items()
     }
-    own, facts = found[row_name(p)], finetune.run(p).facts
+    own, facts = found[row_name(p)], dp_sgd.run(p).facts
     found[row_name(p)] = replace(own, values=own.values | {name: fact.item() for name, fact in facts.items()})
     return found
 
@@ -40,7 +41,7 @@ def rows(p) -> dict[str, Samples]:
     if corpus is not None and corpus.private_labels and planning.run(p).is_private:
         found["floor_public"] = store.build("floor", floor, p, corpus=corpus)
         if base.private_labels:
-            found["pretrained"] = store.build("pretrained", draw, p, model=base, prior=labelling.run(p))
+            found["pretrained"] = store.build("pretrained", draw, p, model=base, prior=label_prior.run(p))
     found["real"] = store.build("real", real, p, private=planning.private(p))
     return found
 
@@ -52,7 +53,7 @@ def row_name(p) -> str:
 
 def samples(p) -> Samples:
     """Synthetic images of `p`, with labels from a uniform public prior, or from the one released with noise."""
-    return store.build("samples", draw, p, model=finetune.run(p), prior=labelling.run(p))
+    return store.build("samples", draw, p, model=dp_sgd.run(p), prior=label_prior.run(p))
 
 
 def network(model: Base | Synthesiser) -> torch.nn.Module:
@@ -119,7 +120,7 @@ def strip(p) -> dict[str, torch.Tensor]:
         found[seen] = by_label(Samples(corpus.images, corpus.labels), p, 1)[0]
         if pretrain.run(p).private_labels:
             found["pre-trained"] = preview(pretrain.run(p), p, 1)[0]
-    found["synthetic"] = preview(finetune.run(p), p, 1)[0]
+    found["synthetic"] = preview(dp_sgd.run(p), p, 1)[0]
     return found
 
 
@@ -127,7 +128,7 @@ def draw(
     work: store.Work, model: Base | Synthesiser, prior: Prior | None, *, n_classes: int, n_synthetic: int, seed: int
 ) -> Samples:
     """Draw `n_synthetic` images, the labels in turn; with a released prior, as many of each as it says."""
-    labels = torch.arange(n_synthetic) % n_classes if prior is None else labelling.proportional(prior, n_synthetic)
+    labels = torch.arange(n_synthetic) % n_classes if prior is None else label_prior.proportional(prior, n_synthetic)
     return Samples(network(model).sample(labels, store.seed_of(seed, "sample")), labels)
 
 
@@ -145,7 +146,7 @@ def real(work: store.Work, private: privacy.Private) -> Samples:
 
 def train_extractor(work: store.Work, *, extractor_steps: int) -> Extractor:
     """The convnet whose features the Frechet distance is taken on: public glyphs, no method sees it."""
-    glyphs = data.public("glyphs", 1, 28)
+    glyphs = catalog.public("glyphs", 1, 28)
     return Extractor(metrics.train_convnet(glyphs.images, glyphs.labels, len(glyphs.classes), extractor_steps))
 
 

@@ -6,7 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from dpsynth import data, privacy, store
+from dpsynth import privacy, store
+from dpsynth.data import catalog
 from dpsynth.privacy.mechanisms import from_statement, statement
 
 
@@ -114,7 +115,7 @@ def ledger(p) -> privacy.Ledger:
 def private(p, split: str = "train") -> privacy.Private:
     """The private set of `p`, sealed."""
     declared = {"n_records": p.n_records, "labels": p.labels, "size": p.size, "background": p.background}
-    return data.private(p.private, split, **declared)
+    return catalog.private(p.private, split, **declared)
 
 
 def query_noise(p, votes: int, learn: list[privacy.mechanisms.Mechanism]) -> float:

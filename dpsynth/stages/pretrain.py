@@ -14,7 +14,7 @@ import torch
 from tqdm import tqdm
 
 from dpsynth import store
-from dpsynth.interfaces import Base, Corpus
+from dpsynth.artifacts import Base, Corpus
 from dpsynth.models import amp, diffusion, networks, training
 from dpsynth.privacy import scaled
 from dpsynth.stages import query, selection

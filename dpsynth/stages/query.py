@@ -8,9 +8,10 @@ import torch
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from dpsynth import data, privacy, store
-from dpsynth.interfaces import Central, Codes, Encoder, Perceptual, Release
-from dpsynth.models import precision, training
+from dpsynth import device, privacy, store
+from dpsynth.artifacts import Central, Codes, Encoder, Perceptual, Release
+from dpsynth.data import catalog
+from dpsynth.models import training
 from dpsynth.models.classifier import Classifier
 from dpsynth.privacy import Counts, Private, scaled
 from dpsynth.stages import planning
@@ -22,7 +23,7 @@ def encoder(p) -> Encoder | Codes | Perceptual | None:
     """The network that `p` trains, or reads, before all else: classifier, autoencoder or VGG-19; None without one."""
     if p.row.encoder is None:
         return None
-    data.refuse_shared_files(p.private, p.public)
+    catalog.refuse_shared_files(p.private, p.public)
     return store.build("encoder", p.row.encoder, p)
 
 
@@ -50,7 +51,7 @@ def train_classifier(
     Args:
         encoder_steps: batches of 128.
     """
-    images = data.public(public, *shape, background=background)
+    images = catalog.public(public, *shape, background=background)
     held_out = torch.arange(len(images.images)) % 20 == 0
     seen = torch.nonzero(~held_out)[:, 0]
     with torch.random.fork_rng(devices=[]):
@@ -65,7 +66,7 @@ def train_classifier(
         draws = training.generator(store.seed_of(seed, "encoder"), step)
         rows = seen[training.public_batch(len(seen), BATCH, draws)]
         optimizer.param_groups[0]["lr"] = RATE * training.cosine(step, encoder_steps)
-        with precision.autocast(precision.fastest()):
+        with device.autocast(device.fastest()):
             answers = model(scaled(images.images[rows]))
         loss = F.cross_entropy(answers.float(), images.labels[rows], label_smoothing=0.05)
         optimizer.zero_grad()
@@ -108,7 +109,7 @@ def histogram_price(p, learn: list[privacy.mechanisms.Mechanism]) -> list[Counts
     Raises:
         ValueError: more votes, or more classes to keep, than there are public classes; nothing was asked yet.
     """
-    available, rows = data.n_public_classes(p.public), p.n_classes if p["mode"] == "per_class" else 1
+    available, rows = catalog.n_public_classes(p.public), p.n_classes if p["mode"] == "per_class" else 1
     if p["votes"] > available or rows * p["kept"] > available:
         raise ValueError(
             f"votes={p['votes']} and kept={p['kept']} for each of {rows} rows ask for more classes than the "

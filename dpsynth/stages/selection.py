@@ -6,8 +6,9 @@ RPGen Sec. "Stage 1" (last paragraph), PrivImage Sec. 3.3, App. C.2 and its code
 import torch
 from torch import Tensor
 
-from dpsynth import data, store
-from dpsynth.interfaces import Corpus, Release
+from dpsynth import store
+from dpsynth.artifacts import Corpus, Release
+from dpsynth.data import catalog
 from dpsynth.stages import query
 
 
@@ -15,7 +16,7 @@ def run(p) -> Corpus | None:
     """The corpus of `p`; None for a method whose base sees no images."""
     if p.row.corpus is None:
         return None
-    data.refuse_shared_files(p.private, p.public)
+    catalog.refuse_shared_files(p.private, p.public)
     return store.build("corpus", p.row.corpus, p, release=query.run(p))
 
 
@@ -28,7 +29,7 @@ def top_classes(
         kept: classes kept a private label (mode "per_class"), or in all (mode "global").
         match: "top_k": every image of a kept class; "proportional": as many in all, shared out by the noisy counts.
     """
-    source = data.public(public, *shape, background=background)
+    source = catalog.public(public, *shape, background=background)
     chosen = pick(release.histogram, kept)
     rows, labels = [], []
     for label, classes in enumerate(chosen):
@@ -46,7 +47,7 @@ def top_classes(
 
 def all_public(work: store.Work, release: None, *, public: str, background: str, shape: tuple) -> Corpus:
     """Every public image, under its public label (PDP-Diffusion and others)."""
-    source = data.public(public, *shape, background=background)
+    source = catalog.public(public, *shape, background=background)
     n = len(source.classes)
     return Corpus(source.images, source.labels, n, False, [list(range(n))], f"all of {public}")
 
@@ -73,7 +74,7 @@ def pick(histogram: Tensor, kept: int) -> list[list[int]]:
 def favourites(release: Release, p, n: int = 8, limit: int = 10) -> tuple[list[list[Tensor]], list[str]]:
     """For each of the first `limit` rows of the noisy histogram the `n` classes with most votes (all, where there are
     fewer), as an example image (C, H, W) each; and the rows' names."""
-    source = data.public(p.public, *p.shape, background=p.background)
+    source = catalog.public(p.public, *p.shape, background=p.background)
     first = [int((source.labels == c).nonzero()[0]) for c in range(len(source.classes))]
     most = release.histogram[:limit].topk(min(n, len(first)), dim=1).indices.tolist()
     names = list(p.constants.classes[:limit]) if release.by_label else ["all records"]

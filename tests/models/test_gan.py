@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from dpsynth import glyphs, privacy
+from dpsynth import privacy
+from dpsynth.data import glyphs
 from dpsynth.models import gan, networks
 from dpsynth.models.population import Population
 from dpsynth.models.renderer import Renderer

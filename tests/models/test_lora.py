@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dpsynth import privacy
-from dpsynth.models import diffusion, lora, parts
+from dpsynth.models import diffusion, lora, trainable
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def test_candidates_are_the_matrices_and_with_convolutions_the_kernels(denoiser)
     maps, every = (lora.candidates(denoiser, convolutions) for convolutions in (False, True))
     assert len(maps) == 12 and {"net.time.0", "net.attention_up.qkv", "net.down.shift"} < set(maps) < set(every)
     assert len(every) == 12 + 12 and "net.head" in every and "net.label" not in every
-    parts.restrict(denoiser, "light")
+    trainable.restrict(denoiser, "light")
     assert "net.down.shift" not in lora.candidates(denoiser, True)
 
 
@@ -76,9 +76,9 @@ def test_gradients_of_adapters_are_those_of_a_loop_over_records(denoiser, batch)
 
 
 def test_the_light_form_is_a_part_of_the_network(denoiser):
-    every = parts.shares(denoiser)
-    parts.restrict(denoiser, "light")
-    light = parts.shares(denoiser)
+    every = trainable.by_part(denoiser)
+    trainable.restrict(denoiser, "light")
+    light = trainable.by_part(denoiser)
     assert all(learn == n for learn, n in every.values())
     assert {part for part, (learn, _) in light.items() if learn} == {
         "time", "label", "stem", "attention", "attention_down", "attention_up",

@@ -47,9 +47,9 @@ ASKED = ("privacy/test_learners", "stages/test_touches", "privacy/test_closed") 
 WHOLE = ("neighbours", "noninterference", "silence")  # each runs every case of `worlds`
 # The cases that can notice a change of a file, by words of their names; of other files, all cases.
 CONCERNED = {
-    "stages/central.py": "dp_feta", "stages/evolution.py": "dpsda", "stages/finetune.py": "dpdm or noisy",
-    "stages/gans.py": "gan or privimage_g", "stages/labelling.py": "noisy", "stages/moments.py": "mepf",
-    "stages/planning.py": "noisy", "stages/query.py": "rpgen or privimage", "stages/saliency.py": "sapf",
+    "methods/dp_feta.py": "dp_feta", "methods/dpsda.py": "dpsda", "stages/dp_sgd.py": "dpdm or noisy",
+    "methods/gans.py": "gan or privimage_g", "stages/label_prior.py": "noisy", "methods/dp_mepf.py": "mepf",
+    "stages/planning.py": "noisy", "stages/query.py": "rpgen or privimage", "methods/dp_sapf.py": "sapf",
     "models/diffusion.py": "dpdm", "models/gan.py": "gan or privimage_g", "models/latent.py": "latent",
     "models/training.py": "dpdm or noisy",
 }  # fmt: skip
@@ -136,10 +136,10 @@ def _rendered(base: Path) -> Path:
 def _render(base: Path, root: Path) -> None:
     _enter(base)
     os.environ["DPSYNTH_ROOT"] = str(root)
-    from dpsynth import data, glyphs
+    from dpsynth.data import catalog, glyphs
 
     glyphs.PER_CLASS = 4
-    data.public("glyphs", 3, 16)
+    catalog.public("glyphs", 3, 16)
 
 
 def _enter(folder: Path) -> None:

@@ -6,24 +6,24 @@ HARMLESS = {
     "coins.py:Coins.fingerprint: 16 -> 17": "a name longer by a letter",
     "engine/layers.py:_linear_squares: 1 -> 2 (4)": "a shortcut elsewhere: where it is wrong, norms are larger",
     "engine/layers.py:_linear_squares: 1 -> 2 (6)": "it allows for one rounding more than there is",
-    "engine/parts.py:Reused.weighted: True -> False": "the two lists that are zipped are made of the same blocks",
+    "engine/clip.py:Reused.weighted: True -> False": "the two lists that are zipped are made of the same blocks",
     "private.py:Private.count: histogram + noise.reshape(histogram.shape)"
     " -> histogram - noise.reshape(histogram.shape)": "the discrete Gaussian is symmetric",
     "private.py:Private.total: table + mechanism.scale * noise.reshape(table.shape)"
     " -> table - mechanism.scale * noise.reshape(table.shape)": "the Gaussian is symmetric",
-    "stages/central.py:central_images: votes.view(len(private.classes), -1, n).argmax(2) / (n - 1)"
+    "methods/dp_feta.py:central_images: votes.view(len(private.classes), -1, n).argmax(2) / (n - 1)"
     " -> votes.view(len(private.classes), -1, n).argmax(2) * (n - 1)": "post-processing of the votes",
-    "stages/central.py:price: 1 -> 2": "the rule sizes the noise for two votes; the plan prices what it states",
-    "stages/labelling.py:price: 1 -> 2 (2)": "the rule sizes the noise for two votes; the plan prices what it states",
-    "stages/moments.py:embedding_price: 1.0 -> 2.0": "a first value of the noise, which the plan calibrates",
-    "stages/moments.py:perceptual: 1 -> 2": "the length of an embedding is read off two blank images, not one",
-    "stages/moments.py:perceptual: False -> True (2)": "the features' weights are in no optimizer",
+    "methods/dp_feta.py:price: 1 -> 2": "the rule sizes the noise for two votes; the plan prices what it states",
+    "stages/label_prior.py:price: 1 -> 2 (2)": "the rule sizes the noise for two votes; the plan prices what it states",
+    "methods/dp_mepf.py:embedding_price: 1.0 -> 2.0": "a first value of the noise, which the plan calibrates",
+    "methods/dp_mepf.py:perceptual: 1 -> 2": "the length of an embedding is read off two blank images, not one",
+    "methods/dp_mepf.py:perceptual: False -> True (2)": "the features' weights are in no optimizer",
     "stages/planning.py:Allowance.identity: True -> False": "the order of the fields is the class's own",
     """stages/query.py:histogram_price: rows * p["kept"] > available -> rows * p['kept'] >= available""":
         "it refuses a little more",
-    "stages/saliency.py:probe: 1.0 -> 2.0": "the bar of noise in a figure",
-    "stages/saliency.py:probe_price: 1 -> 2": "the rule sizes the noise for two votes; the plan prices what it states",
-    "stages/evolution.py:evolve: 1 -> 2": "a bar that is one iteration ahead",
-    "stages/central.py:price: p[\"centre\"] == \"mode\" -> p['centre'] != 'mode'":
+    "methods/dp_sapf.py:probe: 1.0 -> 2.0": "the bar of noise in a figure",
+    "methods/dp_sapf.py:probe_price: 1 -> 2": "the rule sizes the noise for two votes; the plan prices what it states",
+    "methods/dpsda.py:evolve: 1 -> 2": "a bar that is one iteration ahead",
+    "methods/dp_feta.py:price: p[\"centre\"] == \"mode\" -> p['centre'] != 'mode'":
         "the rule's noise for another number of votes, priced and drawn as it is",
 }  # fmt: skip

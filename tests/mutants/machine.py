@@ -11,7 +11,7 @@ LAYERS = {"_linear", "_linear_squares", "_linear_total", "_conv2d", "_conv2d_squ
 CORE = {
     "privacy/engine/layers.py": LAYERS,
     "privacy/coins.py": {"Coins", "as_normals", "as_uniforms"},
-    "privacy/engine/parts.py": {"Reused", "Products", "clip", "bounded", "_factors"},
+    "privacy/engine/clip.py": {"Reused", "Products", "clip", "bounded", "_factors"},
     "privacy/engine/sums.py": {"Draws", "clipped_sum", "one_each", "side_by_side"},
     "privacy/ledger.py": {"Charge", "Ledger", "opened", "canonical", "_digest"},
     "privacy/mechanisms.py": {"Counts", "_Gaussian", "Sums", "Gradients", "_positive", "_rate"},
@@ -21,15 +21,15 @@ CORE = {
 }
 # Where a question is put, or priced, or what is said of a record is computed.
 STAGES = {
-    "stages/central.py": {"central_images", "price", "levels", "halved", "level_votes"},
-    "stages/evolution.py": {"votes_price", "evolve", "nearest", "Eye"},
-    "stages/finetune.py": {"gradients_price", "descend", "probe", "run"},
-    "stages/gans.py": {"discriminator_price", "n_fakes", "losses"},
-    "stages/labelling.py": {"label_histogram", "price", "run"},
-    "stages/moments.py": {"embedding_price", "match_moments", "perceptual"},
+    "methods/dp_feta.py": {"central_images", "price", "levels", "halved", "level_votes"},
+    "methods/dpsda.py": {"votes_price", "evolve", "nearest", "Eye"},
+    "stages/dp_sgd.py": {"gradients_price", "descend", "probe", "run"},
+    "methods/gans.py": {"discriminator_price", "n_fakes", "losses"},
+    "stages/label_prior.py": {"label_histogram", "price", "run"},
+    "methods/dp_mepf.py": {"embedding_price", "match_moments", "perceptual"},
     "stages/planning.py": {"Allowance", "allow", "ask", "run", "ledger", "query_noise"},
     "stages/query.py": {"semantic_histogram", "histogram_price", "run", "_top"},
-    "stages/saliency.py": {"probe", "squared_norms", "probe_price"},
+    "methods/dp_sapf.py": {"probe", "squared_norms", "probe_price"},
 }
 # Of these, expressions that name the records or the charge; what else they do is post-processing.
 MOSTLY_PUBLIC, ASKING = {"evolve", "match_moments"}, {"private", "charge", "allowance"}

@@ -26,7 +26,7 @@ COUNTS = 'noise = charge.coins.discrete_gaussians(("noise", step), histogram.siz
 PRIVATE, LEDGER, KEYS = "privacy/private.py", "privacy/ledger.py", "privacy/keys.py"
 MECHANISMS, PLAN, ACCOUNTING, COINS = (f"privacy/{n}.py" for n in ("mechanisms", "plan", "accounting", "coins"))
 CERTIFICATE = "privacy/certificate.py"
-PARTS, SUMS, MODEL = (f"privacy/engine/{n}.py" for n in ("parts", "sums", "model"))
+PARTS, SUMS, MODEL = (f"privacy/engine/{n}.py" for n in ("clip", "sums", "model"))
 NORMS = "norms = [torch.linalg.vector_norm(piece, dim=1) for block in self.blocks for piece in _pieces(block)]"
 
 BUGS = (
@@ -195,7 +195,7 @@ BUGS = (
     _bug("a certificate quotes one of two draws", CERTIFICATE, "entries = opened(ledger.entries(), lineage)",
          'entries = list({e["open"]: e for e in opened(ledger.entries(), lineage)}.values())'),
     _bug("a symbolic link has a second ledger", LEDGER, ".expanduser().resolve()", ".expanduser().absolute()"),
-    _bug("a refusal says how many records a folder has", "data.py", "does not hold the {known.n_records} images",
+    _bug("a refusal says how many records a folder has", "data/catalog.py", "does not hold the {known.n_records} images",
          "has {sum(map(len, files))} and not the {known.n_records} images"),
     _bug("a release that is charged twice draws one noise for two answers", LEDGER,
          "if place not in _ATTEMPTS or _ATTEMPTS[place][0] is not attempt:", "if True:"),

@@ -1,8 +1,9 @@
 """Bugs planted in what stages ask and keep: for each its name, and its patches one after another, as in `planted.py`."""
 
 PLANNING, GANS, EVOLUTION, MOMENTS, QUERY, CENTRAL, LABELLING, SALIENCY, FINETUNE = (
-    f"stages/{name}.py" for name in
-    ("planning", "gans", "evolution", "moments", "query", "central", "labelling", "saliency", "finetune")
+    f"{name}.py" for name in
+    ("stages/planning", "methods/gans", "methods/dpsda", "methods/dp_mepf", "stages/query", "methods/dp_feta",
+     "stages/label_prior", "methods/dp_sapf", "stages/dp_sgd")
 )  # fmt: skip
 HINGE = "    return lambda x, labels, draws: gan.hinge(wrapped(x, labels), real)\n"
 KEPT = (GANS, "SNAPSHOTS, PER_LABEL, SHOWN = 5, 2, 10", "KEPT = []\nSNAPSHOTS, PER_LABEL, SHOWN = 5, 2, 10",

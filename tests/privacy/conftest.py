@@ -15,10 +15,10 @@ def rendered(tmp_path_factory):
     if "DPSYNTH_RENDERED" in os.environ:
         yield Path(os.environ["DPSYNTH_RENDERED"])
         return
-    from dpsynth import data, glyphs
+    from dpsynth.data import catalog, glyphs
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(glyphs, "PER_CLASS", 4)
         patch.setenv("DPSYNTH_ROOT", str(root := tmp_path_factory.mktemp("rendered")))
-        data.public("glyphs", 3, 16)
+        catalog.public("glyphs", 3, 16)
     yield root / "cache"  # and the patch is undone: this fixture lives as long as the session

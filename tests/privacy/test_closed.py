@@ -21,7 +21,7 @@ EVALUATIONS = {
     ("stages/evaluate.py", "strip"),
     ("stages/evaluate.py", "real"),
     ("stages/evaluate.py", "measure"),
-    ("stages/finetune.py", "without_privacy"),
+    ("stages/dp_sgd.py", "without_privacy"),
     ("stages/query.py", "exact_histogram"),
 }
 
@@ -74,10 +74,10 @@ def test_who_seals_records_and_who_makes_up_coins_is_listed():
         for name in made:
             for function in callers(ast.parse(path.read_text()), name):
                 made[name].add((path.name, function))
-    nobodys = {("finetune.py", "minutes_of"), ("audit.py", "_scores"), ("steps.py", "ours")}  # sets that nobody owns
+    nobodys = {("dp_sgd.py", "minutes_of"), ("audit.py", "_scores"), ("steps.py", "ours")}  # sets that nobody owns
     assert made == {
-        "Private": {("data.py", "private"), *nobodys},
-        "PrivateFolder": {("data.py", "_private_folder")},
+        "Private": {("catalog.py", "private"), *nobodys},
+        "PrivateFolder": {("catalog.py", "_private_folder")},
         "Charge": nobodys,
         "Coins": nobodys,
     }

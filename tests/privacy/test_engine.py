@@ -11,13 +11,13 @@ from opacus.grad_sample import GradSampleModule
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from dpsynth.bench.library_layers import plain
 from dpsynth.models import diffusion
-from dpsynth.models.plain import plain
 from dpsynth.models.unet import UNet
 from dpsynth.privacy import Norm, PerExample
 from dpsynth.privacy.engine import MARGIN, clip
+from dpsynth.privacy.engine.clip import Products
 from dpsynth.privacy.engine.layers import RULES
-from dpsynth.privacy.engine.parts import Products
 
 DTYPES = (torch.float32, torch.bfloat16)
 

@@ -8,7 +8,7 @@ import typing
 import pytest
 import worlds
 
-from dpsynth import data
+from dpsynth.data import catalog
 from dpsynth.params import Params
 from dpsynth.privacy import Coins, Counts, Ledger, Plan, accounting, certificate, certificate_of_set
 from dpsynth.privacy.mechanisms import statement
@@ -104,6 +104,6 @@ def test_a_folder_of_another_size_is_refused_without_saying_how_many_records_it_
         for number in range(there):
             Image.new("RGB", (16, 16), (number, 0, 0)).save(tmp_path / label / f"{number:02d}.png")
     with pytest.raises(ValueError) as refused:
-        data.private(f"folder:{tmp_path}", n_records=24, labels=worlds.CLASSES, size=worlds.SIZE)
+        catalog.private(f"folder:{tmp_path}", n_records=24, labels=worlds.CLASSES, size=worlds.SIZE)
     said = str(refused.value).replace(str(tmp_path), "")
     assert not {str(there), str(2 * there)} & set("".join(c if c.isdigit() else " " for c in said).split())

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from dpsynth import privacy
-from dpsynth.interfaces import Encoder
+from dpsynth.artifacts import Encoder
+from dpsynth.methods import dp_mepf, dpsda, gans
 from dpsynth.models import gan
 from dpsynth.models.classifier import Classifier
 from dpsynth.privacy import Charge, Coins, Counts, Fakes, Gradients, Plan, Private, Sums, engine
-from dpsynth.stages import evolution, gans, moments
 
 COINS = Coins(bytes(range(32)))
 CLASSES = ("a", "b", "c")
@@ -70,7 +70,7 @@ def test_the_fakes_of_a_step_are_as_many_as_the_plan_says_whatever_was_drawn(net
 @pytest.mark.parametrize("n_moments", [1, 2])
 @pytest.mark.parametrize("start", [0, 8])
 def test_one_more_record_moves_the_mean_embedding_by_its_bound_in_its_own_row(encoder, n_moments, start):
-    embed, dim = moments.perceptual(encoder, (1, 12, 12), n_moments)
+    embed, dim = dp_mepf.perceptual(encoder, (1, 12, 12), n_moments)
     images, labels = records(9)
     mechanism = Sums("mean_embedding", n_moments**0.5, 1e-12, 1.0)
     before, after = (
@@ -85,11 +85,11 @@ def test_one_more_record_moves_the_mean_embedding_by_its_bound_in_its_own_row(en
 
 @pytest.mark.parametrize("start", [0, 8])
 def test_one_more_record_casts_one_vote_in_its_own_row_and_moves_no_other(encoder, start):
-    eye = evolution.Eye(encoder)
+    eye = dpsda.Eye(encoder)
     points = eye(records(15, seed=1)[0]).view(3, 5, -1)
     images, labels = records(9)
     before, after = (
-        private(images[:n], labels[:n]).count(evolution.nearest(eye, points), 5, charge(Counts("votes", 1, 1e-3)))
+        private(images[:n], labels[:n]).count(dpsda.nearest(eye, points), 5, charge(Counts("votes", 1, 1e-3)))
         for n in (start, start + 1)
     )
     change = after - before
@@ -97,10 +97,10 @@ def test_one_more_record_casts_one_vote_in_its_own_row_and_moves_no_other(encode
 
 
 def test_a_record_votes_for_the_nearest_candidate_of_its_own_label(encoder):
-    eye = evolution.Eye(encoder)
+    eye = dpsda.Eye(encoder)
     images, labels = records(9)
     points = eye(records(15, seed=1)[0]).view(3, 5, -1)
-    cast = evolution.nearest(eye, points)(privacy.scaled(images), labels, None)[:, 0]
+    cast = dpsda.nearest(eye, points)(privacy.scaled(images), labels, None)[:, 0]
     for record, (vote, label) in enumerate(zip(cast.tolist(), labels.tolist(), strict=True)):
         distances = (eye(images[record : record + 1]) - points[label]).norm(dim=1)
         assert distances[vote] == pytest.approx(distances.min().item(), rel=1e-4)
@@ -108,10 +108,10 @@ def test_a_record_votes_for_the_nearest_candidate_of_its_own_label(encoder):
 
 def test_what_is_said_of_a_record_does_not_depend_on_its_companions_nor_on_its_place(encoder):
     """To the bit, in batches of the one shape that the verbs use: else a near tie could tell of another record."""
-    eye, (images, labels) = evolution.Eye(encoder), records(256)
+    eye, (images, labels) = dpsda.Eye(encoder), records(256)
     images[8:] = torch.randint(0, 256, (248, 1, 12, 12), generator=torch.Generator().manual_seed(2), dtype=torch.uint8)
-    vote = evolution.nearest(eye, eye(images[:15]).view(3, 5, -1))
-    embed, _ = moments.perceptual(encoder, (1, 12, 12), 2)
+    vote = dpsda.nearest(eye, eye(images[:15]).view(3, 5, -1))
+    embed, _ = dp_mepf.perceptual(encoder, (1, 12, 12), 2)
     moved = torch.randperm(256, generator=torch.Generator().manual_seed(3))
     others = images.clone()
     others[100:] = 0

@@ -10,7 +10,7 @@ import worlds
 
 from dpsynth.methods import METHODS, VARIANTS, Touch
 from dpsynth.privacy import Charge, Coins, Counts, Ledger, Plan, Private, mechanisms, private
-from dpsynth.stages import finetune, planning
+from dpsynth.stages import dp_sgd, planning
 
 VERBS = {"count": Private.count, "total": Private.total, "gradient": Private.gradient}
 ALIKE = 4  # records of each label; of each label one more, unlike all others, comes beside them
@@ -157,7 +157,7 @@ def test_one_record_more_or_another_moves_each_question_of_a_method_by_at_most_w
 ):
     worlds.enter(tmp_path / "root", worlds.more(0), rendered, monkeypatch)
     p = worlds.parameters(method, options, sample_rate=1.0)
-    finetune.run(p)
+    dp_sgd.run(p)
     # What was stated is what was used: each step once, under the mechanism and the coins of its ledger entry.
     plan, entries = planning.run(p), planning.ledger(p).entries()
     opened = {(e["open"], e["coins"]): e["mechanism"] for e in entries if "open" in e}

@@ -14,10 +14,11 @@ import worlds
 from torch import Tensor
 
 import dpsynth
-from dpsynth import audit, figures
+from dpsynth import figures
 from dpsynth.methods import METHODS
 from dpsynth.privacy import Private
-from dpsynth.stages import finetune
+from dpsynth.report import audit
+from dpsynth.stages import dp_sgd
 
 COUNT, TOTAL, GRADIENT = Private.count, Private.total, Private.gradient
 NOTEBOOKS = sorted((Path(dpsynth.__file__).parents[1] / "notebooks").glob("0*.py"))
@@ -99,7 +100,7 @@ def test_nothing_that_is_kept_or_shown_depends_on_a_record_but_through_the_noise
     for name in figures.__all__:
         monkeypatch.setattr(figures, name, lambda *args, name=name, **said: figure.append((name, args, said)))
     monkeypatch.setattr(audit, "run", lambda **settings: audit.Audit(1.0, 1.0, 2, 0, 0, 0.0))  # on records made for it
-    monkeypatch.setattr(finetune, "expected_minutes", lambda p: None)  # a time, of blank images
+    monkeypatch.setattr(dp_sgd, "expected_minutes", lambda p: None)  # a time, of blank images
     p, both = worlds.parameters(method, options, sample_rate=1.0), []
     for extra in (0, 1):
         root = tmp_path / str(extra)

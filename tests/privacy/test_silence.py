@@ -7,9 +7,9 @@ import logging
 import pytest
 import worlds
 
-from dpsynth.interfaces import Release
+from dpsynth.artifacts import Release
 from dpsynth.methods import METHODS
-from dpsynth.stages import finetune, query
+from dpsynth.stages import dp_sgd, query
 
 RELEASED = ("prior", "release", "probe", "synthesiser")  # under noise, in their tensors
 PUBLIC = ("encoder", "corpus", "base")  # computed from public images and released numbers: may show both, and time
@@ -50,7 +50,7 @@ def test_nothing_unnoised_leaves(method, options, rendered, tmp_path, monkeypatc
         caplog.clear()
         caplog.set_level(logging.DEBUG)
         release = query.run(p)
-        synthesiser = finetune.run(p)
+        synthesiser = dp_sgd.run(p)
         said = capfd.readouterr()
         text = worlds.without_times(said.out + said.err + caplog.text)
         both.append((text, written(root), release, synthesiser))

@@ -7,7 +7,7 @@ import shutil
 
 import torch
 
-from dpsynth import data, glyphs
+from dpsynth.data import catalog, glyphs
 from dpsynth.methods import METHODS
 from dpsynth.params import Params
 from dpsynth.privacy import Private, accounting
@@ -79,7 +79,7 @@ def enter(root, private, rendered, monkeypatch):
     monkeypatch.setenv("DPSYNTH_ROOT", str(root))
     monkeypatch.setattr(glyphs, "PER_CLASS", 4)
     monkeypatch.setattr(secrets, "token_bytes", lambda n: bytes(range(n)))
-    monkeypatch.setattr(data, "private", lambda *args, **declared: private)
+    monkeypatch.setattr(catalog, "private", lambda *args, **declared: private)
     monkeypatch.setattr(accounting, "epsilon", lambda of, *args, **how: EPSILON(tuple(of), *args, **how))
     monkeypatch.setattr(accounting, "cross_checks", lambda of, delta: CROSS_CHECKS(tuple(of), delta))
 

@@ -8,13 +8,15 @@ import torch
 from pydantic import ValidationError
 from torchvision.transforms import functional as transforms
 
-from dpsynth import glyphs, privacy, store
-from dpsynth.interfaces import Perceptual
+from dpsynth import privacy, store
+from dpsynth.artifacts import Perceptual
+from dpsynth.data import glyphs
+from dpsynth.methods import dp_mepf, dpsda, gans
 from dpsynth.models import diffusion, gan, networks, training, vgg
 from dpsynth.models.renderer import Renderer
 from dpsynth.params import Params
 from dpsynth.privacy import Private
-from dpsynth.stages import evaluate, evolution, finetune, gans, moments, planning, pretrain, query
+from dpsynth.stages import dp_sgd, evaluate, planning, pretrain, query
 
 TINY = dict(
     steps=3, sample_rate=0.01, pretrain_steps=2, encoder_steps=2, extractor_steps=2, width=8, n_synthetic=20,
@@ -51,7 +53,7 @@ def few(monkeypatch, method: str, options: dict) -> Params:
 @pytest.mark.parametrize("method", NEW)
 def test_a_killed_learner_goes_on_and_ends_with_the_same_bits(method, monkeypatch):
     p = Params(method=method, options=NEW[method], **TINY)
-    owner, name = {"dpgan": (Private, "gradient"), "dp_mepf": (moments, "_match"), "dpsda": (Private, "count")}[method]
+    owner, name = {"dpgan": (Private, "gradient"), "dp_mepf": (dp_mepf, "_match"), "dpsda": (Private, "count")}[method]
     real, calls = getattr(owner, name), []
 
     def killed(*args, **kwargs):
@@ -64,11 +66,11 @@ def test_a_killed_learner_goes_on_and_ends_with_the_same_bits(method, monkeypatc
         patch.setattr(training, "PATIENCE", -1.0)  # a checkpoint each step
         patch.setattr(owner, name, killed)
         with pytest.raises(KeyboardInterrupt):
-            finetune.run(p)
-        resumed = finetune.run(p)
+            dp_sgd.run(p)
+        resumed = dp_sgd.run(p)
     assert len(calls) == 4  # the third step was begun twice, no other
     shutil.rmtree(resumed.artifact.path)
-    straight = finetune.run(p)
+    straight = dp_sgd.run(p)
     for field in ("weights", "snapshots", "curves"):
         ours, theirs = getattr(resumed, field), getattr(straight, field)
         assert ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
@@ -123,7 +125,7 @@ def test_the_generator_learns_from_a_copy_and_never_moves_the_discriminator():
     assert moved and all(name.startswith("generator.") for name in moved)
 
 
-@pytest.mark.parametrize(("stage", "steps", "seed"), [(pretrain, 2, 1), (finetune, 3, 2)])
+@pytest.mark.parametrize(("stage", "steps", "seed"), [(pretrain, 2, 1), (dp_sgd, 3, 2)])
 def test_the_discriminator_is_bounded_after_each_step_of_either_training(stage, steps, seed, monkeypatch):
     norms = []
 
@@ -133,7 +135,7 @@ def test_the_discriminator_is_bounded_after_each_step_of_either_training(stage, 
             judge.conv.weight.mul_(0.5)
 
     p = Params(method="dpgan_p", seed=seed, **TINY)
-    if stage is finetune:
+    if stage is dp_sgd:
         pretrain.run(p)
     monkeypatch.setattr(gan, "bound", bound)
     stage.run(p)
@@ -168,7 +170,7 @@ def test_moment_matching_closes_the_gap_to_an_exact_release():
     rows = torch.nn.functional.normalize(target(gan.latents(400, torch.Generator()), labels).flatten(1)).detach()
     released = rows.view(200, 2, -1).mean(0) / 2
     gaps = [
-        moments._match(generator, lambda x: torch.nn.functional.normalize(x.flatten(1)), released, optimizer, 0, step)
+        dp_mepf._match(generator, lambda x: torch.nn.functional.normalize(x.flatten(1)), released, optimizer, 0, step)
         for step in range(60)
     ]
     assert sum(gaps[-10:]) < 0.2 * sum(gaps[:10])
@@ -177,8 +179,8 @@ def test_moment_matching_closes_the_gap_to_an_exact_release():
 def test_two_moments_are_two_unit_vectors():
     encoder = query.encoder(Params(method="dp_mepf", **TINY))
     x = torch.randn(5, 1, 28, 28, generator=torch.Generator().manual_seed(0))
-    one, dim = moments.perceptual(encoder, (1, 28, 28), 1)
-    both, twice = moments.perceptual(encoder, (1, 28, 28), 2)
+    one, dim = dp_mepf.perceptual(encoder, (1, 28, 28), 1)
+    both, twice = dp_mepf.perceptual(encoder, (1, 28, 28), 2)
     assert twice == 2 * dim
     said = both(x)
     torch.testing.assert_close(said[:, :dim], one(x))
@@ -213,7 +215,7 @@ def test_vggs_activations_begin_and_end_with_those_of_torchvisions_network(vgg_f
 def test_moments_of_vggs_features_train_a_generator_and_no_encoder(vgg_file, monkeypatch):
     p = few(monkeypatch, "dp_mepf", {"vgg19": str(vgg_file), "matching_steps": 1})
     assert isinstance(query.encoder(p), Perceptual)
-    assert finetune.run(p).curves["gap"].isfinite().all()
+    assert dp_sgd.run(p).curves["gap"].isfinite().all()
 
 
 def test_a_file_that_is_not_vggs_is_refused_before_anything_is_asked(tmp_path):
@@ -232,16 +234,16 @@ def test_a_file_that_is_not_vggs_is_refused_before_anything_is_asked(tmp_path):
 
 def test_candidates_are_drawn_in_proportion_to_what_their_counts_have_above_the_threshold():
     counts = torch.tensor([[0, 3, 11, 3, -5, 0, 0, 0], [1, 0, 2, 0, 0, 0, 0, -9]])
-    chosen = evolution.resampled(counts, 3.0, torch.Generator().manual_seed(0))
+    chosen = dpsda.resampled(counts, 3.0, torch.Generator().manual_seed(0))
     assert chosen[0].tolist() == [2] * 8  # the only one above
     assert sorted(chosen[1].tolist()) == list(range(8))  # none above: each once
-    shares = evolution.resampled(counts, 1.0, torch.Generator().manual_seed(0))[0].bincount(minlength=8)
+    shares = dpsda.resampled(counts, 1.0, torch.Generator().manual_seed(0))[0].bincount(minlength=8)
     assert shares[1] + shares[2] + shares[3] == 8 and 5 <= shares[2] <= 6  # 2 : 10 : 2 of 8
 
 
 def test_a_variation_of_a_denoiser_stays_near_and_nearer_as_the_amplitude_falls():
     torch.manual_seed(0)
-    api = evolution.DenoiserApi(diffusion.Denoiser(1, 12, 4, 8).eval())
+    api = dpsda.DenoiserApi(diffusion.Denoiser(1, 12, 4, 8).eval())
     state = api.random(6, seed=0)
     changes = [
         (api.vary(state, amplitude, seed=1)["images"].float() - state["images"].float()).square().mean().item()
@@ -259,5 +261,5 @@ def test_the_renderer_is_a_base_that_trains_nothing():
     images, _, names = evaluate.preview(base, p, 2)
     assert images.shape == (20, 1, 28, 28) and names[0] == "class 0"
     assert store.settings_of(p.row.base, p) == {"shape": (1, 28)}
-    said = privacy.certificate(planning.run(p), planning.ledger(p), finetune.run(p).artifact.lineage)
+    said = privacy.certificate(planning.run(p), planning.ledger(p), dp_sgd.run(p).artifact.lineage)
     assert [e["mechanism"]["name"] for e in said["releases"]] == ["nearest_votes"]

@@ -8,11 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
-from dpsynth import glyphs, metrics, privacy, store
-from dpsynth.interfaces import Prior
-from dpsynth.methods import METHODS
+from dpsynth import metrics, privacy, store
+from dpsynth.artifacts import Prior
+from dpsynth.data import glyphs
+from dpsynth.methods import METHODS, dp_sapf
 from dpsynth.params import Params
-from dpsynth.stages import evaluate, finetune, labelling, planning, pretrain, query, recall, saliency, selection
+from dpsynth.stages import dp_sgd, evaluate, label_prior, planning, pretrain, query, recall, selection
 
 TINY = dict(
     steps=2, sample_rate=0.01, noise_multiplicity=2, pretrain_steps=2, encoder_steps=2, extractor_steps=2, width=8,
@@ -50,7 +51,7 @@ def folder_params(folder, **changes):
 @pytest.mark.parametrize("method", METHODS)
 def test_each_method_spends_what_its_plan_says_and_yields_labelled_images(tiny_root, method):
     p = Params(method=method, **TINY)
-    synthesiser, plan = finetune.run(p), planning.run(p)
+    synthesiser, plan = dp_sgd.run(p), planning.run(p)
     said = privacy.certificate(plan, planning.ledger(p), synthesiser.artifact.lineage)
     names = [entry["mechanism"]["name"] for entry in said["releases"]]
     row = METHODS[method]
@@ -67,7 +68,7 @@ def test_equal_work_is_shared_between_methods_and_private_work_is_counted_once(t
     assert selection.run(rpgen).artifact.digest == selection.run(privimage).artifact.digest
     assert pretrain.run(rpgen).artifact.digest != pretrain.run(privimage).artifact.digest
     assert pretrain.twins(rpgen)["without AMP"].artifact.digest == pretrain.run(privimage).artifact.digest
-    finetune.run(rpgen), finetune.run(privimage)
+    dp_sgd.run(rpgen), dp_sgd.run(privimage)
     entries = planning.ledger(rpgen).entries()
     asked = [e for e in entries if "open" in e and e["mechanism"]["name"] == "semantic_histogram"]
     assert len(asked) == len({e["open"] for e in asked})
@@ -76,7 +77,7 @@ def test_equal_work_is_shared_between_methods_and_private_work_is_counted_once(t
 def test_the_non_private_twin_says_so_and_writes_nothing_to_the_ledger(tiny_root):
     p = Params(method="dpdm", epsilon=float("inf"), **TINY)
     before = planning.ledger(p).entries()
-    twin = finetune.run(p)
+    twin = dp_sgd.run(p)
     said = privacy.certificate(planning.run(p), planning.ledger(p), twin.artifact.lineage)
     assert said["status"].startswith("none") and planning.ledger(p).entries() == before
     assert evaluate.row_name(p) == "nonprivate"
@@ -84,19 +85,19 @@ def test_the_non_private_twin_says_so_and_writes_nothing_to_the_ledger(tiny_root
 
 def test_labels_of_a_public_corpus_do_not_survive_into_the_private_ones(tiny_root):
     base = pretrain.run(Params(method="pdp_diffusion", **TINY))
-    model = finetune.ready(base, 10, seed=0)
+    model = dp_sgd.ready(base, 10, seed=0)
     assert base.architecture["n_labels"] == 1000 and model.null == 10
     fresh = pretrain.initial(model.architecture, 0).net.label.weight
     assert torch.equal(model.net.label.weight[:-1], fresh[:-1])
     assert torch.equal(model.net.label.weight[-1], base.averaged["net.label.weight"][-1])
     mapped = pretrain.run(Params(method="privimage_d", **TINY))
-    assert torch.equal(finetune.ready(mapped, 10, 0).net.label.weight, mapped.averaged["net.label.weight"])
+    assert torch.equal(dp_sgd.ready(mapped, 10, 0).net.label.weight, mapped.averaged["net.label.weight"])
 
 
 @pytest.mark.parametrize("method", ["rpgen", "dpdm"])
 def test_a_folder_of_colour_images_gets_a_release_with_destroyed_coins(tiny_root, folder, method, capfd):
     p = folder_params(folder, method=method, options={"kept": 2} if method == "rpgen" else {}, delta=1e-3)
-    synthesiser = finetune.run(p)
+    synthesiser = dp_sgd.run(p)
     said = privacy.certificate(planning.run(p), planning.ledger(p), synthesiser.artifact.lineage)
     assert said["status"].startswith("a release") and said["noise"] == "secret" and said["epsilon"] <= 10
     assert not list((tiny_root / "ledger" / "keys").iterdir())
@@ -104,7 +105,7 @@ def test_a_folder_of_colour_images_gets_a_release_with_destroyed_coins(tiny_root
     assert evaluate.run(p) == {} and list(evaluate.rows(p)) == [method]
     assert "seconds" not in synthesiser.artifact.meta
     with pytest.raises(PermissionError, match="its records stay closed"):
-        finetune.without_privacy(None, planning.private(p), None, seed=0, learning_rate=1, average=0, sample_rate=1,
+        dp_sgd.without_privacy(None, planning.private(p), None, seed=0, learning_rate=1, average=0, sample_rate=1,
                                  trainable="all", steps=1, noise_multiplicity=1)  # fmt: skip
 
 
@@ -119,9 +120,9 @@ def test_what_is_printed_and_logged_does_not_depend_on_the_records(tiny_root, tm
             )
         capfd.readouterr()
         p = folder_params(path, method="dpdm", labels=(), options={}, delta=1e-3)
-        finetune.run(p)
+        dp_sgd.run(p)
         output = capfd.readouterr()
-        meta = json.loads((finetune.run(p).artifact.path / "meta.json").read_text())
+        meta = json.loads((dp_sgd.run(p).artifact.path / "meta.json").read_text())
         for volatile in ("digest", "lineage", "upstream"):
             meta.pop(volatile)
         said.append(((output.out + output.err).replace(str(path), "the folder"), json.dumps(meta)))
@@ -141,7 +142,7 @@ def test_recall_falls_with_noise(tiny_root):
 def test_a_query_that_eats_the_budget_is_refused_before_the_ledger_is_written(root, folder):
     p = folder_params(folder, method="rpgen", epsilon=0.5, delta=1e-3, options={"query_noise": 1.0})
     with pytest.raises(privacy.BudgetError, match="alone costs"):
-        finetune.run(p)
+        dp_sgd.run(p)
     assert not (root / "ledger").exists()
 
 
@@ -150,7 +151,7 @@ def test_asking_for_more_classes_than_there_are_is_refused_before_anything_is_as
     p = folder_params(folder, method="rpgen", delta=1e-3, options=options)
     before = planning.ledger(p).entries()
     with pytest.raises(ValueError, match="more classes than the 1000 of glyphs"):
-        finetune.run(p)
+        dp_sgd.run(p)
     assert planning.ledger(p).entries() == before
 
 
@@ -165,12 +166,12 @@ def test_a_noisy_label_prior_is_in_the_plan_the_ledger_and_the_samples(tiny_root
     plan = planning.run(p)
     assert [m.name for m in plan.mechanisms] == ["label_histogram", "dp_sgd"]
     assert plan.mechanisms[-1].noise_multiplier > planning.run(uniform).mechanisms[-1].noise_multiplier
-    synthesiser, prior = finetune.run(p), labelling.run(p)
+    synthesiser, prior = dp_sgd.run(p), label_prior.run(p)
     assert prior.artifact.digest in synthesiser.artifact.lineage
     said = privacy.certificate(plan, planning.ledger(p), synthesiser.artifact.lineage)
     assert [e["mechanism"]["name"] for e in said["releases"]] == ["label_histogram", "dp_sgd"]
     assert 9.99 <= said["epsilon"] <= 10
-    assert torch.equal(evaluate.samples(p).labels, labelling.proportional(prior, 20))
+    assert torch.equal(evaluate.samples(p).labels, label_prior.proportional(prior, 20))
     with pytest.raises(ValueError, match="prior: noisy asks how frequent each label is"):
         p.replace(labels=())
     with pytest.raises(ValueError, match="dpdm has no non-private twin: its prior"):
@@ -181,7 +182,7 @@ def test_a_noisy_label_prior_is_in_the_plan_the_ledger_and_the_samples(tiny_root
     ("counts", "expected"), [([3, 1], [8, 2]), ([-5, 0], [5, 5]), ([-1, 4], [0, 10]), ([1, 1, 1], [4, 3, 3])]
 )
 def test_labels_are_shared_out_by_the_noisy_counts_and_never_by_negative_ones(counts, expected):
-    labels = labelling.proportional(Prior(torch.tensor(counts)), 10)
+    labels = label_prior.proportional(Prior(torch.tensor(counts)), 10)
     assert labels.bincount(minlength=len(counts)).tolist() == expected
 
 
@@ -196,7 +197,7 @@ def test_methods_that_only_select_weights_share_the_base_of_pdp_diffusion(tiny_r
 
 def test_only_the_light_weights_move(tiny_root):
     p = Params(method="dp_ldm", **TINY)
-    before, after = finetune.ready(pretrain.run(p), 10, p.seed).state_dict(), finetune.run(p).weights
+    before, after = dp_sgd.ready(pretrain.run(p), 10, p.seed).state_dict(), dp_sgd.run(p).weights
     moved = {name.split(".")[1] for name, w in after.items() if not torch.equal(w, before[name])}
     assert moved == {"attention", "label", "time", "stem"}
 
@@ -210,7 +211,7 @@ def test_what_a_synthesiser_says_of_itself_stands_beside_its_metrics_alone(tiny_
         assert found["dp_ldm"].values["CA-CNN"] == 50.0
         assert low <= found["dp_ldm"].values["learning-percent"] <= high
         assert set(found["real"].values) == {"CA-CNN"}
-    parts = finetune.shares(Params(method="dp_ldm", **TINY)).values()
+    parts = dp_sgd.shares(Params(method="dp_ldm", **TINY)).values()
     assert evaluate.run(Params(method="dp_ldm", **TINY))["dp_ldm"].values["learning-percent"] == pytest.approx(
         100 * sum(learn for learn, _ in parts) / sum(every for _, every in parts)
     )
@@ -219,9 +220,9 @@ def test_what_a_synthesiser_says_of_itself_stands_beside_its_metrics_alone(tiny_
 @pytest.mark.parametrize("low_rank", [True, False])
 def test_only_the_chosen_matrices_and_the_labels_move(tiny_root, low_rank):
     p = Params(method="dp_sapf", options={"low_rank": low_rank, "share": 0.5}, **{**TINY, "pretrain_steps": 3})
-    before, after = finetune.ready(pretrain.run(p), 10, p.seed).state_dict(), finetune.run(p).weights
+    before, after = dp_sgd.ready(pretrain.run(p), 10, p.seed).state_dict(), dp_sgd.run(p).weights
     moved = {name for name, w in after.items() if not torch.equal(w, before[name])}
-    _, chosen = saliency.chosen(p)
+    _, chosen = dp_sapf.chosen(p)
     assert len(chosen) == 6
     assert moved <= {f"{name}.weight" for name in chosen} | {"net.label.weight"} and len(moved) > 1
 
@@ -238,7 +239,7 @@ def test_a_base_without_labels_speaks_none_and_is_no_reference_row(tiny_root):
 def test_without_central_images_dp_feta_is_a_method_that_asks_nothing(tiny_root, warmup, same):
     p, other = Params(method="dp_feta", options={"warmup": warmup}, **TINY), Params(method=same, **TINY)
     assert query.run(p) is None
-    assert finetune.run(p).artifact.digest == finetune.run(other).artifact.digest
+    assert dp_sgd.run(p).artifact.digest == dp_sgd.run(other).artifact.digest
 
 
 @pytest.mark.parametrize(
@@ -250,7 +251,7 @@ def test_images_without_labels_are_one_class(tiny_root, folder, method, options)
     p = folder_params(folder / "red", method=method, n_records=20, labels=(), options=options, delta=1e-3)
     samples, plan = evaluate.samples(p), planning.run(p)
     assert samples.images.shape == (20, 3, 16, 16) and not samples.labels.any()
-    said = privacy.certificate(plan, planning.ledger(p), finetune.run(p).artifact.lineage)
+    said = privacy.certificate(plan, planning.ledger(p), dp_sgd.run(p).artifact.lineage)
     assert len(said["releases"]) == len(plan.mechanisms) and said["epsilon"] <= 10
 
 
@@ -267,19 +268,19 @@ def test_more_saliency_votes_than_matrices_are_refused_before_anything_is_asked(
     p = folder_params(folder, method="dp_sapf", delta=1e-3, options={"score": "votes", "saliency_votes": 13})
     before = planning.ledger(p).entries()
     with pytest.raises(ValueError, match="saliency_votes=13, but the network has only 12 candidate matrices"):
-        finetune.run(p)
+        dp_sgd.run(p)
     assert planning.ledger(p).entries() == before
 
 
 @pytest.mark.parametrize(
     ("method", "fails"),
     [
-        ("rpgen", "query.classifier"),
-        ("dpdm", "finetune.privacy.PerExample"),
-        ("dp_sapf", "saliency.lora.candidates"),
-        ("dpgan", "gans.ready"),
-        ("dp_mepf", "moments.perceptual"),
-        ("dpsda", "evolution._Kept"),
+        ("rpgen", "stages.query.classifier"),
+        ("dpdm", "stages.dp_sgd.privacy.PerExample"),
+        ("dp_sapf", "methods.dp_sapf.lora.candidates"),
+        ("dpgan", "methods.gans.ready"),
+        ("dp_mepf", "methods.dp_mepf.perceptual"),
+        ("dpsda", "methods.dpsda._Kept"),
     ],
 )
 def test_what_fails_in_public_preparation_has_opened_no_entry(root, monkeypatch, method, fails):
@@ -289,10 +290,10 @@ def test_what_fails_in_public_preparation_has_opened_no_entry(root, monkeypatch,
     def fail(*args, **settings):
         raise MemoryError
 
-    monkeypatch.setattr(f"dpsynth.stages.{fails}", fail)
+    monkeypatch.setattr(f"dpsynth.{fails}", fail)
     p = Params(method=method, options={"api": "glyphs"} if method == "dpsda" else {}, **TINY)
     with pytest.raises(MemoryError):
-        finetune.run(p)
+        dp_sgd.run(p)
     assert not planning.ledger(p).path.exists()
 
 

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from dpsynth import data, figures
-from dpsynth.interfaces import Corpus, ImageSet, Prior, Release, Samples
+from dpsynth import figures
+from dpsynth.artifacts import Corpus, ImageSet, Prior, Release, Samples
+from dpsynth.data import catalog
 from dpsynth.params import Params
-from dpsynth.stages import evaluate, labelling, selection
+from dpsynth.stages import evaluate, label_prior, selection
 
 BADGE = "a test"
 ODD = ["$x$ \\frac", "猫", "a" * 300, "e\u0301\u202e", "-"]
@@ -35,7 +36,7 @@ def test_favourites_are_as_many_as_there_are_public_classes_and_eight_at_most(
     monkeypatch, n_labels, n_classes, by_label
 ):
     source = ImageSet("free", blank(n_classes), torch.arange(n_classes), tuple(map(str, range(n_classes))))
-    monkeypatch.setattr(data, "public", lambda *key, background: source)
+    monkeypatch.setattr(catalog, "public", lambda *key, background: source)
     votes = torch.randint(-9, 9, (n_labels if by_label else 1, n_classes), generator=torch.Generator().manual_seed(0))
     p = own((ODD * 40)[:n_labels] if n_labels <= 5 else [f"{n}" for n in range(n_labels)])
     rows, names = selection.favourites(Release(votes, by_label), p)
@@ -62,7 +63,7 @@ def test_samples_are_shown_of_the_labels_that_have_any(present):
 
 def test_a_prior_that_gives_a_label_nothing_leaves_it_out():
     p = own(["a", "b", "c"])
-    drawn = labelling.proportional(Prior(torch.tensor([-40, 90, 0])), 20)
+    drawn = label_prior.proportional(Prior(torch.tensor([-40, 90, 0])), 20)
     assert figures.grid(*evaluate.by_label(Samples(blank(20), drawn), p, 12), badge=BADGE).axes
 
 
@@ -75,7 +76,7 @@ def test_examples_are_shown_of_a_corpus_that_lacks_a_label(private_labels):
 @pytest.mark.parametrize("counts", [[5, 0, 0], [-3, -9, -1], [1, 1, 1]])
 def test_proportional_picks_take_an_image_of_each_label_however_the_votes_lie(monkeypatch, counts):
     source = ImageSet("free", blank(3), torch.arange(3), ("a", "b", "c"))
-    monkeypatch.setattr(data, "public", lambda *key, background: source)
+    monkeypatch.setattr(catalog, "public", lambda *key, background: source)
     votes = Release(torch.tensor([counts, counts[::-1]])[:1], True)
     corpus = selection.top_classes(
         None, votes, public="free", shape=(3, 8), kept=3, match="proportional", seed=0, background="white"

@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from dpsynth import privacy
-from dpsynth.interfaces import Central
+from dpsynth.artifacts import Central
+from dpsynth.methods import dp_feta, dp_sapf
 from dpsynth.models import diffusion, lora
 from dpsynth.privacy import Charge, Coins, Counts, Plan, Private, Sums
-from dpsynth.stages import central, labelling, saliency
+from dpsynth.stages import label_prior
 
 COINS = Coins(bytes(range(32)))
 CLASSES = ("a", "b", "c")
@@ -51,7 +52,7 @@ def base(monkeypatch):
     model.precision = torch.float32
     for parameter in model.parameters():
         parameter.data += 0.05 * torch.randn_like(parameter)
-    monkeypatch.setattr(saliency.finetune, "ready", lambda base, n_classes, seed: base)
+    monkeypatch.setattr(dp_sapf.dp_sgd, "ready", lambda base, n_classes, seed: base)
     yield model
     for parameter in model.parameters():
         parameter.requires_grad_(True)
@@ -60,7 +61,7 @@ def base(monkeypatch):
 def probed(base, mechanism, n, norm=0.3):
     for parameter in base.parameters():
         parameter.requires_grad_(True)
-    ask = lambda toy, given: saliency.probe(  # noqa: E731
+    ask = lambda toy, given: dp_sapf.probe(  # noqa: E731
         None, toy, base, Allowed(given), seed=0, max_grad_norm=norm, convolutions=True
     )
     return asked(ask, mechanism, n)
@@ -81,7 +82,7 @@ def test_scores_are_the_shares_of_each_records_clipped_gradient(base):
     images, labels = records(4)
     x, wrapped = privacy.scaled(images), privacy.PerExample(base)
     draws = privacy.engine.Draws(COINS, 0, [0, 1, 2, 3], 1)
-    found = saliency.squared_norms(wrapped, names, x, labels, draws, max_grad_norm=0.01)
+    found = dp_sapf.squared_norms(wrapped, names, x, labels, draws, max_grad_norm=0.01)
     wrapped.close()
     for record in range(4):
         alone = privacy.engine.Draws(COINS, 0, [record], 1)
@@ -98,7 +99,7 @@ def test_scores_are_the_shares_of_each_records_clipped_gradient(base):
 def test_one_more_record_moves_the_saliency_votes_by_exactly_its_votes(base, case, monkeypatch):
     if case == "nan":
         monkeypatch.setattr(
-            saliency, "squared_norms", lambda w, names, x, *_: torch.full((len(x), len(names)), math.nan)
+            dp_sapf, "squared_norms", lambda w, names, x, *_: torch.full((len(x), len(names)), math.nan)
         )
     quiet = Counts("saliency", 3, 1e-3)
     before, after = (probed(base, quiet, n) for n in (8, 9))
@@ -107,7 +108,7 @@ def test_one_more_record_moves_the_saliency_votes_by_exactly_its_votes(base, cas
 
 
 def central_of(mechanism, n):
-    return asked(lambda toy, given: central.central_images(None, toy, Allowed(given)), mechanism, n).values
+    return asked(lambda toy, given: dp_feta.central_images(None, toy, Allowed(given)), mechanism, n).values
 
 
 def test_one_more_record_moves_the_mean_of_its_own_label_by_at_most_the_root_of_the_pixels():
@@ -117,19 +118,19 @@ def test_one_more_record_moves_the_mean_of_its_own_label_by_at_most_the_root_of_
     assert 0 < moved[2] * 3.0 <= quiet.sensitivity and moved[:2].max() < 1e-9
     images, labels = records(9)
     images[:], mechanism = 255, Sums("central_images", 4.0, 1e-12, 3.0)
-    white = central.central_images(None, private(images, labels), Allowed(charge(mechanism))).values
+    white = dp_feta.central_images(None, private(images, labels), Allowed(charge(mechanism))).values
     torch.testing.assert_close(white, torch.ones(3, 1, 4, 4, dtype=torch.float64), rtol=2e-3, atol=0)
 
 
 def test_one_more_record_votes_once_for_each_pixel():
     images, _ = records(9)
     for n in (2, 16):
-        cast = central.level_votes(privacy.scaled(images), n)
+        cast = dp_feta.level_votes(privacy.scaled(images), n)
         assert cast.shape == (9, 16) and all(len(set(row)) == 16 for row in cast.tolist())
         assert cast.min() >= 0 and cast.max() < 16 * n
     quiet = Counts("central_images", 16, 1e-3)
     counted = [
-        asked(lambda toy, given: toy.count(lambda x, y, d: central.level_votes(x, 2), 32, given), quiet, n)
+        asked(lambda toy, given: toy.count(lambda x, y, d: dp_feta.level_votes(x, 2), 32, given), quiet, n)
         for n in (8, 9)
     ]
     moved = (counted[1] - counted[0]).float()
@@ -140,22 +141,23 @@ def test_one_more_record_votes_once_for_each_pixel():
 def test_one_more_record_moves_one_label_count_by_one():
     quiet = Counts("label_histogram", 1, 1e-3)
     before, after = (
-        asked(lambda toy, given: labelling.label_histogram(None, toy, Allowed(given)), quiet, n).counts for n in (8, 9)
+        asked(lambda toy, given: label_prior.label_histogram(None, toy, Allowed(given)), quiet, n).counts
+        for n in (8, 9)
     )
     assert before.tolist() == [3, 3, 2] and after.tolist() == [3, 3, 3]
 
 
 def test_central_images_are_shown_in_range_and_moved_copies_keep_their_labels():
     noisy = Central(3 * torch.randn(3, 1, 14, 14, dtype=torch.float64))
-    shown = central.images(noisy, 28)
+    shown = dp_feta.images(noisy, 28)
     assert shown.shape == (3, 1, 28, 28) and shown.dtype == torch.uint8
-    corpus = central.central_corpus(None, noisy, shape=(1, 28), seed=0)
-    assert corpus.images.shape == (3 * central.COPIES, 1, 28, 28) and corpus.private_labels
-    assert corpus.labels.bincount().tolist() == [central.COPIES] * 3
-    assert len(corpus.images.flatten(1).unique(dim=0)) > 2 * central.COPIES
-    assert torch.equal(corpus.images, central.central_corpus(None, noisy, shape=(1, 28), seed=0).images)
+    corpus = dp_feta.central_corpus(None, noisy, shape=(1, 28), seed=0)
+    assert corpus.images.shape == (3 * dp_feta.COPIES, 1, 28, 28) and corpus.private_labels
+    assert corpus.labels.bincount().tolist() == [dp_feta.COPIES] * 3
+    assert len(corpus.images.flatten(1).unique(dim=0)) > 2 * dp_feta.COPIES
+    assert torch.equal(corpus.images, dp_feta.central_corpus(None, noisy, shape=(1, 28), seed=0).images)
     plain = Central(torch.full((1, 1, 4, 4), 0.5, dtype=torch.float64))
-    assert set(central.images(plain, 8).flatten().tolist()) == {128}
+    assert set(dp_feta.images(plain, 8).flatten().tolist()) == {128}
 
 
 NAMES = ["net.time.0", "net.time.2", "net.head", "net.up.shift", "net.up.conv1"]
@@ -172,9 +174,9 @@ SCORES = torch.tensor([0.1, 0.2, 0.25, -0.3, 0.24])
     ],
 )
 def test_the_top_share_of_matrices_or_blocks_is_chosen(settings, expected):
-    assert saliency.pick(NAMES, SCORES, **settings, seed=0) == expected
+    assert dp_sapf.pick(NAMES, SCORES, **settings, seed=0) == expected
 
 
 def test_a_random_choice_takes_as_many_and_asks_nothing():
-    chosen = [saliency.pick(NAMES, None, choice="random", unit="matrix", share=0.4, seed=seed) for seed in range(9)]
+    chosen = [dp_sapf.pick(NAMES, None, choice="random", unit="matrix", share=0.4, seed=seed) for seed in range(9)]
     assert {len(one) for one in chosen} == {2} and len({tuple(one) for one in chosen}) > 2

@@ -7,9 +7,9 @@ product, taken record by record, is that record's weight gradient. Plain weight 
 sums, `model` watches a network, `sums` runs a step's micro-batches side by side.
 """
 
+from dpsynth.privacy.engine.clip import MARGIN, Reused, bounded, clip
 from dpsynth.privacy.engine.model import PerExample
 from dpsynth.privacy.engine.norm import Norm
-from dpsynth.privacy.engine.parts import MARGIN, Reused, bounded, clip
 from dpsynth.privacy.engine.sums import Draws, clipped_sum, one_each, side_by_side
 
 __all__ = [

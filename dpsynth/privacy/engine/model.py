@@ -7,9 +7,9 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from dpsynth.privacy.engine.clip import Part, Products, Reused, clip
 from dpsynth.privacy.engine.layers import RULES
 from dpsynth.privacy.engine.norm import Norm
-from dpsynth.privacy.engine.parts import Part, Products, Reused, clip
 
 # A layer's gradients are left as products where squared positions, times this, are at most the weight's size: measured
 # with `make bench`. A rule on shapes and not a measurement of each run, so that two runs have the same bits.

@@ -1,0 +1,126 @@
+"""Folders decoded once: their images as memory-mapped arrays, in files that their owner alone can read.
+
+The name of an array's file tells what it was made from: size, background, Pillow, the code that reads, and of each file
+its name, size, times and inode. It fits or it is not there; a kill leaves none half written.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import PIL
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from dpsynth import store
+from dpsynth.data import folders, imagefiles
+from dpsynth.privacy.disk import forget_times, naming
+
+
+def images(files: list[Path], size: int, background: tuple[int, int, int], place: Path, name: str, desc: str) -> Tensor:
+    """(N, 3, size, size) uint8 over a private map of a file in `place`, decoded now if it was not, or files changed.
+
+    Args:
+        place: folder for the arrays, made with rights for its owner alone; name: of the set, before "-" in its files'.
+        desc: of the bar.
+    Raises:
+        ValueError: a file is not an image of 8 bits a channel, by its path.
+    """
+    shape = (len(files), 3, size, size)
+    kept = f"{name}-{_digest(size, background)[:8]}-"
+    path = place / f"{kept}{_digest(PIL.__version__, store.code_digest(imagefiles.__name__), _facts(files))[:16]}.npy"
+    with _locked(place, name):
+        array = _mapped(path, shape)
+        if array is None:
+            imagefiles.refuse_others(files)
+            _remove(place, kept)
+            _decode(files, size, background, path, desc)
+            array = _mapped(path, shape)
+    return torch.from_numpy(array)
+
+
+def forget(place: Path, name: str) -> None:
+    """Remove all that was decoded of a set; arrays that are open stay so."""
+    if place.is_dir():
+        with _locked(place, name):
+            _remove(place, f"{name}-")
+
+
+def _decode(files: list[Path], size: int, background: tuple[int, int, int], path: Path, desc: str) -> None:
+    """Written in order, not through a map: a full disk is then an error and no signal, and names the file."""
+    aside = path.with_suffix(".partial")
+    bar = tqdm(total=len(files), desc=desc, bar_format="{desc}: file {n_fmt}/{total_fmt}", mininterval=0)
+    try:
+        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out, bar:
+            os.fchmod(out.fileno(), 0o600)
+            header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), 3, size, size)}
+            np.lib.format.write_array_header_1_0(out, header)
+
+            def keep(image: np.ndarray) -> None:
+                out.write(image.tobytes())
+                bar.n += 1
+                if bar.n % max(1, len(files) // 10) == 0:  # not by the clock: the ticks would tell how long it took
+                    bar.refresh()
+
+            imagefiles.read_all(files, size, background, keep)
+            out.flush()
+            os.fsync(out.fileno())
+        forget_times(aside)
+        os.replace(aside, path)
+    except OSError as error:  # a full disk does not say where
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Copy on write: what is done to it stays in this process."""
+    with contextlib.suppress(FileNotFoundError, ValueError, EOFError):
+        array = np.load(path, mmap_mode="c")
+        return array if array.shape == shape and array.dtype == np.uint8 else None
+    return None
+
+
+def _facts(files: list[Path]) -> list:
+    """What changes if a file does: of its content nothing is known here."""
+    facts = []
+    for file in files:
+        try:
+            found = file.stat()
+        except OSError as error:
+            raise ValueError(f"{folders.told(file)} cannot be read ({error.strerror}); mend that") from None
+        facts.append([os.fsencode(file.name).hex(), found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino])
+    return facts
+
+
+def _digest(*parts) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _remove(place: Path, prefix: str) -> None:
+    for file in place.iterdir():
+        if file.name.startswith(prefix):
+            file.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _locked(place: Path, name: str) -> Iterator[None]:
+    """One process decodes a set, the others wait."""
+    place.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if place.stat().st_mode & 0o777 != 0o700:  # an umask, or an older folder
+        place.chmod(0o700)
+    path = place / f"{name}.lock"
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as handle:
+        os.fchmod(handle.fileno(), 0o600)
+        with naming(path):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            forget_times(place, path)

@@ -1,0 +1,94 @@
+"""DP-FETA (S&P 2025): ask for one central image of each label, and warm the denoiser up on these before DP-SGD.
+
+Central images are the mean or the mode of a label's records, at half their side, with noise. Easy features
+come first, from the warm-up; DP-SGD then has the hard ones to learn. What differs: one round at rate 1 in the place
+of several on subsamples, as a tenth of a few thousand records drowns in noise; the divisor is a constant, where the
+code divides by the realised number of a label's records, which the sensitivity does not cover; random affine maps stand
+for RandAugment.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dpsynth import store
+from dpsynth.artifacts import Central, Corpus
+from dpsynth.privacy import Counts, Private, Sums
+from dpsynth.stages import planning
+
+COPIES = 200  # of each central image in the corpus, each moved in its own way
+TURN, GROW, SHIFT = 0.26, 0.15, 0.1  # radians, share of the size, share of the side: the most that a copy is moved by
+
+
+def central_images(work: store.Work, private: Private, allowance: planning.Allowance) -> Central:
+    """One noisy central image a label: the mean of its records, or under `Counts` the mode of each pixel.
+
+    Sensitivity. Mean: a record's pixels at half side are in [0, 1], so that its vector has l2 norm at most sqrt(d), the
+    bound of `Sums`; it enters the row of its own label, and the row is divided by a constant. Mode: a record votes
+    for one level of each of the d pixels, d distinct bins: sqrt(d), by `Counts`.
+    """
+    charge = allowance.charge(work, private)
+    channels, size = private.shape[0], private.shape[1] // 2
+    if isinstance(charge.mechanism, Counts):
+        n = levels(channels)
+        votes = private.count(lambda x, y, draws: level_votes(x, n), channels * size**2 * n, charge)
+        values = votes.view(len(private.classes), -1, n).argmax(2) / (n - 1)
+    else:
+        values = private.total(lambda x, y, draws: halved(x), channels * size**2, charge, by_label=True)
+    return Central(values.double().view(-1, channels, size, size))
+
+
+def price(p, learn) -> list[Counts | Sums]:
+    """One round; noise by the rule of the semantic histogram, unless the options name it."""
+    channels, size = p.shape
+    dim = channels * (size // 2) ** 2
+    noise = p["central_noise"] or planning.query_noise(p, dim if p["centre"] == "mode" else 1, learn)
+    if p["centre"] == "mode":
+        return [Counts("central_images", dim, noise)]
+    return [Sums("central_images", dim**0.5, noise, p.constants.n_records / p.n_classes)]
+
+
+def levels(channels: int) -> int:
+    """Levels that the mode tells apart: 2 for grey images, 16 for colours, as the paper's code."""
+    return 2 if channels == 1 else 16
+
+
+def halved(x: Tensor) -> Tensor:
+    """(B, C, S, S) in [-1, 1] -> (B, C S/2 S/2) in [0, 1]: the mean of each two by two pixels."""
+    return (F.avg_pool2d(x, 2).flatten(1) + 1) / 2
+
+
+def level_votes(x: Tensor, n: int) -> Tensor:
+    """One vote a pixel, for its level: (B, C, S, S) -> (B, d) int64, d distinct bins below d n."""
+    pixels = halved(x)
+    return (pixels * n).long().clamp(0, n - 1) + n * torch.arange(pixels.shape[1])
+
+
+def images(release: Central, size: int) -> Tensor:
+    """What was released, as images: cut to [0, 1], enlarged, and each pixel the median of its neighbourhood.
+
+    Returns:
+        (classes, C, size, size) uint8; post-processing.
+    """
+    large = F.interpolate(release.values.clamp(0, 1).float(), (size, size), mode="bilinear")
+    around = F.unfold(F.pad(large, (1, 1, 1, 1), mode="replicate").flatten(0, 1)[:, None], 3)
+    return (around.median(1).values.view_as(large) * 255).round().to(torch.uint8)
+
+
+def central_corpus(work: store.Work, release: Central, *, shape: tuple, seed: int) -> Corpus:
+    """Each central image, turned, resized and shifted at random, `COPIES` times, under its private label."""
+    drawn = images(release, shape[1])
+    labels = torch.arange(len(drawn)).repeat_interleave(COPIES)
+    draws = torch.Generator().manual_seed(store.seed_of(seed, "central"))
+    moved = _moved(drawn[labels].float(), draws).round().clamp(0, 255).to(torch.uint8)
+    return Corpus(moved, labels, len(drawn), True, [], f"released central images, each moved in {COPIES} ways")
+
+
+def _moved(x: Tensor, draws: torch.Generator) -> Tensor:
+    """Each image under an affine map of its own: (B, C, S, S) -> (B, C, S, S)."""
+    angle, grow, right, down = (2 * torch.rand(4, len(x), generator=draws) - 1).unbind()
+    angle, grow = TURN * angle, 1 + GROW * grow
+    cos, sin = angle.cos() / grow, angle.sin() / grow
+    rows = torch.stack([cos, -sin, 2 * SHIFT * right, sin, cos, 2 * SHIFT * down], dim=1)
+    grid = F.affine_grid(rows.view(-1, 2, 3), list(x.shape), align_corners=False)
+    return F.grid_sample(x, grid, padding_mode="border", align_corners=False)

@@ -1,0 +1,128 @@
+"""Stages 03 and 04 of DP-MEPF: one noisy release of mean embeddings, then a generator that matches them.
+
+Harder et al. (TMLR 2023), Sec. 3 and 4. The features are those of the public encoder (the paper has a ResNet-18 for
+MNIST), or of ImageNet's VGG-19 from a file of its weights. What differs: the joint embedding of features and
+label over a declared n, where the code divides by realised class counts, which are private and which its noise does not
+cover; one mechanism for both moments; no second release to choose the stopping time by, training just ends.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dpsynth import store
+from dpsynth.artifacts import Base, Encoder, Perceptual, Synthesiser
+from dpsynth.methods import gans
+from dpsynth.models import diffusion, gan, networks, training, vgg
+from dpsynth.privacy import Private, Sums
+from dpsynth.stages import planning, query
+
+HALF = 100  # images of each half of a batch, about: equally many of each label
+SNAPSHOTS, POINTS = 5, 50  # along training: samples, and points of the curve
+
+
+def fresh_generator(work: store.Work, corpus: None, *, shape: tuple, n_classes: int, seed: int, width: int) -> Base:
+    """A generator with random weights."""
+    return Base.untrained(gans.initial(shape, n_classes, width, seed).generator)
+
+
+def read_vgg(work: store.Work, *, vgg19: str) -> Perceptual:
+    """VGG-19's convolutions, from a file of its weights."""
+    return Perceptual(vgg.weights(vgg19))
+
+
+def embedding_price(p) -> list[Sums]:
+    """One release: each record adds one vector to the row of its own label; the plan calibrates the noise.
+
+    With two moments a record's vector is the concatenation of two unit vectors, of norm sqrt(2): one Gaussian mechanism
+    with that bound, so that nothing need be composed. The divisor is the declared number of records.
+
+    Raises:
+        FileNotFoundError, ValueError: no file of VGG-19's weights, where the options ask for them.
+    """
+    if p["vgg19"]:
+        vgg.weights(p["vgg19"], "meta")
+    return [Sums("mean_embedding", p["moments"] ** 0.5, 1.0, p.constants.n_records)]
+
+
+def match_moments(
+    work: store.Work, private: Private, encoder: Encoder | Perceptual, base: Base, allowance: planning.Allowance,
+    *, moments: int, matching_steps: int, matching_rate: float, average: float, seed: int,
+) -> Synthesiser:  # fmt: skip
+    """Release the mean embedding once; then Adam on the squared gap between it and the generator's.
+
+    The labels of the fakes are uniform, as the public prior is. The squared gap is estimated without bias by the
+    product of the gaps of two independent halves of a batch: the plain square of one would also punish variety.
+
+    Args:
+        moments: 1, the mean of the normalised features; 2, beside it that of their normalised squares.
+        matching_steps, matching_rate: steps and learning rate of the generator, all post-processing.
+    Returns:
+        `curves`: `gap`, the squared gap over the squared norm of the release, and `noise`, the share of that norm which
+        is expected of noise alone: below it the generator follows noise.
+    """
+    embed, dim = perceptual(encoder, private.shape, moments)
+    generator = networks.build(base.architecture)
+    generator.load_state_dict(base.weights)
+    charge = allowance.charge(work, private)
+    released = private.total(lambda x, labels, draws: embed(x), dim, charge, by_label=True).float()  # (labels, dim)
+    optimizer = torch.optim.Adam(generator.parameters(), lr=matching_rate)
+    averaged = diffusion.Average(generator, average)
+    seen: dict[str, list] = {"steps": [], "images": [], "gap": []}
+    parts = {"model": generator, "optimizer": optimizer, "average": averaged}
+    bar = training.silent(matching_steps, "moment matching")
+    for step in training.steps(work, matching_steps, parts, seen):
+        optimizer.param_groups[0]["lr"] = matching_rate * training.cosine(step, matching_steps)
+        seen["gap"].append(_match(generator, embed, released, optimizer, store.seed_of(seed, "matching"), step))
+        averaged.update(generator)
+        training.tell(bar, step + 1)
+        if (step + 1) % max(1, matching_steps // SNAPSHOTS) == 0:
+            seen["steps"].append(step + 1)
+            seen["images"].append(gans.shown(generator, averaged, seed))
+    bar.close()
+    snapshots = gans.captioned(seen["steps"], seen["images"], "step")
+    curves = _curves(torch.tensor(seen["gap"]), allowance.mechanism, released)
+    facts = {f"moment-{name}": curve[-1].clone() for name, curve in curves.items()}
+    return Synthesiser(averaged.weights, generator.architecture, snapshots, curves, facts)
+
+
+def perceptual(encoder: Encoder | Perceptual, shape: tuple, moments: int) -> tuple[Callable[[Tensor], Tensor], int]:
+    """The features, (B, C, S, S) in [-1, 1] -> (B, dim), and dim: those of every layer of the encoder, as a unit vector
+    (phi1); with two moments also their squares, as another (phi2). Each image is seen alone."""
+    if isinstance(encoder, Perceptual):
+        model = vgg.Vgg19().eval().requires_grad_(False)
+        model.load_state_dict(encoder.weights)
+    else:
+        model = query.classifier(encoder, shape[0]).requires_grad_(False)
+
+    def embed(x: Tensor) -> Tensor:
+        features = F.normalize(model.activations(x))
+        return features if moments == 1 else torch.cat([features, F.normalize(features.square())], dim=1)
+
+    return embed, embed(torch.zeros(1, *shape)).shape[1]
+
+
+def _match(generator: gan.Generator, embed: Callable, released: Tensor, optimizer, seed: int, step: int) -> float:
+    draws, rows = training.generator(seed, step), len(released)
+    labels = torch.arange(rows).repeat(max(1, HALF // rows))
+    z = [gan.latents(len(labels), draws) for _ in range(2)]
+
+    def gap(half: int) -> Tensor:
+        features = embed(generator(z[half], labels))
+        return released - features.view(-1, rows, features.shape[1]).mean(0) / rows
+
+    one, other = gap(0), gap(1)
+    loss = (one * other).sum() / released.square().sum()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+def _curves(gap: Tensor, mechanism: Sums, released: Tensor) -> dict[str, Tensor]:
+    """The gap as means over equal parts of training, and the noise's expected share."""
+    said = torch.stack([part.mean() for part in gap.tensor_split(min(POINTS, len(gap)))])
+    noise = (mechanism.scale / mechanism.divisor) ** 2 * released.numel() / released.square().sum()
+    return {"gap": said, "noise": noise.expand(len(said)).clone()}

@@ -1,0 +1,199 @@
+"""Stages 03 and 04 of DPSDA: Private Evolution, which trains nothing.
+
+Lin et al. (ICLR 2024), Algorithms 1 and 2: private records vote for the synthetic candidate nearest to them, candidates
+with many noisy votes are kept and varied, again and again. Two APIs make candidates: our publicly trained denoiser
+(RANDOM_API draws, VARIATION_API noises an image to a level and denoises it, as SDEdit does), or the renderer of the
+public glyphs (Sim-PE, Lin et al. 2025). What differs: discrete Gaussian noise; the threshold in units of the noise, so
+that one setting serves every epsilon; equally many candidates a label, where the code reads label shares from the
+private set.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from dpsynth import store
+from dpsynth.artifacts import Base, Encoder, Synthesiser
+from dpsynth.methods import gans
+from dpsynth.models import diffusion, networks, samplers, training
+from dpsynth.models.classifier import Classifier
+from dpsynth.models.population import Population
+from dpsynth.models.renderer import Renderer
+from dpsynth.privacy import Counts, Private, scaled
+from dpsynth.stages import planning, query
+
+SIGMA_HIGH, SIGMA_LOW = 2.0, 0.2  # noise levels of a variation of amplitude 1, and of one near 0
+DENOISING = 5  # steps of the denoiser in a variation
+AT_ONCE = 250  # candidates computed on together
+SHOWN, PER_LABEL = 10, 2  # in the figure: of how many labels, and how many of each
+
+State = dict[str, Tensor]  # candidates: `images` (N, C, S, S) uint8, and what else their API must know of them
+
+
+class DenoiserApi:
+    """Candidates from a publicly trained denoiser, each under a public label of its own, which its variations keep."""
+
+    def __init__(self, model: diffusion.Denoiser):
+        self.model = model
+
+    def random(self, n: int, seed: int) -> State:
+        """RANDOM_API: `n` candidates."""
+        labels = torch.randint(self.model.n_labels, (n,), generator=torch.Generator().manual_seed(seed))
+        return {"images": self.model.sample(labels, seed), "labels": labels}
+
+    @torch.no_grad()
+    def vary(self, state: State, amplitude: float, seed: int) -> State:
+        """VARIATION_API: noise to a level between SIGMA_LOW and SIGMA_HIGH, then Euler's steps down to none."""
+        draws = torch.Generator().manual_seed(seed)
+        levels = SIGMA_LOW * (SIGMA_HIGH / SIGMA_LOW) ** amplitude * torch.linspace(1, 0, DENOISING + 1) ** 2
+        varied = []
+        for images, labels in zip(state["images"].split(AT_ONCE), state["labels"].split(AT_ONCE), strict=True):
+            x = scaled(images) + levels[0] * torch.randn(images.shape, generator=draws)
+            *_, x = samplers.ddim(lambda x, level, y=labels: self.model(x, level.expand(len(x)), y), x, levels)
+            varied.append(((x.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8))
+        return {**state, "images": torch.cat(varied)}
+
+
+class RendererApi:
+    """Candidates from the renderer: characters, which variations keep, in faces and hands, which they change."""
+
+    def __init__(self, model: Renderer):
+        self.model = model
+
+    def random(self, n: int, seed: int) -> State:
+        """RANDOM_API: `n` candidates."""
+        labels = torch.randint(self.model.n_labels, (n,), generator=torch.Generator().manual_seed(seed))
+        return self._drawn(labels, *self.model.random(n, seed))
+
+    def vary(self, state: State, amplitude: float, seed: int) -> State:
+        """VARIATION_API: another hand near the candidate's, perhaps another face."""
+        return self._drawn(state["labels"], *self.model.vary(state["faces"], state["hands"], amplitude, seed))
+
+    def _drawn(self, labels: Tensor, faces: Tensor, hands: Tensor) -> State:
+        return {"images": self.model.draw(labels, faces, hands), "labels": labels, "faces": faces, "hands": hands}
+
+
+APIS = {"denoiser": DenoiserApi, "renderer": RendererApi}
+
+
+def renderer(work: store.Work, corpus: None, *, shape: tuple) -> Base:
+    """The renderer of the public glyphs as base: nothing is trained."""
+    return Base({}, {}, Renderer(*shape).architecture, private_labels=False)
+
+
+def votes_price(p) -> list[Counts]:
+    """T histograms of one vote a record; T discrete Gaussians compose exactly. The plan calibrates their noise."""
+    return [Counts("nearest_votes", 1, 1.0, steps=p["iterations"])]
+
+
+def evolve(
+    work: store.Work, private: Private, encoder: Encoder, base: Base, allowance: planning.Allowance,
+    *, candidates: int, lookahead: int, threshold: float, seed: int,
+) -> Synthesiser:  # fmt: skip
+    """As many iterations as the plan has histograms: votes, threshold, resampling, variation; the last population is
+    the synthesiser. Variations shrink from one iteration to the next.
+
+    Args:
+        candidates: of each private label. lookahead: a candidate is embedded as the mean of so many of its variations.
+        threshold: what is taken from every count, H of Algorithm 1, in standard deviations of the noise.
+    """
+    api, model = APIS[base.architecture["network"]](networks.rebuild(base.architecture, base.averaged)), Eye(encoder)
+    n_labels, n_steps = len(private.classes), allowance.mechanism.steps
+    state = _Kept(api.random(n_labels * candidates, store.seed_of(seed, "random")))
+    seen: dict[str, list] = {"images": []}
+    bar = training.silent(n_steps, "evolution")
+    charge = allowance.charge(work, private)
+    for step in training.steps(work, n_steps, {"population": state}, seen):
+        amplitude, number = 1 - step / n_steps, str(step)
+        ahead = [
+            model(api.vary(state.now, amplitude, store.seed_of(seed, "lookahead", number, str(n)))["images"])
+            for n in range(lookahead)
+        ]
+        points = torch.stack(ahead).mean(0) if ahead else model(state.now["images"])
+        votes = nearest(model, points.view(n_labels, candidates, -1))
+        counts = private.count(votes, candidates, charge, step)
+        seen["images"].append(_favourites(state.now["images"], counts))
+        chosen = resampled(counts, threshold * allowance.mechanism.scale, training.generator(seed, step))
+        state.now = api.vary(_picked(state.now, chosen), amplitude, store.seed_of(seed, "variation", number))
+        training.tell(bar, step + 1, allowance.plan)
+    bar.close()
+    population = Population(*private.shape[:2], n_labels, candidates)
+    snapshots = gans.captioned(list(range(1, n_steps + 1)), seen["images"], "most voted for in iteration")
+    snapshots["of the last population"] = state.now["images"][_spread(n_labels, candidates)]
+    return Synthesiser({"images": state.now["images"]}, population.architecture, snapshots)
+
+
+def nearest(model, points: Tensor) -> Callable:
+    """The vote of each record: the candidate of its own label whose embedding is nearest to its own, in l2.
+
+    Args:
+        model: has `features`, (B, C, S, S) in [-1, 1] -> (B, D), each image seen alone.
+        points: (labels, candidates, D).
+    """
+    flat, half_squares = points.flatten(0, 1), points.square().sum(2) / 2
+
+    def vote(x: Tensor, labels: Tensor, draws) -> Tensor:
+        products = (model.features(x) @ flat.T).view(len(x), *points.shape[:2])
+        return (half_squares[labels] - products[torch.arange(len(x)), labels]).argmin(1, keepdim=True)
+
+    return vote
+
+
+def resampled(counts: Tensor, threshold: float, draws: torch.Generator) -> Tensor:
+    """Candidates drawn by their noisy counts, less the threshold and never below zero: (L, N) -> indices (L, N).
+
+    Of a label without a count above it, every candidate is as likely. Systematic: of n draws, a candidate of share s
+    gets n s, rounded up or down.
+    """
+    weights = (counts.double() - threshold).clamp(min=0)
+    weights[weights.sum(1) == 0] = 1
+    ends = (weights / weights.sum(1, keepdim=True)).cumsum(1)
+    n = counts.shape[1]
+    places = (torch.arange(n) + torch.rand(len(counts), 1, generator=draws)) / n
+    return torch.searchsorted(ends, places.double()).clamp(max=n - 1)
+
+
+class Eye:
+    """The encoder's last features: of images at rest, and of scaled ones."""
+
+    def __init__(self, encoder: Encoder):
+        channels = encoder.weights["features.0.weight"].shape[1]
+        self.net: Classifier = query.classifier(encoder, channels)
+
+    @torch.no_grad()
+    def features(self, x: Tensor) -> Tensor:
+        return self.net.features(x)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return torch.cat([self.features(scaled(part)) for part in images.split(AT_ONCE)])
+
+
+class _Kept:
+    """The population, for checkpoints."""
+
+    def __init__(self, now: State):
+        self.now = now
+
+    def state_dict(self) -> State:
+        return self.now
+
+    def load_state_dict(self, state: State) -> None:
+        self.now = state
+
+
+def _picked(state: State, chosen: Tensor) -> State:
+    rows = (chosen + chosen.shape[1] * torch.arange(len(chosen))[:, None]).flatten()
+    return {name: values[rows] for name, values in state.items()}
+
+
+def _favourites(images: Tensor, counts: Tensor) -> Tensor:
+    """The candidates with most noisy votes, of the first labels."""
+    best = counts[:SHOWN].topk(PER_LABEL, dim=1).indices
+    return images[(best + counts.shape[1] * torch.arange(len(best))[:, None]).flatten()]
+
+
+def _spread(n_labels: int, candidates: int) -> Tensor:
+    """Places of a few candidates of the first labels: apart, as neighbours are often variations of one candidate."""
+    of_each = (torch.arange(PER_LABEL) * 2 + 1) * candidates // (2 * PER_LABEL)
+    return (of_each + candidates * torch.arange(min(SHOWN, n_labels))[:, None]).flatten()

@@ -1,0 +1,224 @@
+"""Stages 03 and 04 of the GANs: pre-train on the corpus, then DP-SGD on the discriminator alone.
+
+DPGAN (Xie et al. 2018), DPGAN-p and PrivImage+G (PrivImage, Sec. 4.2, App. C.1). The generator is never shown a record:
+it follows a copy of the discriminator, and is post-processing of released gradients.
+
+What differs: true Poisson batches. The discriminator's maps are bounded to unit norm after every step; without that,
+public training ended at one image a label, and private training lost what there was. A step has a fixed public number
+of fakes: PrivImage's code draws as many as records were drawn, and clips each, so that one record more brings one fake
+more, and moves the sum by 2 C where its accounting has C.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from dpsynth import privacy, store
+from dpsynth.artifacts import Base, Corpus, Synthesiser
+from dpsynth.models import diffusion, gan, networks, training
+from dpsynth.privacy import Fakes, Gradients, Private, scaled
+from dpsynth.stages import planning, pretrain
+
+BATCH, PARTS = 64, 2  # of a public batch, worked on side by side
+MICROBATCH = 64
+BETAS = (0.0, 0.99)  # of Adam: without momentum, as DPImageBench's GANs
+SNAPSHOTS, PER_LABEL, SHOWN = 5, 2, 10  # of samples kept along training: how often, of a label, of how many labels
+
+
+def fresh_gan(work: store.Work, corpus: None, *, shape: tuple, n_classes: int, seed: int, width: int) -> Base:
+    """A generator and a discriminator with random weights (DPGAN)."""
+    return Base.untrained(initial(shape, n_classes, width, seed))
+
+
+def train_gan(
+    work: store.Work, corpus: Corpus, *, shape: tuple, seed: int, width: int, pretrain_steps: int,
+    public_rate: float, public_turn: int, conditional: bool = True,
+) -> Base:  # fmt: skip
+    """Hinge loss and Adam on batches of 64 of the corpus, as many fakes beside them.
+
+    Args:
+        pretrain_steps: steps of the discriminator; public_turn: of these for each of the generator's.
+        public_rate: learning rate of both; conditional: as of `pretrain.train_diffusion`.
+    Returns:
+        `history` has `clean`, the discriminator's loss on public images.
+    """
+    corpus = corpus if conditional else pretrain.without_labels(corpus)
+    model = initial(shape, corpus.n_labels, width, seed)
+    nets = (model.discriminator, model.generator)
+    optimizers = [torch.optim.Adam(net.parameters(), lr=public_rate, betas=BETAS) for net in nets]
+    average = diffusion.Average(model, 0.998)
+    history: dict[str, list[float]] = {"clean": []}
+    parts = {"model": model, "average": average, "real": optimizers[0], "fake": optimizers[1]}
+    bar = tqdm(total=pretrain_steps, desc="pre-training", mininterval=5)
+    for step in training.steps(work, pretrain_steps, parts, history):
+        bar.update(step + 1 - bar.n)
+        history["clean"].append(_discriminator_step(model, optimizers[0], corpus, seed, step))
+        if (step + 1) % public_turn == 0:
+            generator_step(model.generator, model.discriminator, optimizers[1], store.seed_of(seed, "turn"), step)
+        average.update(model)
+    return Base(model.state_dict(), average.weights, model.architecture, corpus.private_labels, history)
+
+
+def discriminator_price(p) -> list[Gradients]:
+    """T steps of DP-SGD on the discriminator; the noise multiplier is for the plan to calibrate.
+
+    The loss draws no noise, so that a record has one view: noise multiplicity 1.
+    """
+    divisor = p["sample_rate"] * p.constants.n_records
+    return [Gradients("dp_sgd", p["sample_rate"], p["steps"], 1.0, p["max_grad_norm"], 1, divisor)]
+
+
+def dp_gan(
+    work: store.Work, private: Private, base: Base, allowance: planning.Allowance,
+    *, seed: int, discriminator_rate: float, generator_rate: float, turn: int, generator_steps: int, average: float,
+) -> Synthesiser:  # fmt: skip
+    """DP-SGD on the discriminator; after every `turn` of its steps, `generator_steps` of the generator.
+
+    A step's fakes are as many as records are expected, a constant of the plan, with equally many of each label; their
+    mean clipped gradient is public and gets no noise. The generator follows a plain copy of the discriminator, whose
+    weights are bounded after each step.
+
+    Args:
+        discriminator_rate, generator_rate: learning rates of Adam; average: rate of the generator's moving average.
+    """
+    model = ready(base, len(private.classes), seed)
+    generator, discriminator = model.generator, model.discriminator
+    copy = initial(_shape(model), model.n_labels, model.architecture["width"], seed).discriminator.requires_grad_(False)
+    wrapped = privacy.PerExample(discriminator)
+    optimizer = torch.optim.Adam(discriminator.parameters(), lr=discriminator_rate, betas=BETAS)
+    turns = torch.optim.Adam(generator.parameters(), lr=generator_rate, betas=BETAS)
+    averaged = diffusion.Average(generator, average)
+    n_steps, n = allowance.mechanism.steps, n_fakes(allowance.mechanism)
+    seen: dict[str, list] = {"steps": [], "images": []}
+    parts = {"model": model, "optimizer": optimizer, "turns": turns, "average": averaged}
+    bar = training.silent(n_steps, "DP-SGD")
+    charge = allowance.charge(work, private)
+    for step in training.steps(work, n_steps, parts, seen):
+        fakes, labels = _fakes(generator, n, store.seed_of(seed, "fakes"), step)
+        private.gradient(
+            wrapped, losses(wrapped, True), charge, step, MICROBATCH, Fakes(fakes, labels, losses(wrapped, False))
+        )
+        optimizer.step()
+        gan.bound(discriminator)
+        if (step + 1) % turn == 0:
+            copy.load_state_dict(discriminator.state_dict())
+            for number in range(generator_steps):
+                generator_step(generator, copy, turns, store.seed_of(seed, "turn", str(number)), step)
+                averaged.update(generator)
+        training.tell(bar, step + 1, allowance.plan)
+        if (step + 1) % max(1, n_steps // SNAPSHOTS) == 0:
+            seen["steps"].append(step + 1)
+            seen["images"].append(shown(generator, averaged, seed))
+    bar.close()
+    snapshots = captioned(seen["steps"], seen["images"], "step")
+    return Synthesiser(averaged.weights, generator.architecture, snapshots)
+
+
+def noise_to_signal(p) -> tuple[list[str], list[float]] | None:
+    """Of each layer of the discriminator, and of all: the noise's expected norm over the largest that the mean clipped
+    gradient of an expected batch can have, sigma sqrt(d) / (q N). From public constants alone; None without a
+    discriminator, or without noise."""
+    base, plan = pretrain.run(p), planning.run(p)
+    if base.architecture["network"] != "gan" or not plan.is_private:
+        return None
+    mechanism, sizes = plan.mechanism("dp_sgd"), {}
+    for name, weight in ready(base, p.n_classes, p.seed).discriminator.named_parameters():
+        layer = name.partition(".")[0]
+        sizes[layer] = sizes.get(layer, 0) + weight.numel()
+    sizes["all layers"] = sum(sizes.values())
+    return list(sizes), [mechanism.noise_multiplier * d**0.5 / mechanism.divisor for d in sizes.values()]
+
+
+def initial(shape: tuple, n_labels: int, width: int, seed: int) -> gan.Gan:
+    """Both networks with random weights that depend on the seed and the arguments alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(store.seed_of(seed, "gan"))
+        return networks.build(
+            {"network": "gan", "channels": shape[0], "size": shape[1], "n_labels": n_labels, "width": width}
+        )
+
+
+def ready(base: Base, n_classes: int, seed: int) -> gan.Gan:
+    """The base's pair, raw, speaking the private labels: where the corpus did not, labels start as fresh random
+    rows."""
+    channels, size, width = (base.architecture[name] for name in ("channels", "size", "width"))
+    model = initial((channels, size), n_classes, width, seed)
+    weights = dict(base.weights)
+    if not base.private_labels:
+        for name in ("generator.label.weight", "discriminator.label.weight"):
+            weights[name] = model.state_dict()[name].clone()
+    model.load_state_dict(weights)
+    return model
+
+
+def generator_step(generator: gan.Generator, judge: gan.Discriminator, optimizer, seed: int, step: int) -> None:
+    """One step of Adam on -D(G(z, y), y), 64 fakes with random labels; `judge` saw released numbers alone."""
+    draws = training.generator(seed, step)
+    z, labels = gan.latents(BATCH, draws), torch.randint(generator.n_labels, (BATCH,), generator=draws)
+
+    def loss(part: int) -> Tensor:
+        rows = slice(part * BATCH // PARTS, (part + 1) * BATCH // PARTS)
+        return -judge(generator(z[rows], labels[rows]), labels[rows]).sum() / BATCH
+
+    _descend(generator, loss, optimizer)
+
+
+def _discriminator_step(model: gan.Gan, optimizer, corpus: Corpus, seed: int, step: int) -> float:
+    draws = training.generator(store.seed_of(seed, "pretrain gan"), step)
+    rows = training.public_batch(len(corpus.images), BATCH, draws)
+    x, labels = scaled(corpus.images[rows]), corpus.labels[rows]
+    with torch.no_grad():
+        fakes = model.generator(gan.latents(BATCH, draws), labels)
+
+    def loss(part: int) -> Tensor:
+        rows = slice(part * BATCH // PARTS, (part + 1) * BATCH // PARTS)
+        real = gan.hinge(model.discriminator(x[rows], labels[rows]), True)
+        return (real + gan.hinge(model.discriminator(fakes[rows], labels[rows]), False)).sum() / BATCH
+
+    value = _descend(model.discriminator, loss, optimizer)
+    gan.bound(model.discriminator)
+    return value
+
+
+def _descend(net: torch.nn.Module, loss: Callable, optimizer: torch.optim.Optimizer) -> float:
+    parameters = list(net.parameters())
+    value, gradients = training.gradient(parameters, loss, range(PARTS))
+    for parameter, g in zip(parameters, gradients, strict=True):
+        parameter.grad = g
+    optimizer.step()
+    return value
+
+
+@torch.no_grad()
+def _fakes(generator: gan.Generator, n: int, seed: int, step: int) -> tuple[Tensor, Tensor]:
+    labels = torch.arange(n) % generator.n_labels
+    return generator(gan.latents(n, training.generator(seed, step)), labels), labels
+
+
+def n_fakes(mechanism: Gradients) -> int:
+    """Fakes of a step: as many as records are expected, a constant of the plan."""
+    return max(1, round(mechanism.divisor))
+
+
+def losses(wrapped: privacy.PerExample, real: bool) -> Callable:
+    """The hinge loss of each row, (rows,), of its own image alone: as `Private.gradient` and `Fakes` ask for it."""
+    return lambda x, labels, draws: gan.hinge(wrapped(x, labels), real)
+
+
+def shown(generator: gan.Generator, averaged: diffusion.Average, seed: int) -> Tensor:
+    """A few samples of the averaged generator, always of the same latents, for the figure of training."""
+    twin = networks.rebuild(generator.architecture, averaged.weights)
+    labels = torch.arange(min(SHOWN, generator.n_labels)).repeat_interleave(PER_LABEL)
+    return twin.sample(labels, store.seed_of(seed, "snapshots"))
+
+
+def captioned(numbers: list[int], images: list[Tensor], word: str) -> dict[str, Tensor]:
+    """Snapshots by caption; numbers are padded, so that captions sort as they come."""
+    wide = len(str(max(numbers, default=0)))
+    return {f"{word} {number:0{wide}d}": made for number, made in zip(numbers, images, strict=True)}
+
+
+def _shape(model: gan.Gan) -> tuple[int, int]:
+    return model.architecture["channels"], model.architecture["size"]

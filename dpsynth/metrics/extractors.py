@@ -1,0 +1,219 @@
+"""Feature extractors behind the distances of `metrics`: Inception, else a small convnet of our own.
+
+The convnet is trained on public images alone, and no method trains on it or sees it: it shares neither
+architecture nor augmentation nor seed with the semantic query function, so that a method gains nothing here
+by pleasing its own classifier. Distances on its features are named after it, never FID: they compare rows of
+this project and nothing outside it.
+"""
+
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch_fidelity import FeatureExtractorBase, register_feature_extractor
+from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
+from torch_fidelity.utils import create_feature_extractor
+
+from dpsynth import device
+from dpsynth.privacy import scaled
+
+SIZE = 28  # pixels a side that the convnet looks at
+DIM = 64  # features of the convnet
+BATCH = 128
+STEPS = 600
+RATE = 3e-3  # peak of the one-cycle schedule
+SEED = 64
+INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
+
+
+@dataclass(frozen=True)
+class FeatureExtractor:
+    """What torch-fidelity needs to know of an extractor, and what its distances may be called."""
+
+    name: str
+    frechet: str
+    kernel: str
+    registered: str  # torch-fidelity's name for it
+    rgb: bool  # takes three channels; grey is repeated
+    batch: int  # images at a time
+    options: dict[str, Any] = field(repr=False)  # to its constructor
+
+    def prepared(self, images: Tensor) -> Tensor:
+        """uint8 (N, C, H, W) as this extractor takes them; ValueError if it cannot."""
+        if not self.rgb or images.shape[1] == 3:
+            return images
+        if images.shape[1] != 1:
+            raise ValueError(f"{self.name} takes images of 1 or 3 channels; these have {images.shape[1]}")
+        return images.expand(-1, 3, -1, -1)
+
+
+class Convnet(nn.Module):
+    """Grey 28x28 -> 64 features -> `n_classes` logits: max-pooled convolutions of 16, 48 and 96 channels.
+
+    The features are the layer before the logits, batch-normalised without scale or shift: on the images it
+    was trained on each has mean 0 and variance about 1, which is the unit of the distances. No activation
+    follows, so that a Gaussian fits them better.
+    """
+
+    def __init__(self, n_classes: int):
+        super().__init__()
+        blocks, channels = [], 1
+        for width in (16, 48, 96):
+            blocks += [nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)]
+            blocks += [nn.LeakyReLU(0.1), nn.MaxPool2d(2)]
+            channels = width
+        last = nn.Linear(channels * (SIZE // 8) ** 2, DIM, bias=False)
+        self.trunk = nn.Sequential(*blocks, nn.Flatten(), last, nn.BatchNorm1d(DIM, affine=False))
+        self.head = nn.Linear(DIM, n_classes)
+
+    def features(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) float32 in [-1, 1] -> (B, 64); averaged to grey, resized to 28x28."""
+        x = x.mean(1, keepdim=True)
+        if x.shape[2:] != (SIZE, SIZE):
+            x = F.interpolate(x, (SIZE, SIZE), mode="bilinear", antialias=True)
+        return self.trunk(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) float32 in [-1, 1] -> logits (B, n_classes)."""
+        return self.head(self.features(x))
+
+
+def train_convnet(images: Tensor, labels: Tensor, n_classes: int, steps: int = STEPS) -> dict[str, Tensor]:
+    """Weights of a `Convnet` trained to name public images; AdamW, one-cycle, from a fixed seed of its own.
+
+    The same bits each time, on one machine with one number of threads. Leaves torch's global generator alone.
+
+    Args:
+        images: public, uint8 (N, C, H, W); labels: (N,) int64 in [0, n_classes); steps: batches of 128.
+    Raises:
+        ValueError: no images, labels that do not fit them, or no steps.
+    """
+    if not 0 < len(images) == len(labels) or steps < 1:
+        found = f"{len(images)} images, {len(labels)} labels and {steps} steps"
+        raise ValueError(f"Expected images, a label for each, and steps > 0; got {found}")
+    if labels.min() < 0 or labels.max() >= n_classes:
+        raise ValueError(f"labels run from {labels.min()} to {labels.max()}, outside 0 to {n_classes - 1}")
+    draws = torch.Generator().manual_seed(SEED)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        network = Convnet(n_classes).to(memory_format=torch.channels_last).train()
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
+    for _ in range(steps):
+        rows = torch.randint(len(images), (BATCH,), generator=draws)
+        with device.autocast(device.fastest()):
+            answers = network(_augmented(scaled(images[rows]), draws))
+        loss = F.cross_entropy(answers.float(), labels[rows])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return {name: weight.contiguous() for name, weight in network.state_dict().items()}
+
+
+def _augmented(x: Tensor, draws: torch.Generator) -> Tensor:
+    """A random affine map, a smooth warp of about a pixel, one rectangle of a random grey; shapes stay.
+
+    No noise and no blur: the features must keep seeing both.
+    """
+    n, _, height, width = x.shape
+
+    def uniform(*shape: int) -> Tensor:
+        return 2 * torch.rand(n, *shape, generator=draws) - 1  # in [-1, 1)
+
+    angle, zoom, shear, shift = 0.26 * uniform(1), 1 + 0.15 * uniform(2), 0.2 * uniform(1), 0.1 * uniform(2)
+    cos, sin = angle.cos(), angle.sin()
+    rows = [zoom[:, :1] * cos, shear - zoom[:, 1:] * sin, shift[:, :1]]
+    rows += [zoom[:, :1] * sin, zoom[:, 1:] * cos, shift[:, 1:]]
+    grid = F.affine_grid(torch.cat(rows, 1).view(n, 2, 3), list(x.shape), align_corners=False)
+    warp = F.interpolate(0.08 * uniform(2, 4, 4), (height, width), mode="bilinear", align_corners=True)
+    x = F.grid_sample(x, grid + warp.movedim(1, 3), padding_mode="border", align_corners=False)
+    down = (torch.linspace(-1, 1, height) - uniform(1)).abs() < 0.25 + 0.1 * uniform(1)  # (B, H)
+    across = (torch.linspace(-1, 1, width) - uniform(1)).abs() < 0.25 + 0.1 * uniform(1)  # (B, W)
+    return torch.where(down[:, None, :, None] & across[:, None, None, :], uniform(1, 1, 1), x)
+
+
+class _ConvnetExtractor(FeatureExtractorBase):
+    """`Convnet` as torch-fidelity calls it: uint8 in, a tuple of features out."""
+
+    def __init__(self, name: str, features_list: list[str], network: Convnet, **_):
+        super().__init__(name, features_list)
+        self.network = network
+
+    @staticmethod
+    def get_provided_features_list():
+        return (str(DIM),)
+
+    @staticmethod
+    def get_default_feature_layer_for_metric(metric):
+        return str(DIM)
+
+    @staticmethod
+    def can_be_compiled():
+        return False
+
+    def forward(self, images: Tensor) -> tuple[Tensor]:
+        return (self.network.features(scaled(images)),)
+
+
+register_feature_extractor("convnet", _ConvnetExtractor)
+
+
+def convnet(weights: dict[str, Tensor]) -> FeatureExtractor:
+    """The convnet with the weights that `train_convnet` returned.
+
+    Raises:
+        ValueError: they are not a Convnet's, or not finite.
+    """
+    if bad := [name for name, weight in weights.items() if not weight.isfinite().all()]:
+        raise ValueError(f"the convnet's weights are not finite in {', '.join(bad)}; train it again")
+    try:
+        with torch.device("meta"):  # no initial weights, for which torch's global generator would be asked
+            network = Convnet(len(weights["head.weight"]))
+        network.load_state_dict(weights, assign=True)
+    except (KeyError, RuntimeError) as error:
+        reason = f"these are not the weights of this version's Convnet ({error})"
+        raise ValueError(f"{reason}; train it again") from None
+    network = network.to(memory_format=torch.channels_last).requires_grad_(False).eval()
+    options = {"network": network}
+    return FeatureExtractor("convnet", "FD-convnet", "KID-convnet", "convnet", rgb=False, batch=500, options=options)
+
+
+def inception(weights: str | Path) -> FeatureExtractor:
+    """InceptionV3 as FID has it (Heusel et al. 2017), by torch-fidelity, with its weights in a local file.
+
+    Raises:
+        FileNotFoundError: there is no such file. It is never downloaded.
+        ValueError: the file holds something else.
+    """
+    if not Path(weights).is_file():
+        raise FileNotFoundError(
+            f"FID needs the weights of InceptionV3, and {weights} is not a file; get {INCEPTION_FILE} from "
+            "the releases of torch-fidelity, or measure FD-convnet instead"
+        )
+    try:
+        # torch-fidelity would unpickle whatever the file holds; here nothing but tensors passes
+        state = torch.load(weights, map_location="meta", weights_only=True)
+        known = state["fc.weight"].shape == (1008, 2048)  # 1,008 outputs: TensorFlow's network of 2015
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, IndexError):
+        known = False
+    if not known:
+        raise ValueError(f"{weights} does not hold the weights of InceptionV3 of 2015; get {INCEPTION_FILE}")
+    options = {"feature_extractor_weights_path": str(weights)}
+    return FeatureExtractor("inception", "FID", "KID", "inception-v3-compat", rgb=True, batch=50, options=options)
+
+
+@torch.no_grad()
+def features(images: Tensor, extractor: FeatureExtractor) -> Tensor:
+    """What `extractor` sees in uint8 (N, C, H, W): (N, D) float32."""
+    layer = FEATURE_EXTRACTORS_REGISTRY[extractor.registered].get_default_feature_layer_for_metric("fid")
+    with torch.random.fork_rng(devices=[]):  # Inception draws initial weights before it loads its own
+        network = create_feature_extractor(
+            extractor.registered, [layer], cuda=False, verbose=False, **extractor.options
+        )
+    parts = extractor.prepared(images).split(extractor.batch)
+    return torch.cat([network(part)[0] for part in parts])

@@ -1,0 +1,71 @@
+"""The table that a reproduction ends with: a row a method and budget, reference rows around them, means over seeds."""
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from dpsynth.methods import METHODS
+from dpsynth.report.variants import agreeing
+
+DECIMALS = {
+    "CA-LR": 1, "CA-MLP": 1, "CA-CNN": 1, "FD-convnet": 2, "KID-convnet": 4, "FID": 2, "KID": 4,
+    "precision": 3, "recall": 3,
+}  # fmt: skip
+ABOVE, BELOW = ["real", "nonprivate"], ["pretrained", "floor_public"]  # reference rows, as the table has them
+NOT_RUN = "not run"
+
+
+def table(results: pd.DataFrame) -> pd.DataFrame:
+    """The table of a reproduction: means over seeds ± standard deviation, reference rows around the methods.
+
+    Args:
+        results: rows with `tables.COLUMNS`, of one data set.
+    Returns:
+        Strings, indexed by row, with `epsilon` (the target), `seeds` (their number) and one column a metric.
+        A reference row names its methods where they differ; what was not measured says so.
+    Raises:
+        ValueError: two values of one metric of the same row and seed: runs that must not be averaged.
+    """
+    results = results[results["metric"].isin(DECIMALS)]
+    measured = {*results["metric"], *(m for m in DECIMALS if m not in ("FID", "KID"))}  # those, with Inception alone
+    others = sorted(set(results["method"]) - {*ABOVE, *METHODS, *BELOW})
+    lines = {}
+    for method in (*ABOVE, *METHODS, *others, *BELOW):
+        own = results[results["method"] == method]
+        if own.empty and method in (*ABOVE, *BELOW):
+            lines[method, ""] = _line(own)
+        for target, cells in own.groupby("epsilon_target", dropna=False):
+            epsilon = f"{target:g}" if math.isfinite(target) else "none"
+            for variants, part in _variants(cells):
+                lines[f"{method} ({variants})" if variants else method, epsilon] = _line(part)
+    found = pd.DataFrame(
+        [{"epsilon": e, **line} for (_, e), line in lines.items()],
+        columns=["epsilon", "seeds", "images", *(m for m in DECIMALS if m in measured)],
+    )
+    return found.set_index(pd.Index([name for name, _ in lines], name="row"))
+
+
+def _variants(cells: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """`cells` by variant; those that agree are one, and of a reference row unnamed if no other is left."""
+    named = cells["variant"].fillna("")
+    values = (
+        (name, dict(zip(zip(part["seed"], part["metric"], strict=True), part["value"], strict=True)))
+        for name, part in cells.groupby(named)
+    )
+    groups = [names for names, _ in agreeing(values)]
+    only = len(groups) == 1 and cells["method"].iloc[0] not in METHODS
+    return [("" if only else ", ".join(names), cells[named.isin(names)]) for names in groups]
+
+
+def _line(cells: pd.DataFrame) -> dict[str, Any]:
+    line: dict[str, Any] = {"seeds": cells["seed"].nunique()}
+    line["images"] = f"{cells['n_synthetic'].max():.0f}" if len(cells) else NOT_RUN
+    for metric, decimals in DECIMALS.items():
+        found = cells[cells["metric"] == metric].drop_duplicates(["seed", "value"])
+        if found["seed"].duplicated().any():
+            row = found.iloc[0]
+            raise ValueError(f"two values of {metric} for {row['method']}, seed {row['seed']}: choose one setting")
+        spread = f" ± {found['value'].std():.{decimals}f}" if len(found) > 1 else ""
+        line[metric] = f"{found['value'].mean():.{decimals}f}{spread}" if len(found) else NOT_RUN
+    return line

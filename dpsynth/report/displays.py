@@ -1,0 +1,157 @@
+"""What the notebooks print: small tables of a plan, a corpus, a base, a certificate, a measurement."""
+
+import pandas as pd
+
+from dpsynth.artifacts import Base, Codes, Corpus, Encoder, Measurement, Perceptual, Prior
+from dpsynth.data import catalog
+from dpsynth.privacy import Plan
+from dpsynth.privacy.accounting import ADJACENCY
+from dpsynth.report import results
+from dpsynth.report.audit import Audit
+from dpsynth.stages import evaluate, label_prior
+
+
+def badge(p) -> str:
+    """The line under every figure: at which scale it was made, of what."""
+    scale = "smoke scale: too small to mean anything" if p.profile == "smoke" else f"{p.profile} scale, not the papers'"
+    return f"{scale} | {p.method}, {p.private}, public {p.public}, epsilon {p.epsilon:g}, seed {p.seed}"
+
+
+def plan(plan: Plan) -> pd.DataFrame:
+    """Every mechanism of a plan, a row each, with its noise and both sensitivities."""
+    if not plan.is_private:
+        return pd.DataFrame({"plan": ["none: the non-private twin, no clip, no noise"]})
+    rows = [
+        {
+            "mechanism": m.name, "kind": m.kind, "noise multiplier": round(m.noise_multiplier, 4), "rate":
+            m.sample_rate, "count": m.steps, "sensitivity (add/remove)": round(m.sensitivity, 4),
+            "sensitivity (replace)": round(m.sensitivity_replace, 4),
+        }
+        for m in plan.mechanisms
+    ]  # fmt: skip
+    said = f"{plan.private}: epsilon {plan.spent():.4f} of {plan.epsilon:g} at delta {plan.delta:g}, {ADJACENCY}"
+    return pd.DataFrame(rows).set_index("mechanism").rename_axis(columns=said)
+
+
+def audits(audits: list[Audit]) -> pd.DataFrame:
+    """Audits beside each other: what each claims, and what was proved against it."""
+    rows = [
+        {
+            "noise": f"{a.noise:g} x planned", "claimed epsilon": a.claim,
+            "right guesses": f"{a.correct} of {a.guesses}", "epsilon is at least": round(a.bound, 2),
+            "verdict": "claim refuted" if a.refutes else "claim stands",
+        }
+        for a in audits
+    ]  # fmt: skip
+    return pd.DataFrame(rows).set_index("noise")
+
+
+def encoder(encoder: Encoder | Codes | Perceptual | None) -> str:
+    """What a network trained on public images, before all else, is good for."""
+    if encoder is None:
+        return "none: this method needs no network before its base"
+    if isinstance(encoder, Perceptual):
+        return "VGG-19, as torchvision publishes it: trained on ImageNet by others"
+    if isinstance(encoder, Codes):
+        return f"an autoencoder: root mean square error {encoder.error:.3f} on held-out public images, in [-1, 1]"
+    return f"a classifier: right on {encoder.accuracy:.1%} of held-out public images"
+
+
+def prior(prior: Prior | None, p) -> pd.DataFrame:
+    """How many samples of each label there will be, and why."""
+    if prior is None:
+        return pd.DataFrame({"labels of samples": [f"equally many of each of {p.n_classes}: a public constant"]})
+    n = label_prior.proportional(prior, p.n_synthetic).bincount(minlength=p.n_classes)
+    rows = {"private label": p.constants.classes, "noisy count": prior.counts.tolist(), "samples": n.tolist()}
+    return pd.DataFrame(rows).set_index("private label")
+
+
+def selection(corpus: Corpus | None, p) -> str:
+    """Size and share of the corpus."""
+    if corpus is None:
+        return "no images: the base is not trained on any"
+    if not corpus.chosen:
+        return f"{len(corpus.images):,} images ({corpus.provenance}), {corpus.n_labels} labels"
+    source, n_classes = catalog.public(p.public, *p.shape, background=p.background), sum(map(len, corpus.chosen))
+    ratio = 100 * n_classes / len(source.classes)
+    return (
+        f"{len(corpus.images):,} of {len(source.images):,} public images, {n_classes} of {len(source.classes)} classes "
+        f"(selection ratio {ratio:.1f} percent; {corpus.provenance}), {corpus.n_labels} labels"
+    )
+
+
+def label_map(corpus: Corpus | None, classes: list[str] | None, p) -> pd.DataFrame:
+    """Private label -> public classes, where the corpus has such a map."""
+    if corpus is None or classes is None or not (corpus.private_labels and corpus.chosen):
+        return pd.DataFrame({"map": ["none: no public class was given to a private label"]})
+    picks = [" ".join(classes[c] for c in row) for row in corpus.chosen]
+    return pd.DataFrame({"private label": p.constants.classes, "public classes": picks}).set_index("private label")
+
+
+def base(base: Base) -> str:
+    """Size of the base model and what its training said."""
+    if not base.weights:
+        return "nothing to train: a renderer draws the images"
+    weights = sum(w.numel() for w in base.weights.values())
+    clean = base.history.get("clean", [])
+    trained = f"trained for {len(clean):,} steps" if clean else "random weights, not trained"
+    binds = base.history.get("binds", [])
+    said = f"; the projection bound in {100 * sum(binds) / len(binds):.0f} percent of them" if binds else ""
+    return f"{weights:,} weights, {trained}{said}"
+
+
+def certificate(certificate: dict) -> pd.DataFrame:
+    """Epsilon of a run by every accountant."""
+    if not certificate["releases"]:
+        return pd.DataFrame({"certificate": [certificate["status"]]})
+    figures = {f"{certificate['accountant']} (of record)": certificate["epsilon"], **certificate["also"]}
+    table = pd.DataFrame({"epsilon": figures}).round(4)
+    return table.rename_axis(f"accountant, delta {certificate['delta']:g}", axis=0).rename_axis(
+        certificate["status"], axis=1
+    )
+
+
+def certificate_of_set(said: dict) -> str:
+    """What was ever released of a set, and its composition, as text."""
+    told = "  {:.16}  {:<6}  {name}: {kind}, noise multiplier {noise_multiplier:.4g}, rate {sample_rate:g}, x{steps}"
+    releases = [told.format(e["open"], e["noise"], **e["mechanism"]) for e in said["releases"]]
+    others = [f"  {name}: {value:.4f}" for name, value in said["also"].items()]
+    return "\n".join(
+        [
+            f"{said['private']}: {len(releases)} releases, epsilon {said['epsilon']:.4f} at delta {said['delta']:g}",
+            f"  by {said['accountant']}; neighbours: {said['adjacency']}",
+            *others,
+            *releases,
+        ]
+    )
+
+
+def measured(measurements: dict[str, Measurement]) -> pd.DataFrame:
+    """Metrics of a run and its reference rows."""
+    if not measurements:
+        return pd.DataFrame({"metrics": ["none: a folder set is not measured; see samples and certificate"]})
+    table = pd.DataFrame({row: m.values for row, m in measurements.items()}).T.round(3).astype(object).fillna("")
+    table.insert(0, "n_synthetic", [m.n_synthetic for m in measurements.values()])
+    return table.rename_axis("method")
+
+
+def beside_papers(p, measurements: dict[str, Measurement]) -> pd.DataFrame:
+    """What is measured here, and what the papers print for the same method and epsilon on other data."""
+    papers = results.paper_numbers()
+    name = evaluate.row_name(p)
+    at = papers[papers["epsilon"] == p.epsilon]
+    rows = at[(at["method"] == name) & at["metric"].isin(["CA-LR", "CA-MLP", "CA-CNN", "accuracy", "FID"])]
+    ours = [
+        {
+            "source": f"here ({p.profile})",
+            "dataset": p.private,
+            "method": row,
+            "epsilon": p.epsilon,
+            "metric": metric,
+            "value": v,
+        }
+        for row, m in measurements.items()
+        for metric, v in m.values.items()
+        if row == name and metric in ("CA-LR", "CA-MLP", "CA-CNN", "FD-convnet")
+    ]
+    return pd.concat([pd.DataFrame(ours), rows], ignore_index=True).fillna("")

@@ -1,0 +1,251 @@
+"""Execute one notebook with one run of a parameter file, by papermill; keep the result only if it is whole.
+
+`python -m dpsynth.runner.execute NOTEBOOK PARAMS -o OUT [--method M] [--epsilon E] [--seed S]`
+
+What papermill alone lets pass is settled here. Parameters are validated first, as it only logs unknown keys.
+The kernel is this interpreter. The output gets its name only on success, as papermill leaves failed notebooks
+that look finished; a picture that cannot be drawn is no failure (`pictures`). The notebook is read through
+jupytext, the paired .py is not touched.
+"""
+
+import ast
+import contextlib
+import hashlib
+import importlib.util
+import json
+import logging
+import math
+import os
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+import papermill
+from nbclient.exceptions import DeadKernelError
+from papermill.exceptions import PapermillExecutionError, strip_color
+
+from dpsynth import project, store
+from dpsynth.data import catalog
+from dpsynth.mistakes import CELL, KILL, MISTAKE, UNDRAWN, Failed, ended, mistakes, naming, of_cell
+from dpsynth.params import Params
+from dpsynth.privacy.disk import forget_times
+from dpsynth.runner import experiments, kernel, pictures, terminal
+from dpsynth.stages import planning
+
+SPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
+TIMES = ("start_time", "end_time", "duration")
+
+
+def execute(p: Params, notebook: Path, out: Path, params_file: Path, margin: str = "    ") -> list[str]:
+    """Run `notebook` (percent .py) with `p`; the executed copy appears at `out` whole, with a stamp.
+
+    The stamp, metadata `dpsynth`, holds source, params, params_digest, digest (what `is_current` compares),
+    commit, seconds, peak memory, and what could not be drawn. With a user's own records no time and no memory is
+    kept: they tell how many took part in a step.
+
+    Args:
+        margin: what each line that the kernel prints begins with on the terminal.
+    Returns:
+        The pictures that could not be drawn, a text each, as `pictures.undrawn`.
+    Raises:
+        Failed: the notebook takes no such parameters, a cell failed, or the kernel died; what was executed
+            until then lies in build/failed/.
+    """
+    with mistakes():
+        book, digest = _read(notebook), digest_of(p, notebook)
+    start, peaks = time.perf_counter(), []
+    # Of a user's own records each state of a bar is shown: which ones the clock lets through would tell of time.
+    pause = kernel.PAUSE if p.constants.builtin else 0.0
+    shown, printed = (kernel.Progress(sys.stderr, margin, pause) for _ in range(2))
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it would say is checked or said here
+    with tempfile.TemporaryDirectory(prefix="dpsynth-") as folder:
+        given, aside = Path(folder, "given.ipynb"), Path(folder, out.name)
+        nbformat.write(book, given)
+        with _explained(notebook, p, aside):
+            executed = papermill.execute_notebook(
+                given, aside, _values(p), kernel_name=SPEC["name"], language=SPEC["language"],
+                kernel_manager_class=kernel.manager(p.profile, Path(folder), peaks), cwd=Path.cwd(),
+                shutdown_kernel="immediate", start_timeout=120, iopub_timeout=60, coalesce_streams=True,
+                stdout_file=printed, stderr_file=shown, **pictures.hooks(shown),
+                progress_bar=sys.stderr.isatty() and p.constants.builtin,  # it shows how long a cell took
+            )  # fmt: skip
+    missing = pictures.undrawn(executed)
+    executed.metadata["dpsynth"] = {
+        "source": _short(notebook), "params": _short(params_file), "params_digest": p.digest,
+        "digest": digest, "commit": store.commit(), "seconds": round(time.perf_counter() - start, 1),
+        "peak_MiB": max(peaks, default=None), "undrawn": missing,
+    }  # fmt: skip
+    said = executed.metadata["papermill"]
+    said |= {
+        "input_path": _short(notebook),
+        "output_path": _short(out),
+        "parameters": _plain(said["parameters"]),
+    }
+    if not p.constants.builtin:
+        _forget_times(executed)
+    _write(executed, out)
+    return missing
+
+
+def digest_of(p: Params, notebook: Path) -> str:
+    """SHA-256 over the notebook's text, all parameters, and the dpsynth modules that it imports."""
+    text = _text(notebook)
+    parts = [text, p.digest, {name: store.code_digest(name) for name in sorted(_imported(text))}]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def is_current(p: Params, notebook: Path, out: Path) -> bool:
+    """Whether `out` was executed from this notebook, with these parameters, by this code."""
+    return _stamp(out).get("digest") == digest_of(p, notebook)
+
+
+def undrawn(out: Path) -> list[str]:
+    """The pictures that the executed notebook `out` lacks, a text each."""
+    return _stamp(out).get("undrawn", [])
+
+
+def _stamp(out: Path) -> dict[str, Any]:
+    """What `execute` wrote of itself; nothing of a notebook that is not there, or not whole."""
+    try:
+        return dict(json.loads(out.read_text(encoding="utf-8"))["metadata"]["dpsynth"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _text(notebook: Path) -> str:
+    if not notebook.exists():
+        raise FileNotFoundError(f"{notebook}: no such notebook; start in the project's own folder")
+    return notebook.read_text(encoding="utf-8")
+
+
+def _read(notebook: Path) -> nbformat.NotebookNode:
+    book = jupytext.reads(_text(notebook), fmt="py:percent")
+    tagged = [cell.source for cell in book.cells if "parameters" in cell.metadata.get("tags", ())]
+    if len(tagged) != 1:
+        raise ValueError(f"{notebook} has {len(tagged)} cells tagged parameters, where one is expected")
+    named = {node.id for node in ast.walk(ast.parse(tagged[0])) if isinstance(node, ast.Name)}
+    if missing := [name for name in Params.model_fields if name not in named]:
+        raise ValueError(f"{notebook}: its parameters cell does not take {', '.join(missing)}")
+    book.metadata["kernelspec"] = SPEC
+    return book
+
+
+def _values(p: Params) -> dict[str, Any]:
+    """`p` as papermill can inject it: its translator knows lists, and turns a tuple into a string."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in p.model_dump().items()}
+
+
+def _plain(value: Any) -> Any:
+    """The same with infinities as strings: JSON has none, and a browser would not open the notebook."""
+    if isinstance(value, dict):
+        return {name: _plain(v) for name, v in value.items()}
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@contextlib.contextmanager
+def _explained(notebook: Path, p: Params, aside: Path) -> Iterator[None]:
+    """Turn papermill's ways to fail into `Failed`, and save what was executed until then."""
+    copy = store.root() / "build" / "failed" / p.run_name / aside.name
+    try:
+        yield
+    except PapermillExecutionError as error:
+        trace = strip_color("\n".join(error.traceback))
+        kept = f"executed so far: {_keep(aside, copy)}"
+        if said := of_cell(error.ename, error.evalue, trace):
+            raise Failed(f"error: {notebook}: {said} ({kept})", MISTAKE) from None
+        cell, last = textwrap.indent(error.source, "    "), "\n".join(trace.splitlines()[-20:])
+        said = f"{notebook} failed in cell [{error.exec_count}]:\n\n{cell}\n\n{last}"
+        raise Failed(f"{said}\n\n{kept}", CELL) from None
+    except DeadKernelError:
+        said = f"{notebook}: the kernel was killed (out of memory?); run the same command again to resume"
+        raise Failed(f"{said} (executed so far: {_keep(aside, copy)})", KILL) from None
+
+
+def _keep(aside: Path, copy: Path) -> Path:
+    """What was executed until a failure, without times: of a user's own records they would tell."""
+    book = nbformat.read(aside, as_version=4)
+    _forget_times(book)
+    _write(book, copy)
+    return copy
+
+
+def _write(book: nbformat.NotebookNode, out: Path) -> None:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    aside = out.with_name(f".{out.name}")
+    with naming(aside):
+        nbformat.write(book, aside)
+    os.replace(aside, out)
+    if "seconds" not in book.metadata.get("dpsynth", {}):  # of a user's own records, or what a failure left
+        in_build = (store.root() / "build").resolve() in out.resolve().parents
+        forget_times(out, *([out.parent] if in_build else []))
+
+
+def _forget_times(book: nbformat.NotebookNode) -> None:
+    for name in ("seconds", "peak_MiB"):
+        book.metadata.get("dpsynth", {}).pop(name, None)
+    for name in TIMES:
+        book.metadata.get("papermill", {}).pop(name, None)
+    for cell in book.cells:
+        for name in ("papermill", "execution"):
+            cell.metadata.pop(name, None)
+
+
+def _imported(text: str) -> Iterator[str]:
+    """Modules of dpsynth that a notebook imports; none if it is not Python, which its kernel says better."""
+    with contextlib.suppress(SyntaxError):
+        for node in ast.walk(ast.parse(text)):
+            names = [alias.name for alias in getattr(node, "names", ())]
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or "", *(f"{node.module}.{name}" for name in names)]
+            for name in names:
+                with contextlib.suppress(ModuleNotFoundError):
+                    if name.partition(".")[0] == "dpsynth" and importlib.util.find_spec(name):
+                        yield name
+
+
+def _short(path: Path) -> str:
+    """Relative to the project, so that no executed notebook tells where the project lies."""
+    path = path.resolve()
+    return (path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else Path(path.name)).as_posix()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line; see the module."""
+    parser = terminal.parser("python -m dpsynth.runner.execute", __doc__)
+    parser.add_argument("notebook", type=Path)
+    parser.add_argument("params", type=Path, help="parameter file; of several runs, choose one by the options")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="the executed notebook")
+    parser.add_argument("--method")
+    parser.add_argument("--epsilon")
+    parser.add_argument("--seed", type=int)
+    arguments = parser.parse_args(argv)
+
+    def action() -> None:
+        with mistakes():
+            notebook, file, out = map(Path.absolute, (arguments.notebook, arguments.params, arguments.out))
+            project.enter(notebook)
+            notebook, file, out = (Path(os.path.relpath(path)) for path in (notebook, file, out))
+            chosen = {name: getattr(arguments, name) for name in ("method", "epsilon", "seed")}
+            points = experiments.load(file, **{k: v for k, v in chosen.items() if v is not None}).points()
+            if len(points) != 1:
+                named = "; ".join(f"--method {p.method} --epsilon {p.epsilon:g} --seed {p.seed}" for p in points)
+                raise ValueError(f"{file} names {len(points)} runs, choose one: {named}")
+            planning.run(points[0])
+        try:
+            missing = execute(points[0], notebook, out, file)
+        finally:
+            catalog.forget_decoded(points[0].private)
+        if missing:
+            raise Failed(pictures.in_all(missing), UNDRAWN)
+
+    return ended(action)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

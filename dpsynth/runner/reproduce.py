@@ -1,0 +1,251 @@
+"""Reproduce one table or figure: plan every run of its parameter file, then execute its five notebooks.
+
+`python -m dpsynth.runner.reproduce [--profile P] [--experiment X] [--method M] [--epsilon E] [--seed S] [--jobs N]
+[--dry-run]`
+
+Whatever can be refused is refused before the first notebook: parameters, budgets, data, artifacts (`preflight`). A
+picture that cannot be drawn stops nothing: the last line names it, the exit status is 3, and the next time it is tried
+again.
+"""
+
+import argparse
+import itertools
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from dpsynth import lineage, preflight, privacy, project
+from dpsynth.data import catalog
+from dpsynth.mistakes import UNDRAWN, Failed, ended, mistakes
+from dpsynth.params import Params
+from dpsynth.report import comparison, results, timings
+from dpsynth.runner import execute, experiments, pictures, terminal, workers
+from dpsynth.runner.experiments import Experiment
+from dpsynth.stages import evaluate, planning
+
+NOTEBOOKS = {
+    "query": "01_semantic_query",
+    "selection": "02_selection",
+    "pretrain": "03_pretrain_amp",
+    "finetune": "04_dp_finetune",
+    "evaluate": "05_eval_figures",
+}
+BESIDE = {"finetune": ("certificate.json",), "evaluate": ("metrics.csv",)}  # files that these leave too
+
+
+class Job(NamedTuple):
+    """One stage of one run. `cached`: its notebook stands, with all its pictures. `minutes`: expected, if known."""
+
+    p: Params
+    stage: str
+    cached: bool
+    minutes: float | None
+    note: str
+
+
+def paths(p: Params, stage: str) -> tuple[Path, Path]:
+    """The notebook of a stage, and where its executed copy belongs."""
+    return Path("notebooks", f"{NOTEBOOKS[stage]}.py"), results.run_folder(p) / f"{NOTEBOOKS[stage]}.ipynb"
+
+
+def is_done(p: Params, stage: str) -> bool:
+    """Whether a stage's executed notebook stands, up to date, with what belongs beside it, whole."""
+    return execute.is_current(p, *paths(p, stage)) and results.are_whole(p, BESIDE.get(stage, ()))
+
+
+def choose(path: Path, axes: dict[str, list[Any]]) -> list[Params]:
+    """The runs of a parameter file, with `axes` in place of the file's own lists; each run once."""
+    found: dict[str, Params] = {}
+    for values in itertools.product(*axes.values()):
+        for p in experiments.load(path, **dict(zip(axes, values, strict=True))).points():
+            found.setdefault(p.digest, p)
+    return list(found.values())
+
+
+def schedule(points: list[Params], sealed: dict[str, privacy.Private]) -> Iterator[Job]:
+    """The notebooks of all runs in order, with what each should take; work that runs share counts once.
+
+    Args:
+        sealed: the private sets, by the digest of the run.
+    Raises:
+        FileNotFoundError: a notebook is missing.
+    """
+    known, claimed = measured_minutes(), {}
+    for p in points:
+        needed = lineage.of(p, sealed[p.digest])
+        for stage in NOTEBOOKS:
+            made = [one for one in needed if results.STAGE_OF[one.kind] == stage]
+            job = Job(p, stage, False, known.get((p.profile, evaluate.row_name(p), stage)), "")
+            missing = [one.path for one in made if not one.path.exists()]
+            if is_done(p, stage):
+                lacks = bool(execute.undrawn(paths(p, stage)[1]))
+                yield job._replace(cached=not lacks, minutes=0.0, note="its pictures are drawn anew" if lacks else "")
+                continue
+            if stage != "evaluate" and not missing:
+                job = job._replace(minutes=0.0, note="its work is done" if made else "no work in this method")
+            elif missing and all(path in claimed for path in missing):
+                job = job._replace(minutes=0.0, note=f"shares the work of {claimed[missing[0]]}")
+            claimed = dict.fromkeys(missing, p.run_name) | claimed
+            yield job
+
+
+def measured_minutes() -> dict[tuple[str, str, str], float]:
+    """Minutes by (profile, row, stage), from the committed results of reference runs; means over seeds."""
+    found = {}
+    for frame in map(pd.read_csv, sorted(results.COMMITTED.glob("*.csv"))):
+        if "profile" in frame:
+            timed = frame[frame["metric"].str.startswith("seconds-")]
+            for (profile, row, metric), part in timed.groupby(["profile", "method", "metric"]):
+                found[profile, row, metric.removeprefix("seconds-")] = part["value"].mean() / 60
+    return found
+
+
+def privacy_of(p: Params) -> str:
+    """What a run will ask of the private records, for people."""
+    plan = planning.run(p)
+    if not plan.is_private:
+        return f"{p.run_name}: not private, a reference on a public benchmark"
+    asked = ", ".join(f"{m.name} x{m.steps} at noise multiplier {m.noise_multiplier:.4g}" for m in plan.mechanisms)
+    spends = f"epsilon {plan.spent():.4g} of {p.epsilon:g} at delta {p.delta:g}"
+    return f"{p.run_name}: {asked}; {spends} ({plan.statement()['adjacency']})"
+
+
+def show(jobs: list[Job], reproduces: str) -> None:
+    """Print the plan: what each run asks, then a line a stage, and what is expected in all."""
+    print(f"\n{reproduces}\n")
+    for p in {job.p.digest: job.p for job in jobs}.values():
+        print(privacy_of(p))
+    wide = max(len(job.p.run_name) for job in jobs) + 2
+    print(f"\n{'run':{wide}}{'stage':11}{'state':8}expected")
+    for job in jobs:
+        minutes = "not measured" if job.minutes is None else f"{job.minutes:.1f} min"
+        expected = "" if job.cached else job.note or minutes
+        print(f"{job.p.run_name:{wide}}{job.stage:11}{'cached' if job.cached else 'to do':8}{expected}".rstrip())
+    to_do = [job for job in jobs if not job.cached]
+    known, unknown = sum(job.minutes or 0 for job in to_do), sum(job.minutes is None for job in to_do)
+    total = f"about {known:.0f} minutes" if known or not unknown else "a time that was not measured before"
+    total += f" and {unknown} stages not measured before" if known and unknown else ""
+    print(f"\n{len(jobs)} notebooks, {len(jobs) - len(to_do)} cached, {len(to_do)} to do: {total}\n", flush=True)
+
+
+def perform(jobs: list[Job], params_file: Path, at_once: int) -> list[str]:
+    """Execute what is not cached, in order, `at_once` runs side by side; the first failure ends it (`Failed`).
+
+    Returns:
+        The pictures that could not be drawn, a text each.
+    """
+    runs: dict[str, list[workers.Task]] = {}
+    for number, job in enumerate(jobs, 1):
+        if not job.cached:
+            runs.setdefault(job.p.digest, []).append(workers.Task(number, job.p, *paths(job.p, job.stage)))
+    workers.perform(list(runs.values()), len(jobs), params_file, at_once)
+    executed = [task.out for tasks in runs.values() for task in tasks]
+    return [f"{out.parent.name}/{out.name} {said}" for out in executed for said in execute.undrawn(out)]
+
+
+def conclude(experiment: Experiment, profile: str, points: list[Params]) -> list[str]:
+    """Join results.csv from all runs of the experiment that are up to date; a table and figures for each data set.
+
+    Returns:
+        The tables and figures that could not be drawn, a text each.
+    """
+    finished = [p for p in points if is_done(p, "evaluate")]
+    path, missing = results.join(profile, experiment, finished), []
+    frame = results.read_results(profile)
+    own = frame[frame["experiment"] == experiment.name]
+    for dataset, part in own.groupby("dataset", sort=False):
+        try:
+            print(f"{dataset}\n{comparison.table(part).to_string()}\n")
+            print("figures:", *(f"  {drawn}" for drawn in results.draw(part, path.parent)), "", sep="\n")
+        except Exception as error:  # whatever it is, the results are joined
+            said = pictures.could_not(type(error).__name__, str(error))
+            missing.append(f"{dataset}, {said.partition(': ')[2]}")
+            print(f"of {dataset} this {said}\n")
+    if own.empty:
+        print("nothing was measured: see samples and certificates\n")
+    print(f"results: {path}\nexecuted notebooks:", *(f"  {results.run_folder(p)}" for p in finished), sep="\n")
+    return missing
+
+
+def several(text: str) -> list[str]:
+    """The parts of a list with commas."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def whole_numbers(text: str) -> list[int]:
+    """The same, as numbers."""
+    return [int(part) for part in several(text)]
+
+
+def one_name(text: str) -> str:
+    """A name of a file or folder, and no path to another."""
+    if not text or Path(text).name != text:
+        raise argparse.ArgumentTypeError(f"{text}: expected a name, not a path")
+    return text
+
+
+def at_least_one(text: str) -> int:
+    """A number of processes."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: at least one run at a time")
+    return int(text)
+
+
+def reproduce(path: Path, axes: dict[str, list[Any]], given: argparse.Namespace) -> None:
+    """Plan, execute and conclude; see the module.
+
+    Raises:
+        Failed: something cannot be run, failed, or could not be drawn.
+    """
+    start, points = time.perf_counter(), []
+    print(f"planning {path}", flush=True)
+    try:
+        with mistakes():
+            project.enter()
+            experiment, points = experiments.load(path), choose(path, axes)
+            results.are_readable(given.profile)
+            jobs = list(schedule(points, preflight.check(points)))
+        show(jobs, experiment.reproduces)
+        if given.dry_run:
+            return
+        missing = perform(jobs, path, given.jobs)
+    finally:
+        for private in {p.private for p in points if not p.constants.builtin}:
+            catalog.forget_decoded(private)
+    own = {p.digest: p for p in (*experiment.points(), *points)}
+    missing += conclude(experiment, given.profile, list(own.values()))
+    minutes = (time.perf_counter() - start) / 60
+    if all(p.constants.builtin for p in points):  # of a user's own records, time would tell
+        print(f"total time: {minutes:.1f} minutes")
+        if not (axes or missing or given.jobs > 1 or any(job.cached or "is done" in job.note for job in jobs)):
+            executed = [(job.stage, paths(job.p, job.stage)[1]) for job in jobs]
+            timings.remember(given.profile, points, executed, minutes)
+    if missing:
+        raise Failed(pictures.in_all(missing), UNDRAWN)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line; see the module."""
+    parser = terminal.parser("python -m dpsynth.runner.reproduce", __doc__)
+    parser.add_argument("--profile", type=one_name, default="laptop", help="smoke, laptop, overnight or paper")
+    parser.add_argument(
+        "--experiment", type=one_name, default="table", help="a file of params/<profile>/, without .yaml"
+    )
+    parser.add_argument("--method", type=several, help="these instead of the file's, separated by commas")
+    parser.add_argument("--epsilon", type=several, help="these instead; inf is the non-private twin")
+    parser.add_argument("--seed", type=whole_numbers, help="these instead")
+    parser.add_argument("--jobs", type=at_least_one, default=1, help="runs side by side, 2 threads and 2 GiB each")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+    given = parser.parse_args(argv)
+    path = Path("params", given.profile, f"{given.experiment}.yaml")
+    axes = {name: getattr(given, name) for name in ("method", "epsilon", "seed") if getattr(given, name)}
+
+    return ended(lambda: reproduce(path, axes, given))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

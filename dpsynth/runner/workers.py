@@ -1,0 +1,81 @@
+"""Runs side by side: a process for each, some at a time, all ended when one fails."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import NamedTuple
+
+from dpsynth import mistakes
+from dpsynth.params import Params
+from dpsynth.runner import execute
+
+
+class Task(NamedTuple):
+    """A notebook to execute: arguments of `execute.execute`, and the number by which its lines are told apart."""
+
+    number: int
+    p: Params
+    notebook: Path
+    out: Path
+
+
+def perform(runs: list[list[Task]], total: int, params_file: Path, jobs: int) -> None:
+    """Execute the notebooks of each run in order, `jobs` runs at a time.
+
+    What two runs share is made by the first that comes to it; the other waits at the store's lock.
+
+    Raises:
+        mistakes.Failed: a notebook failed; the other runs are ended too, and resume where they were.
+    """
+    if jobs == 1:
+        for tasks in runs:
+            _execute(tasks, total, params_file, alone=True)
+        return
+    waiting, running = list(runs), []
+    context = multiprocessing.get_context("spawn")  # a fork would inherit the threads of torch, not running
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait leave the cores to the other runs
+    with _ending(running):
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                running.append(context.Process(target=_child, args=(waiting.pop(0), total, params_file)))
+                running[-1].start()
+            wait([child.sentinel for child in running])
+            for child in [child for child in running if child.exitcode is not None]:
+                running.remove(child)
+                if child.exitcode:
+                    said = "one run failed; the others were ended, and resume where they were"
+                    raise mistakes.Failed(said, child.exitcode)
+
+
+@contextlib.contextmanager
+def _ending(running: list[multiprocessing.Process]) -> Iterator[None]:
+    """Leave no child behind: SIGTERM, which would end this process alone, is taken as an interrupt."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for child in running:
+            child.terminate()  # its kernel ends when it sees that the child is gone
+            child.join()
+        signal.signal(signal.SIGTERM, before)
+
+
+def _child(tasks: list[Task], total: int, params_file: Path) -> None:
+    def action() -> None:
+        try:
+            _execute(tasks, total, params_file, alone=False)
+        except KeyboardInterrupt:  # which the parent got too, and says
+            sys.exit(mistakes.INTERRUPT)
+
+    sys.exit(mistakes.ended(action))
+
+
+def _execute(tasks: list[Task], total: int, params_file: Path, alone: bool) -> None:
+    for number, p, notebook, out in tasks:
+        print(f"[{number}/{total}] {p.run_name}: {notebook.stem}", flush=True)
+        execute.execute(p, notebook, out, params_file, "    " if alone else f"    [{number}] ")

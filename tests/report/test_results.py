@@ -1,0 +1,283 @@
+import json
+import math
+
+import pandas as pd
+import pytest
+
+from dpsynth import privacy, store
+from dpsynth.artifacts import Measurement, Samples
+from dpsynth.methods import METHODS
+from dpsynth.params import Params
+from dpsynth.privacy import Counts, Gradients
+from dpsynth.report import comparison, results
+from dpsynth.report.variants import agreeing
+from dpsynth.runner.experiments import Experiment
+from dpsynth.stages import evaluate, planning
+
+CERTIFICATE = {"epsilon": 9.99, "delta": 1e-5, "adjacency": "add or remove one record", "accountant": "PLD"}
+COSTS = {"query": results.Cost(12.5, 800.0), "finetune": results.Cost(300.0, 900.5)}
+
+
+def measurement(accuracy, lineage=(), digest="f" * 64, path=None):
+    meta = {"lineage": list(lineage), "device": "cpu", "commit": "0123456789ab"}
+    return Measurement(
+        {"CA-CNN": accuracy, "FD-convnet": 3.25},
+        200,
+        1000,
+        "convnet",
+        artifact=store.Artifact(path, digest, meta),
+    )
+
+
+@pytest.fixture
+def planned(monkeypatch):
+    """A plan without calibration."""
+
+    def plan(p):
+        learn = Gradients("dp_sgd", p.sample_rate, p.steps, 2.0, 1.0, 1, p.sample_rate * 4000)
+        mechanisms = (Counts("semantic_histogram", 5, 4.0), learn)
+        return privacy.Plan(p.private, 4000, p.epsilon, p.delta, mechanisms if math.isfinite(p.epsilon) else ())
+
+    monkeypatch.setattr(planning, "run", plan)
+
+
+def rows_of(*rows, **common):
+    """A frame as results.csv gives it: (method, variant, epsilon, seed, metric, value)."""
+    names = ["method", "variant", "epsilon_target", "seed", "metric", "value"]
+    frame = pd.DataFrame([dict(zip(names, row, strict=True)) for row in rows], columns=results.COLUMNS)
+    return frame.assign(**common)
+
+
+def test_metrics_have_a_row_each_with_what_it_cost(root, planned):
+    p = Params(seed=3)
+    rows = {name: measurement(80 + i) for i, name in enumerate(("rpgen", "floor_public", "pretrained", "real"))}
+    path = results.write_metrics(p, rows, CERTIFICATE, COSTS)
+    assert path == root / "build" / "smoke" / p.run_name / "metrics.csv"
+    assert [file.name for file in path.parent.iterdir()] == ["metrics.csv"]
+    frame = results._read(path)
+    assert ",200,1000,convnet," in path.read_text()
+    assert list(frame.columns) == results.COLUMNS and len(frame) == 4 * 2 + 2 * 2
+    by = frame[frame["metric"] == "CA-CNN"].set_index("method")
+    assert list(by["value"]) == [80, 81, 82, 83] and set(by["seed"]) == {3}
+    assert dict(by["variant"]) == {
+        "rpgen": "",
+        "floor_public": "rpgen",
+        "pretrained": "rpgen",
+        "real": "rpgen",
+    }
+    assert by.loc["rpgen", "epsilon_spent"] == 9.99 and by.loc["rpgen", "epsilon_target"] == 10
+    query = planning.run(p).spent(steps=0)
+    assert 0 < query < 9.99
+    assert by.loc["floor_public", "epsilon_spent"] == by.loc["pretrained", "epsilon_spent"] == query
+    assert by.loc["real", ["epsilon_target", "epsilon_spent", "delta", "adjacency"]].isna().all()
+    assert dict(by["accountant"]) == {
+        "rpgen": "PLD",
+        "floor_public": "PLD",
+        "pretrained": "PLD",
+        "real": "none",
+    }
+    assert dict(by["noise"]) == {
+        "rpgen": "seeded",
+        "floor_public": "seeded",
+        "pretrained": "seeded",
+        "real": "none",
+    }
+    assert set(by["params_digest"]) == {p.digest} and set(by["commit"]) == {"0123456789ab"}
+    assert set(by["n_reference"]) == {1000} and set(by["extractor"]) == {"convnet"}
+    costs = frame[frame["metric"].str.contains("-MiB-|seconds")].set_index("metric")
+    assert dict(costs["value"]) == {
+        "seconds-query": 12.5, "peak-MiB-query": 800.0, "seconds-finetune": 300.0, "peak-MiB-finetune": 900.5
+    }  # fmt: skip
+    assert set(costs["method"]) == {"rpgen"}
+
+
+def test_the_twin_states_no_privacy(root, planned):
+    p = Params(epsilon=math.inf)
+    frame = results._read(results.write_metrics(p, {"nonprivate": measurement(97.0)}, {"epsilon": "none"}, {}))
+    (row,) = frame[frame["metric"] == "CA-CNN"].to_dict("records")
+    assert row["method"] == "nonprivate" and row["variant"] == "rpgen" and math.isinf(row["epsilon_target"])
+    assert row["accountant"] == row["noise"] == "none"
+    assert all(math.isnan(row[name]) for name in ("epsilon_spent", "delta", "adjacency"))
+
+
+def test_a_certificate_is_json(root):
+    p = Params()
+    path = results.write_certificate(p, CERTIFICATE)
+    assert path == results.run_folder(p) / "certificate.json" and json.loads(path.read_text()) == CERTIFICATE
+    with pytest.raises(ValueError):
+        results.write_certificate(p, {"epsilon": math.inf})
+    assert json.loads(path.read_text()) == CERTIFICATE
+
+
+def test_costs_are_read_from_the_lineage_of_the_measurements(root, monkeypatch):
+    made = [
+        ("encoder", 10.0, 500.0), ("release", 2.0, 700.0), ("base", 30.0, 600.0), ("synthesiser", None, None),
+        ("samples", 4.0, 650.0), ("measurement", 6.0, 640.0), ("measurement", 5.0, 630.0),
+    ]  # fmt: skip
+    digests = [f"{number:x}" * 64 for number in range(len(made))]
+    for (kind, seconds, peak), digest in zip(made, digests, strict=True):
+        folder = store.folder(kind, digest)
+        folder.mkdir(parents=True)
+        cost = {} if seconds is None else {"seconds": seconds, "peak_MiB": peak}
+        (folder / "meta.json").write_text(json.dumps({"kind": kind, **cost}))
+        folder.with_name(folder.name + ".lock").touch()
+    path = store.folder("measurement", digests[-1])
+    rows = {name: measurement(1, digests[:5], digest, path) for name, digest in zip("ab", digests[5:], strict=True)}
+    monkeypatch.setattr(evaluate, "run", lambda p: rows)
+    assert results.stage_costs(Params()) == {"query": (12, 700), "pretrain": (30, 600), "evaluate": (15, 650)}
+    samples = Samples(None, None, artifact=store.Artifact(path, digests[4], {"lineage": digests[:4]}))
+    monkeypatch.setattr(evaluate, "run", lambda p: {})
+    monkeypatch.setattr(evaluate, "samples", lambda p: samples)
+    assert results.stage_costs(Params())["evaluate"] == (4, 650)
+
+
+def test_runs_are_joined_under_their_experiment(root, planned):
+    runs = [Params(seed=seed) for seed in (0, 1)]
+    for p in runs:
+        results.write_metrics(p, {"rpgen": measurement(90 + p.seed)}, CERTIFICATE, {})
+    with pytest.raises(FileNotFoundError, match="make reproduce PROFILE=smoke"):
+        results.read_results("smoke")
+    table, other = (Experiment(name=name, reproduces="a test", over={"method": "rpgen"}) for name in ("table", "other"))
+    results.join("smoke", table, runs)
+    results.join("smoke", other, runs[:1])
+    assert results.join("smoke", table, runs[1:]) == root / "build" / "smoke" / "results.csv"
+    frame = results.read_results("smoke")
+    assert list(frame.columns) == results.COLUMNS
+    kept = frame[frame["metric"] == "CA-CNN"]
+    assert sorted(zip(kept["experiment"], kept["seed"], strict=True)) == [("other", 0), ("table", 1)]
+    assert set(frame["commit"]) == {"0123456789ab"} and set(frame["variant"]) == {""}
+    results.join("smoke", table, [])
+    assert set(results.read_results("smoke")["experiment"]) == {"other"}
+
+
+def test_a_run_whose_options_are_not_the_usual_ones_is_a_row_of_its_own(root, planned):
+    usual = {"rpgen": {"kept": 3}}
+    over = [{"method": ["rpgen"], "learning_rate": [1e-3, 2e-2]}]
+    experiment = Experiment(name="ablations", reproduces="a test", over=over, options=usual)
+    runs = [Params(options={"kept": 3}), Params(options={"kept": 3, "votes": 2}, learning_rate=2e-2)]
+    for value, p in enumerate(runs):
+        results.write_metrics(p, {"rpgen": measurement(90 + value), "real": measurement(99)}, CERTIFICATE, {})
+    results.join("smoke", experiment, runs)
+    table = comparison.table(results.read_results("smoke"))["CA-CNN"]
+    assert table["real"] == "99.0" and table["rpgen"] == "90.0"
+    assert table["rpgen (learning_rate 0.02, votes 2)"] == "91.0"
+    results.join("smoke", experiment, runs[1:])
+    assert "rpgen (learning_rate 0.02, votes 2)" in comparison.table(results.read_results("smoke")).index
+
+
+def test_reference_rows_of_runs_that_are_set_apart_are_too(root, planned):
+    experiment = Experiment(name="ablations", reproduces="a test", over={"method": "rpgen"})
+    runs = [Params(), Params(options={"votes": 2})]
+    for value, p in enumerate(runs):
+        floor = {"floor_public": measurement(80 + value)}
+        results.write_metrics(p, {"rpgen": measurement(90 + value), **floor}, CERTIFICATE, {})
+    results.join("smoke", experiment, runs)
+    table = comparison.table(results.read_results("smoke"))["CA-CNN"]
+    assert table["floor_public (rpgen)"] == "80.0" and table["floor_public (rpgen: votes 2)"] == "81.0"
+
+
+def test_reference_rows_that_agree_are_one_though_not_all_methods_had_each_seed():
+    cells = [("real", method, math.nan, 0, "CA-CNN", 98.0) for method in ("rpgen", "dpdm")]
+    table = comparison.table(rows_of(*cells, ("real", "rpgen", math.nan, 1, "CA-CNN", 99.0)))
+    assert table.loc["real", "CA-CNN"] == "98.5 ± 0.7" and table.loc["real", "seeds"] == 2
+
+
+def test_the_comparison_has_means_spreads_and_its_order():
+    frame = rows_of(
+        ("floor_public", "rpgen", 10.0, 0, "CA-CNN", 84.0),
+        ("dpdm", "", 10.0, 0, "CA-CNN", 50.0),
+        ("rpgen", "", 10.0, 0, "CA-CNN", 90.0),
+        ("rpgen", "", 10.0, 1, "CA-CNN", 93.0),
+        ("rpgen", "", 10.0, 2, "CA-CNN", 96.0),
+        ("rpgen", "", 1.0, 0, "CA-CNN", 88.0),
+        ("rpgen", "", 10.0, 0, "KID-convnet", 0.012345),
+        ("rpgen", "", 10.0, 0, "seconds-query", 100.0),
+        ("nonprivate", "rpgen", math.inf, 0, "CA-CNN", 97.0),
+        ("real", "rpgen", math.nan, 0, "CA-CNN", 98.0),
+    )
+    table = comparison.table(frame)
+    assert list(table.index) == ["real", "nonprivate", "rpgen", "rpgen", "dpdm", "pretrained", "floor_public"]
+    assert list(table["epsilon"]) == ["none", "none", "1", "10", "10", "", "10"]
+    assert list(table["seeds"]) == [1, 1, 1, 3, 1, 0, 1]
+    assert list(table["CA-CNN"]) == ["98.0", "97.0", "88.0", "93.0 ± 3.0", "50.0", "not run", "84.0"]
+    assert table["KID-convnet"].iloc[3] == "0.0123" and table["KID-convnet"].iloc[0] == "not run"
+    measured = ["CA-LR", "CA-MLP", "CA-CNN", "FD-convnet", "KID-convnet", "precision", "recall"]
+    assert list(table.columns) == ["epsilon", "seeds", "images", *measured]
+
+
+def test_reference_rows_name_their_methods_where_they_differ():
+    cells = [("floor_public", method, 10.0, 0, "CA-CNN", 84.0) for method in ("rpgen", "privimage_d")]
+    cells += [
+        ("pretrained", "rpgen", 10.0, 0, "CA-CNN", 80.0),
+        ("pretrained", "privimage_d", 10.0, 0, "CA-CNN", 81.0),
+    ]
+    cells += [("floor_public", "rpgen", math.inf, 0, "CA-CNN", 86.0)]
+    table = comparison.table(rows_of(*cells))["CA-CNN"]
+    assert dict(table[table != "not run"][:2]) == {
+        "pretrained (privimage_d)": "81.0",
+        "pretrained (rpgen)": "80.0",
+    }
+    assert list(table["floor_public"]) == ["84.0", "86.0"]
+
+
+def test_the_figures_of_a_reproduction_are_files_named_after_it(tmp_path):
+    frame = rows_of(("rpgen", "", 10.0, 0, "CA-CNN", 90.0), ("dpdm", "", 10.0, 0, "CA-CNN", 50.0))
+    written = results.draw(frame.assign(experiment="table1", dataset="mnist5k"), tmp_path)
+    assert [path.name for path in written] == ["table1-mnist5k-CA-CNN.png"]
+    assert written[0].read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_empty_table_says_what_was_not_run():
+    table = comparison.table(rows_of())
+    assert list(table.index) == ["real", "nonprivate", "pretrained", "floor_public"]
+    assert set(table["CA-LR"]) == {"not run"}
+
+
+def test_runs_that_differ_are_not_averaged():
+    twice = [("rpgen", "", 10.0, 0, "CA-CNN", value) for value in (90.0, 91.0)]
+    with pytest.raises(ValueError, match="two values of CA-CNN for rpgen, seed 0"):
+        comparison.table(rows_of(*twice))
+
+
+def test_the_papers_numbers_have_their_sources():
+    papers = results.paper_numbers()
+    assert list(papers.columns) == [
+        "source",
+        "table",
+        "dataset",
+        "method",
+        "epsilon",
+        "metric",
+        "value",
+        "note",
+    ]
+    assert (papers[["source", "table", "dataset", "method", "metric", "note"]] != "").all().all()
+    assert papers["value"].gt(0).all() and not papers.drop(columns="value").duplicated().any()
+    assert set(METHODS) <= set(papers["method"])
+    assert set(papers["metric"]) == {"CA-LR", "CA-MLP", "CA-CNN", "FID", "accuracy"}
+    assert papers[papers["method"] == "real"]["epsilon"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("method", "epsilon", "metric", "value"),
+    [
+        ("rpgen", 10, "FID", 26.5),
+        ("rpgen", 5, "CA-CNN", 72.5),
+        ("rpgen", 1, "CA-LR", 31.2),
+        ("rpgen", 10, "CA-MLP", 37.7),
+        ("privimage_d", 10, "CA-CNN", 68.8),
+        ("pdp_diffusion", 10, "FID", 66.8),
+        ("dpdm", 1, "FID", 340.0),
+    ],
+)
+def test_rpgens_first_table_was_copied_right(method, epsilon, metric, value):
+    papers = results.paper_numbers()
+    keys = {"table": "Table 1", "dataset": "CIFAR-10", "method": method, "epsilon": epsilon, "metric": metric}
+    for name, key in keys.items():
+        papers = papers[papers[name] == key]
+    assert list(papers["value"]) == [value]
+
+
+def test_variants_are_one_where_they_agree_in_what_they_share_and_share_something():
+    found = agreeing([("a", {0: 1.0}), ("b", {1: 2.0}), ("c", {0: 1.0, 1: 3.0}), ("d", {1: 2.0})])
+    assert found == [(["a", "c"], {0: 1.0, 1: 3.0}), (["b", "d"], {1: 2.0})]

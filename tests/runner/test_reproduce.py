@@ -1,0 +1,396 @@
+import dataclasses
+import json
+import math
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from dpsynth import lineage, mistakes, privacy, store
+from dpsynth.artifacts import ImageSet, Measurement
+from dpsynth.data import catalog
+from dpsynth.methods import METHODS
+from dpsynth.params import Params
+from dpsynth.privacy import Counts, Gradients
+from dpsynth.report import comparison, results
+from dpsynth.runner import execute, experiments, reproduce, workers
+from dpsynth.stages import dp_sgd, planning
+
+POINTS = [*(Params(method=method) for method in METHODS), Params(epsilon=math.inf)]
+FILE = "reproduces: A test.\nover: {method: [rpgen, privimage_d], seed: [0]}\nalso: [{method: dpdm}]\n"
+
+
+@pytest.fixture
+def sealed():
+    images = torch.zeros(4, 1, 28, 28, dtype=torch.uint8)
+    digits = tuple("0123456789")
+    return privacy.Private(
+        name="mnist5k", images=images, labels=torch.arange(4), classes=digits, n_records=4000, builtin=True
+    )
+
+
+@pytest.fixture
+def quick(root, monkeypatch, sealed):
+    """A project folder where plans are not calibrated and no set is read."""
+    monkeypatch.chdir(root)
+
+    def plan(p):
+        learn = Gradients("dp_sgd", p.sample_rate, p.steps, 2.0, 1.0, 1, p.sample_rate * 4000)
+        query = [Counts(touch.name, 5, 4.0) for touch in (p.row.prior, p.row.release, p.row.probe) if touch]
+        learn = dataclasses.replace(learn, name=p.row.learn.name)
+        return privacy.Plan(p.private, 4000, p.epsilon, p.delta, (*query, learn) if math.isfinite(p.epsilon) else ())
+
+    monkeypatch.setattr(planning, "run", plan)
+    monkeypatch.setattr(planning, "private", lambda p, split="train": sealed)
+    few = ImageSet("few", torch.zeros(2, 1, 28, 28, dtype=torch.uint8), torch.arange(2), ("a", "b"))
+    monkeypatch.setattr(catalog, "public", lambda *key, **settings: few)
+    monkeypatch.setattr(catalog, "refuse_shared_files", lambda *names: None)
+    monkeypatch.setattr(reproduce, "privacy_of", lambda p: p.run_name)
+    for name in reproduce.NOTEBOOKS.values():
+        path = Path("notebooks", f"{name}.py")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"title = {name!r}\n")
+    path = Path("params/smoke/table.yaml")
+    path.parent.mkdir(parents=True)
+    path.write_text(FILE)
+    return root
+
+
+@pytest.fixture
+def performed(quick, monkeypatch):
+    """Execution replaced: `done` lists it, `stop` names a notebook that fails, `undrawn` what another could not draw;
+    05 leaves its metrics. `forgotten` lists the folders whose decoded records were removed."""
+    state = SimpleNamespace(root=quick, done=[], stop=None, undrawn={}, forgotten=[])
+    monkeypatch.setattr(catalog, "forget_decoded", state.forgotten.append)
+
+    def executed(p, notebook, out, params_file, margin):
+        state.done.append((p.method, p.epsilon, p.seed, notebook.stem))
+        if notebook.stem == state.stop:
+            raise mistakes.Failed("a cell failed", 1)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        stamp = {
+            "digest": execute.digest_of(p, notebook),
+            "seconds": 1.0,
+            "undrawn": state.undrawn.get(notebook.stem, []),
+        }
+        out.write_text(json.dumps({"metadata": {"dpsynth": stamp}}))
+        if notebook.stem == "04_dp_finetune":
+            results.write_certificate(p, {})
+        if notebook.stem == "05_eval_figures":
+            meta = {"lineage": [], "device": "cpu", "commit": "c"}
+            measured = Measurement({"CA-CNN": 90.0 + p.seed}, 9, 9, "x", artifact=store.Artifact(None, "d", meta))
+            certificate = {"epsilon": 1, "delta": 1, "adjacency": "add or remove", "accountant": "PLD"}
+            results.write_metrics(p, {p.method: measured}, certificate, {})
+
+    monkeypatch.setattr(execute, "execute", executed)
+    monkeypatch.setattr(results, "made", lambda p: {})  # nothing was
+    monkeypatch.setattr(results, "COMMITTED", Path("results"))
+    return state
+
+
+def test_the_plans_artifacts_are_those_that_the_stages_build(quick, sealed, monkeypatch):
+    for p in (*POINTS, Params(options={"prior": "noisy"})):
+        asked, ancestors = [], {}
+
+        def build(kind, function, given, asked=asked, ancestors=ancestors, **upstream):
+            upstream.pop("timed", None)
+            digest = store.digest_of(kind, function, store.settings_of(function, given), upstream)
+            asked.append((kind, store.folder(kind, digest)))
+            ancestors[digest] = store.lineage_of(upstream)
+            artifact = store.Artifact(store.folder(kind, digest), digest, {"lineage": ancestors[digest]})
+            return store.Stored(artifact=artifact)
+
+        monkeypatch.setattr(store, "build", build)
+        dp_sgd.run(p)
+        made = lineage.of(p, sealed)
+        assert dict((path, kind) for kind, path in asked) == {one.path: one.kind for one in made}, p.method
+        assert {one.digest: one.lineage for one in made} == ancestors
+        asks = {t.ask: t.name for t in (p.row.prior, p.row.release, p.row.probe, p.row.learn) if t}
+        assert all(one.touch == asks.get(one.function) for one in made)
+
+
+def test_shared_work_counts_once_and_absent_work_not_at_all(quick, sealed):
+    jobs = list(reproduce.schedule(POINTS, {p.digest: sealed for p in POINTS}))
+    assert len(jobs) == 5 * len(POINTS) and not any(job.cached for job in jobs)
+    notes = {p.method: [job.note for job in jobs if job.p == p] for p in POINTS if math.isfinite(p.epsilon)}
+    shared, absent = f"shares the work of {POINTS[0].run_name}", "no work in this method"
+    assert notes["rpgen"] == [""] * 5 and notes["privimage_d"] == [shared, shared, "", "", ""]
+    assert notes["pdp_diffusion"] == [absent, "", "", "", ""] and notes["dpdm"] == [absent, absent, "", "", ""]
+    too = f"shares the work of {Params(method='pdp_diffusion').run_name}"
+    assert notes["dp_ldm"] == [absent, too, too, "", ""] and notes["dp_feta"] == [""] * 5
+
+
+def test_expected_minutes_come_from_committed_results(quick, sealed, monkeypatch):
+    folder = Path("results")
+    folder.mkdir()
+    monkeypatch.setattr(results, "COMMITTED", folder)
+    (folder / "papers.csv").write_text("source,metric,value\nx,seconds-query,1\n")
+    rows = [("smoke", "rpgen", "seconds-pretrain", 60), ("smoke", "rpgen", "seconds-pretrain", 120),
+            ("laptop", "rpgen", "seconds-finetune", 60), ("smoke", "nonprivate", "seconds-finetune", 30),
+            ("smoke", "rpgen", "CA-CNN", 90)]  # fmt: skip
+    (folder / "smoke.csv").write_text("profile,method,metric,value\n" + "\n".join(",".join(map(str, r)) for r in rows))
+    points = [Params(), Params(epsilon=math.inf)]
+    minutes = {
+        (job.p.epsilon, job.stage): job.minutes
+        for job in reproduce.schedule(points, {p.digest: sealed for p in points})
+    }
+    assert minutes[10, "pretrain"] == 1.5 and minutes[10, "finetune"] is None
+    assert minutes[math.inf, "finetune"] == 0.5
+
+
+def test_what_stands_needs_only_its_notebook(quick, sealed, monkeypatch):
+    p = Params()
+    for one in lineage.of(p, sealed)[:2]:
+        one.path.mkdir(parents=True)
+    query, selection, *_ = reproduce.schedule([p], {p.digest: sealed})
+    assert (query.note, query.minutes, query.cached) == ("its work is done", 0.0, False)
+    assert selection.note == ""
+
+
+def test_axes_of_the_command_line_replace_those_of_the_file(quick):
+    path = Path("params/smoke/table.yaml")
+    assert [p.method for p in reproduce.choose(path, {})] == ["rpgen", "privimage_d", "dpdm"]
+    points = reproduce.choose(path, {"method": ["dpdm", "rpgen"], "seed": [1, 2], "epsilon": ["5", "inf", "5"]})
+    assert [(p.method, p.seed, p.epsilon) for p in points[:3]] == [
+        ("dpdm", 1, 5),
+        ("dpdm", 1, math.inf),
+        ("dpdm", 2, 5),
+    ]
+    assert len(points) == 8
+    assert [p.method for p in reproduce.choose(path, {"epsilon": ["1"]})] == ["rpgen", "privimage_d"]
+
+
+def test_reproduce_plans_runs_joins_and_skips_what_is_done(performed, capsys):
+    done = performed.done
+    assert reproduce.main(["--profile", "smoke"]) == 0
+    first = capsys.readouterr().out
+    stages = list(reproduce.NOTEBOOKS.values())
+    assert done == [(m, 10.0, 0, stage) for m in ("rpgen", "privimage_d", "dpdm") for stage in stages]
+    assert "15 notebooks, 0 cached, 15 to do" in first
+    assert first.index("to do") < first.index("[1/15] mnist5k-glyphs-rpgen")
+    frame = results.read_results("smoke")
+    assert set(frame["experiment"]) == {"table"} and list(frame["method"]) == ["rpgen", "privimage_d", "dpdm"]
+    assert "90.0" in first and "not run" in first and "total time:" in first
+    assert f"build/smoke/{Params().run_name}" in first
+    assert "table-mnist5k-CA-CNN.png" in first and Path("build/smoke/table-mnist5k-CA-CNN.png").exists()
+    done.clear()
+    assert reproduce.main(["--profile", "smoke"]) == 0
+    assert done == [] and "15 cached, 0 to do" in capsys.readouterr().out
+    Path("notebooks/02_selection.py").write_text("changed = True")
+    (results.run_folder(Params()) / "metrics.csv").unlink()
+    assert reproduce.main(["--profile", "smoke", "--method", "rpgen"]) == 0
+    assert done == [("rpgen", 10.0, 0, "02_selection"), ("rpgen", 10.0, 0, "05_eval_figures")]
+    assert list(results.read_results("smoke")["method"]) == ["rpgen", "privimage_d", "dpdm"]
+    capsys.readouterr()
+
+
+def test_another_seed_joins_the_table_beside_those_of_the_file(performed, capsys):
+    reproduce.main(["--profile", "smoke"])
+    reproduce.main(["--profile", "smoke", "--method", "rpgen", "--seed", "1"])
+    frame = results.read_results("smoke")
+    assert len(frame) == 4 and "90.5 ± 0.7" in capsys.readouterr().out
+
+
+def test_a_dry_run_executes_nothing(performed, capsys):
+    assert reproduce.main(["--profile", "smoke", "--dry-run"]) == 0
+    assert performed.done == [] and not (performed.root / "build" / "smoke").exists()
+    assert "15 to do" in capsys.readouterr().out
+
+
+def test_one_failure_ends_it_and_the_same_command_resumes(performed, capsys):
+    done, performed.stop = performed.done, "03_pretrain_amp"
+    assert reproduce.main(["--profile", "smoke", "--method", "dpdm"]) == 1
+    assert [stage for *_, stage in done] == ["01_semantic_query", "02_selection", "03_pretrain_amp"]
+    assert "a cell failed" in capsys.readouterr().err and not (performed.root / "build/smoke/results.csv").exists()
+    done.clear()
+    performed.stop = None
+    assert reproduce.main(["--profile", "smoke", "--method", "dpdm"]) == 0
+    assert [stage for *_, stage in done] == ["03_pretrain_amp", "04_dp_finetune", "05_eval_figures"]
+    capsys.readouterr()
+
+
+def test_a_picture_that_is_not_drawn_stops_nothing_and_is_told_last(performed, capsys):
+    performed.undrawn = {"01_semantic_query": ["cell [9], IndexError: no such class"]}
+    call = ["--profile", "smoke", "--method", "dpdm"]
+    assert reproduce.main(call) == execute.UNDRAWN == 3
+    said = capsys.readouterr()
+    name = next(p.run_name for p in experiments.load(Path("params/smoke/table.yaml"), method="dpdm").points())
+    assert said.err == (
+        f"1 picture could not be drawn: {name}/01_semantic_query.ipynb cell [9], IndexError: no such class; "
+        "all else is done\n"
+    )
+    assert list(results.read_results("smoke")["method"]) == ["dpdm"] and "total time:" in said.out
+    assert len(performed.done) == 5 and not (performed.root / "build/smoke/measured.json").exists()
+    performed.done.clear()
+    performed.undrawn = {}
+    assert reproduce.main(call) == 0
+    assert [stage for *_, stage in performed.done] == ["01_semantic_query"]
+    assert "its pictures are drawn anew" in capsys.readouterr().out
+    performed.done.clear()
+    assert reproduce.main(call) == 0 and performed.done == []
+
+
+@pytest.mark.parametrize(("module", "name"), [(comparison, "table"), (results, "draw")])
+def test_the_last_table_and_figures_cannot_undo_a_run(performed, monkeypatch, capsys, module, name):
+    def fails(*arguments):
+        raise ZeroDivisionError("no\nvalues")
+
+    monkeypatch.setattr(module, name, fails)
+    assert reproduce.main(["--profile", "smoke", "--method", "dpdm"]) == 3
+    said = capsys.readouterr()
+    assert said.err == "1 picture could not be drawn: mnist5k, ZeroDivisionError: no values; all else is done\n"
+    assert "results: " in said.out and len(results.read_results("smoke")) == 1
+
+
+@pytest.mark.parametrize(
+    ("stage", "name", "text"),
+    [
+        ("evaluate", "metrics.csv", b""), ("evaluate", "metrics.csv", b"a,b\n1,2\n"),
+        ("evaluate", "metrics.csv", b"\xff\xfe\x00"), ("finetune", "certificate.json", b'{"epsilon": '),
+        ("finetune", "certificate.json", b"[]"), ("pretrain", "03_pretrain_amp.ipynb", b'{"cells": ['),
+        ("query", "01_semantic_query.ipynb", b"[]"),
+    ],
+)  # fmt: skip
+def test_what_is_not_whole_of_a_finished_run_is_made_anew(performed, capsys, stage, name, text):
+    call = ["--profile", "smoke", "--method", "dpdm"]
+    assert reproduce.main(call) == 0
+    performed.done.clear()
+    (p,) = experiments.load(Path("params/smoke/table.yaml"), method="dpdm").points()
+    (results.run_folder(p) / name).write_bytes(text)
+    assert reproduce.main(call) == 0
+    assert [done for *_, done in performed.done] == [reproduce.NOTEBOOKS[stage]]
+    assert list(results.read_results("smoke")["method"]) == ["dpdm"]
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize("text", [b"", b"\x00\xff", b"method,value\n1,2\n"])
+def test_results_that_are_not_whole_are_named_before_anything_runs(performed, capsys, text):
+    path = performed.root / "build/smoke/results.csv"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(text)
+    assert reproduce.main(["--profile", "smoke"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {path} is not a table of results; delete it") and said.count("\n") == 1
+    assert performed.done == []
+
+
+@pytest.fixture
+def folder(performed, monkeypatch):
+    """The same for a user's own folder, whose 4 records nobody may learn of."""
+    images = torch.zeros(4, 3, 32, 32, dtype=torch.uint8)
+    own = privacy.Private(
+        name="folder:photos", images=images, labels=torch.zeros(4).long(), classes=("all",), n_records=40, builtin=False
+    )
+    monkeypatch.setattr(planning, "private", lambda p, split="train": own)
+    Path("params/smoke/mine.yaml").write_text(
+        "reproduces: Mine.\nover: {method: [dpdm]}\nprivate: folder:photos\nnoise: secret\ndelta: 1e-3\n"
+        "n_records: 40\nlabels: []\nsize: 32\n"
+    )
+    return performed
+
+
+def test_of_a_users_own_folder_no_time_and_no_count_is_told_and_no_decoded_copy_stays(folder, capsys):
+    call = ["--profile", "smoke", "--experiment", "mine"]
+    for arguments in ([*call, "--dry-run"], call):
+        assert reproduce.main(arguments) == 0
+        said = "".join(capsys.readouterr()).lower()
+        assert "photos" in said and "time:" not in said and "second" not in said
+        assert "4" not in re.sub(r"/\S+|\S+-eps10-\S+|\[\d/5\]|04_dp_finetune|gpu", "", said), said
+        assert folder.forgotten == ["folder:photos"]
+        folder.forgotten.clear()
+
+
+@pytest.mark.parametrize("stop", ["01_semantic_query", "04_dp_finetune"])
+def test_decoded_records_are_removed_after_a_failure_too(folder, capsys, stop):
+    folder.stop = stop
+    assert reproduce.main(["--profile", "smoke", "--experiment", "mine"]) == 1
+    assert folder.forgotten == ["folder:photos"]
+    capsys.readouterr()
+
+
+def test_a_benchmark_has_no_decoded_copy_to_remove(performed, capsys):
+    assert reproduce.main(["--profile", "smoke", "--method", "dpdm"]) == 0 and performed.forgotten == []
+    capsys.readouterr()
+
+
+def test_the_runs_may_be_made_side_by_side(performed, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(workers, "perform", lambda runs, total, path, at_once: asked.append((runs, total, at_once)))
+    assert reproduce.main(["--profile", "smoke", "--jobs", "3"]) == 0
+    ((runs, total, at_once),) = asked
+    assert at_once == 3 and total == sum(map(len, runs)) == 5 * len(runs)
+    assert all(len({task.p.digest for task in tasks}) == 1 for tasks in runs)
+    assert [task.number for tasks in runs for task in tasks] == list(range(1, total + 1))
+    with pytest.raises(SystemExit):
+        reproduce.main(["--profile", "smoke", "--jobs", "0"])
+    assert "0: at least one run at a time" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--profile", "desk"], "params/desk/table.yaml: no such parameter file"),
+        (["--experiment", "table9"], "params/smoke/table9.yaml: no such parameter file"),
+        (["--method", "gan"], "no method 'gan'"),
+        (["--epsilon", "-1"], "epsilon=-1"),
+        (["--epsilon", "much"], "epsilon='much'"),
+        (["--seed", "-3"], "seed=-3"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_in_one_line(performed, capsys, arguments, said):
+    assert reproduce.main(["--profile", "smoke", *arguments]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: ") and said in err and err.count("\n") == 1
+    assert performed.done == [] and not (performed.root / "ledger").exists()
+
+
+def test_started_below_the_project_it_runs_there(performed, monkeypatch, capsys):
+    monkeypatch.delenv("DPSYNTH_ROOT")
+    monkeypatch.chdir("notebooks")
+    assert reproduce.main(["--profile", "smoke", "--method", "dpdm"]) == 0
+    assert len(performed.done) == 5 and Path.cwd() == performed.root
+    assert (performed.root / "build/smoke").exists() and not list(Path("notebooks").glob("build"))
+
+
+def test_without_notebooks_it_says_where_to_start(performed, capsys):
+    Path("notebooks/02_selection.py").unlink()
+    assert reproduce.main(["--profile", "smoke"]) == 2
+    assert "02_selection.py: no such notebook; start in the project's own folder" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_missing_is_refused_before_any_plan(root, monkeypatch, capsys):
+    monkeypatch.chdir(root)
+    monkeypatch.setattr(planning, "run", lambda p: pytest.fail("a plan was made"))
+    Path("notebooks").mkdir()
+    Path("notebooks/01_semantic_query.py").touch()
+    path = Path("params/smoke/mine.yaml")
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        "reproduces: Mine.\nover: {method: [dpdm]}\nprivate: folder:photos\nnoise: secret\n"
+        "n_records: 100\nlabels: [cat, dog]\nsize: 32\n"
+    )
+    assert experiments.load(path).points()
+    monkeypatch.setattr(catalog, "forget_decoded", lambda private: None)
+    assert reproduce.main(["--profile", "smoke", "--experiment", "mine"]) == 2
+    err = capsys.readouterr().err
+    assert "photos" in err and err.count("\n") == 1 and not (root / "ledger").exists()
+
+
+def test_the_privacy_of_a_run_is_said_with_its_adjacency(monkeypatch):
+    mechanisms = (Counts("semantic_histogram", 5, 4.0),)
+    monkeypatch.setattr(planning, "run", lambda p: privacy.Plan("mnist5k", 4000, p.epsilon, 1e-5, mechanisms))
+    said = reproduce.privacy_of(Params())
+    assert said.startswith(f"{Params().run_name}: semantic_histogram x1 at noise multiplier 4; epsilon ")
+    assert said.endswith(" of 10 at delta 1e-05 (add or remove one record)")
+    assert "not private" in reproduce.privacy_of(Params(epsilon=math.inf))
+
+
+@pytest.mark.parametrize(
+    "given", [["--experiment", "../smoke/table"], ["--profile", "../params/smoke"], ["--profile", ""]]
+)
+def test_a_path_is_no_name_of_a_file_or_scale(performed, capsys, given):
+    with pytest.raises(SystemExit):
+        reproduce.main(given)
+    assert "expected a name, not a path" in capsys.readouterr().err and performed.done == []
