@@ -49,7 +49,7 @@ class Codes(Stored):
 
 
 @dataclass(frozen=True)
-class Release(Stored):
+class SemanticHistogram(Stored):
     """Votes of the private records for public classes, with noise (without, for the non-private twin and the recall
     figure): `histogram` (rows, public classes) int64."""
 
@@ -58,14 +58,14 @@ class Release(Stored):
 
 
 @dataclass(frozen=True)
-class Central(Stored):
+class CentralImages(Stored):
     """One central image a private label, with noise: `values` (classes, C, S/2, S/2) float64, in [0, 1] but for it."""
 
     values: Tensor
 
 
 @dataclass(frozen=True)
-class Prior(Stored):
+class LabelCounts(Stored):
     """How many private records have each label, with noise: `counts` (classes,) int64, possibly negative."""
 
     counts: Tensor

@@ -3,7 +3,12 @@
 import torch
 
 
-def fastest() -> torch.dtype:
+def kind() -> str:
+    """What computes: part of an artifact's name, as bits depend on it."""
+    return "cpu"
+
+
+def precision() -> torch.dtype:
     """bfloat16 if the processor has instructions for it, which take half the time or less; else float32."""
     able = torch.cpu.get_capabilities()
     return torch.bfloat16 if able.get("avx512_bf16") or able.get("amx_bf16") else torch.float32

@@ -5,26 +5,41 @@ the key: papermill would only log an unknown one, and a planner would try to pla
 """
 
 import hashlib
-import inspect
 import json
 import math
 import re
 import unicodedata
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from dpsynth import methods, project
+from dpsynth import project
 from dpsynth.data import catalog, imagefiles
-from dpsynth.fields import Real, Strict
-from dpsynth.methods import METHODS
 from dpsynth.privacy.ledger import canonical
 
-DERIVED = ("shape", "n_classes")
 CONTROL = ("Cc", "Cs", "Zl", "Zp")  # of Unicode: control characters, halves of characters, line ends
 FINEST_DELTA = 1e-12  # the accountant's arithmetic certifies no finer one
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 and papermill deliver `1e-5` and `inf` as strings; those, and only those, become floats."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+Real = Annotated[float, BeforeValidator(_number)]
+
+
+class Strict(BaseModel):
+    """Frozen, no unknown keys, no silent conversion (`true` is not a number, 3.0 is not a count)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=True)
 
 
 class Params(Strict):
@@ -83,13 +98,6 @@ class Params(Strict):
         canonical(name)  # which refuses a path that leads nowhere
         return project.anchored(name)
 
-    @field_validator("method")
-    @classmethod
-    def _method(cls, name: str) -> str:
-        if name not in METHODS:
-            raise ValueError(f"no method {name!r}; the table of methods has {', '.join(METHODS)}")
-        return name
-
     @field_validator("epsilon")
     @classmethod
     def _epsilon(cls, value: float) -> float:
@@ -126,35 +134,12 @@ class Params(Strict):
             raise ValueError("epsilon: .inf is a benchmark's non-private twin; a folder set needs a finite epsilon")
         if _overlap(canonical(self.private), canonical(self.public)):
             raise ValueError(f"public and private are the same folder, or one holds the other: {self.private}")
-        private = {name: getattr(self.row, name) for name in ("prior", "release", "probe", "learn")}
-        without = [name for name, touch in private.items() if touch and not touch.exact]
-        if math.isinf(self.epsilon) and without:
-            raise ValueError(
-                f"epsilon: .inf, but {self.method} has no non-private twin: its {without[0]} "
-                f"({private[without[0]].name}) is not defined without noise"
-            )
-        if self.row.prior and self.n_classes == 1:
-            raise ValueError(f"prior: noisy asks how frequent each label is, and {self.private} has no labels")
         return self
-
-    @property
-    def row(self):
-        """The method's row of the table, as its options have it: what each stage does."""
-        return methods.row(self.method, self.choices)
 
     @cached_property
     def constants(self):
         """Public constants of the private set: n_records, channels, size, classes, builtin."""
         return catalog.constants(self.private, n_records=self.n_records, labels=self.labels, size=self.size)
-
-    @cached_property
-    def choices(self) -> Strict:
-        """The method's own options, validated by its own model."""
-        model = METHODS[self.method].options
-        for name in self.options:
-            if name not in model.model_fields:
-                raise ValueError(_no_option(self.method, name, list(model.model_fields)))
-        return model.model_validate(self.options)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -165,13 +150,6 @@ class Params(Strict):
     def n_classes(self) -> int:
         """Number of private labels."""
         return len(self.constants.classes)
-
-    def __getitem__(self, name: str) -> Any:
-        """A setting by name: the method's own option if it has one, else the common scalar or constant."""
-        return getattr(self.choices if name in type(self.choices).model_fields else self, name)
-
-    def __contains__(self, name: str) -> bool:
-        return name in type(self.choices).model_fields or name in type(self).model_fields or name in DERIVED
 
     @property
     def run_name(self) -> str:
@@ -198,18 +176,6 @@ class Params(Strict):
     def read(cls, namespace: dict[str, Any]) -> "Params":
         """The parameters cell of a notebook: `Params.read(globals())`."""
         return cls.model_validate({name: namespace[name] for name in cls.model_fields if name in namespace})
-
-
-def _no_option(method: str, option: str, own: list[str]) -> str:
-    """What is said of an option that the method lacks: which stage of which methods has it, if any does."""
-    said = f"{method} has no option {option!r}; its own are {', '.join(own)}"
-    owners = {name: row for name, row in METHODS.items() if option in row.options.model_fields}
-    for column in ("encoder", "release", "corpus", "base", "probe", "learn"):
-        asked = (getattr(row, column) for row in owners.values())
-        functions = (getattr(one, "ask", one) for one in asked)
-        if any(callable(f) and option in inspect.signature(f).parameters for f in functions):
-            return f"{said} ({option} is of the stage {column!r} of {', '.join(owners)})"
-    return said + (f" (it is one of {', '.join(owners)})" if owners else "")
 
 
 def _short_name(name: str) -> str:

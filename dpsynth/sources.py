@@ -1,43 +1,168 @@
-"""Which code makes an artifact: the syntax trees of a module and of every dpsynth module that it imports."""
+"""The code that an artifact depends on: the definitions that its work reaches, without their words.
+
+A name is followed from the work's own definition through what it mentions, in whatever module of the package that is
+defined; a class that is mentioned counts as a whole. Docstrings, comments, annotations and what is raised do not
+count, and neither does what prices, schedules, records or shows (`NOT_WORK`): an edit there changes no artifact.
+"""
 
 import ast
-import contextlib
 import functools
 import hashlib
 import importlib.util
 import json
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
+
+# Modules whose definitions are not followed. Their part in an artifact is in its settings, or it has none.
+NOT_WORK = tuple(
+    f"dpsynth.{name}" for name in (
+        "artifacts", "checkpoints", "mistakes", "params", "project", "store", "stages.permit", "stages.progress",
+        "privacy.accounting", "privacy.certificate", "privacy.disk", "privacy.keys", "privacy.ledger", "privacy.plan",
+    )
+)  # fmt: skip
 
 
-@functools.cache
-def code_digest(module: str) -> str:
-    """SHA-256 of the syntax trees, without docstrings, of `module` and every dpsynth module it imports."""
+class Module(NamedTuple):
+    """A source file: its definitions at the top, and what each imported name stands for: (module, name in it)."""
+
+    definitions: dict[str, list[ast.stmt]]
+    imports: dict[str, tuple[str, str]]
+
+
+def work_digest(function: Callable) -> str:
+    """SHA-256 of the definition of `function` and of all that it mentions, directly or not."""
     seen: dict[str, str] = {}
-    _visit(module, seen)
+    _visit(function.__module__, function.__qualname__.partition(".")[0], seen)
     return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
 
 
-def _visit(module: str, seen: dict[str, str]) -> None:
-    if module in seen:
+@functools.cache
+def page_digest(module: str) -> str:
+    """SHA-256 of `module` and of every module of ours that it imports: what an executed page may show."""
+    seen: dict[str, str] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name not in seen and (path := _path(name)):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            seen[name] = hashlib.sha256(ast.dump(_Silent().visit(tree)).encode()).hexdigest()
+            for origin, part in _imports(tree):
+                waiting += [origin, f"{origin}.{part}"]
+    return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
+
+
+def _visit(module: str, name: str, seen: dict[str, str]) -> None:
+    """Add the definition of `name` in `module`, and what it mentions, to `seen`."""
+    place = f"{module}:{name}"
+    if place in seen or module in NOT_WORK or (source := _module(module)) is None:
         return
-    spec = importlib.util.find_spec(module)
-    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    if name not in source.definitions:
+        if name in source.imports:
+            _visit(*source.imports[name], seen)
+        return
+    statements = source.definitions[name]
+    seen[place] = hashlib.sha256("".join(ast.dump(_Silent().visit(_copy(s))) for s in statements).encode()).hexdigest()
+    for chain in {chain for statement in statements for chain in _mentioned(statement)}:
+        _follow(module, source, chain, seen)
+
+
+def _follow(module: str, source: Module, chain: tuple[str, ...], seen: dict[str, str]) -> None:
+    """What `a` or `a.b.c` means in `module`: its own definition, or one of the first module on the way that has it."""
+    first, *rest = chain
+    if first in source.definitions:
+        return _visit(module, first, seen)
+    if first not in source.imports:
+        return
+    module, name = source.imports[first]
+    while rest and _path(f"{module}.{name}" if name else module):  # a module was imported, not what is in it
+        module, name = (f"{module}.{name}" if name else module), rest.pop(0)
+    if name:
+        _visit(module, name, seen)
+
+
+def _mentioned(statement: ast.stmt) -> Iterator[tuple[str, ...]]:
+    """Every name and dotted name in a definition, annotations included: they say whose methods are called."""
+    for node in ast.walk(statement):
+        chain, base = [], node
+        while isinstance(base, ast.Attribute):
+            chain.append(base.attr)
+            base = base.value
+        if isinstance(base, ast.Name):
+            yield (base.id, *reversed(chain))
+
+
+@functools.cache
+def _module(name: str) -> Module | None:
+    if (path := _path(name)) is None:
+        return None
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    definitions: dict[str, list[ast.stmt]] = {}
+    for statement in tree.body:
+        for defined in _defined(statement):
+            definitions.setdefault(defined, []).append(statement)
+    imports = {}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
-            node.body = node.body[1:] or [ast.Pass()]
-    seen[module] = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
-    for name in _imports(tree, module.partition(".")[0]):
-        _visit(name, seen)
+        for alias in node.names if isinstance(node, ast.Import | ast.ImportFrom) else ():
+            origin = (node.module, alias.name) if isinstance(node, ast.ImportFrom) else (alias.name, "")
+            imports[alias.asname or alias.name.partition(".")[0]] = origin
+    return Module(definitions, imports)
 
 
-def _imports(tree: ast.AST, package: str) -> Iterator[str]:
+def _defined(statement: ast.stmt) -> list[str]:
+    if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+        return [statement.name]
+    targets = getattr(statement, "targets", [getattr(statement, "target", None)])
+    return [node.id for target in targets if target for node in ast.walk(target) if isinstance(node, ast.Name)]
+
+
+def _imports(tree: ast.AST) -> Iterator[tuple[str, str]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name.partition(".")[0] == package)
-        elif isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == package:
-            yield node.module
-            for alias in node.names:  # of a package they may be modules
-                with contextlib.suppress(ModuleNotFoundError):
-                    if importlib.util.find_spec(f"{node.module}.{alias.name}"):
-                        yield f"{node.module}.{alias.name}"
+            yield from ((alias.name, "") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from ((node.module, alias.name) for alias in node.names)
+
+
+@functools.cache
+def _path(module: str) -> Path | None:
+    """The file of a module of ours, or of one that is loaded from beside the tests; None of all others."""
+    if module.partition(".")[0] != __package__:
+        file = getattr(sys.modules.get(module), "__file__", None)
+        return Path(file) if file and "site-packages" not in file and Path(file).stem.startswith("test_") else None
+    try:
+        spec = importlib.util.find_spec(module)
+    except ModuleNotFoundError:
+        return None
+    return Path(spec.origin) if spec and spec.origin else None
+
+
+def _copy(statement: ast.stmt) -> ast.stmt:
+    return ast.parse(ast.unparse(statement)).body[0]
+
+
+class _Silent(ast.NodeTransformer):
+    """Takes out what computes nothing: docstrings, annotations of functions, and the arguments of what is raised."""
+
+    def visit_Module(self, node: ast.Module) -> ast.AST:
+        return self._without_docstring(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        return self._without_docstring(node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        return self._without_docstring(node)
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        node.annotation = None
+        return node
+
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:
+        return ast.copy_location(ast.Raise(), node)
+
+    def _without_docstring(self, node: ast.Module | ast.ClassDef | ast.FunctionDef) -> ast.AST:
+        if ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+        return self.generic_visit(node)

@@ -1,8 +1,9 @@
 """Artifacts, lineage and resume: equal work is done once, and an artifact appears whole or not at all.
 
-`build(kind, function, params, **upstream)` names an artifact by a digest of three things: the settings that `function`
-asks for (its keyword-only arguments), the digests of its upstream artifacts, and the code that makes it (`sources`:
-a mended bug does not keep old artifacts, and a comment does not cost a night).
+A `Name` is an artifact before it is made: a digest of the work's settings, of its inputs, of the code that computes it
+(`sources`: a mended bug does not keep old artifacts, and a comment does not cost a night), and of the device kind and
+precision that decide its bits. What descends from somebody's own records lasts: in place of the code and the machine
+its name holds the work's `version`, raised by hand, so that no update of dpsynth asks their records again.
 """
 
 import contextlib
@@ -17,8 +18,9 @@ import json
 import os
 import resource
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +28,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from dpsynth import device
 from dpsynth.checkpoints import Work
 from dpsynth.mistakes import naming
 from dpsynth.privacy.disk import forget_times, sync
 from dpsynth.project import placed, root
-from dpsynth.sources import code_digest
+from dpsynth.sources import work_digest
 
-FORMAT = 1  # of the artifact folder; an artifact of another format is refused, not guessed at
+FORMAT = 2  # of the artifact folder; an artifact of another format is refused, not guessed at
 DISTRIBUTION = "dpsynth-images"
 VERSIONS = ("torch", "torchvision", "opacus", "dp-accounting", "scikit-learn", "torch-fidelity")
 NOT_WHOLE = (
@@ -41,14 +44,24 @@ NOT_WHOLE = (
 RESTORE = "restore it from a copy; if no private records were asked for it, that folder may be deleted and made again"
 
 
-def seed_of(seed: int, *names: str) -> int:
-    """A seed for public randomness, named after what it is for; 32 bits, as torch's CPU generator keeps no more."""
-    return int.from_bytes(hashlib.sha256(repr((seed, *names)).encode()).digest()[:4], "big")
+def work(function: Callable | None = None, *, version: int = 1) -> Callable:
+    """Marks what makes an artifact: `function(work, inputs..., *, settings...)`, whose return annotation is its type.
+
+    Its arguments before the star are inputs, by name; its keyword-only ones are the settings that it depends on, and
+    have no defaults.
+
+    Args:
+        version: raise it when the same settings and inputs shall mean another result, also where names last.
+    """
+    if function is None:
+        return functools.partial(work, version=version)
+    function.version = version
+    return function
 
 
 @dataclasses.dataclass(frozen=True)
 class Stored:
-    """What a stage yields. Tensor fields (and dicts of tensors) go to tensors.safetensors, the rest to meta.json."""
+    """What a work yields. Tensor fields (and dicts of tensors) go to tensors.safetensors, the rest to meta.json."""
 
     artifact: "Artifact | None" = dataclasses.field(default=None, repr=False, compare=False, kw_only=True)
 
@@ -67,71 +80,106 @@ class Artifact:
         return (*self.meta["lineage"], self.digest)
 
 
-def build(kind: str, function: Callable, params, *, timed: bool | None = None, **upstream: Stored | Any) -> Any:
-    """Load the artifact that `function(work, **upstream, **settings)` makes, making it first if need be.
+@dataclasses.dataclass(frozen=True)
+class Name:
+    """An artifact before it is made: what makes it, from what.
+
+    Attributes:
+        inputs: artifacts, names of such, None, or objects with an `identity` (and perhaps a `lineage`).
+        lasts: it is named by the work's version and not by code and machine.
+    """
+
+    kind: str
+    function: Callable
+    settings: dict[str, Any]
+    inputs: dict[str, Any]
+    lasts: bool = False
+
+    @functools.cached_property
+    def identity(self) -> str:
+        """Its hex digest: SHA-256 over all that it depends on."""
+        identities = {name: _identity(value) for name, value in self.inputs.items()}
+        settings = {name: _plain(value) for name, value in self.settings.items()}
+        made_by = [self.function.version] if self.lasts else [self.code, device.kind(), str(device.precision())]
+        what = [FORMAT, self.kind, self.function.__qualname__, settings, identities, made_by]
+        return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()
+
+    @property
+    def code(self) -> str:
+        """Digest of the code that makes it: the work's, and that of the functions among its settings."""
+        given = [work_digest(value) for value in self.settings.values() if inspect.isroutine(value)]
+        return "".join([work_digest(self.function), *given])
+
+    @functools.cached_property
+    def ancestors(self) -> tuple[str, ...]:
+        """Digests of all that stands behind its inputs, ancestors first, each once."""
+        return tuple(dict.fromkeys(digest for value in self.inputs.values() for digest in _lineage(value)))
+
+    @property
+    def lineage(self) -> tuple[str, ...]:
+        """The same, and its own."""
+        return (*self.ancestors, self.identity)
+
+    @property
+    def path(self) -> Path:
+        """Where the artifact stands once it is whole."""
+        return root() / "build" / "artifacts" / f"{self.kind}-{self.identity[:16]}"
+
+
+def name(kind: str, function: Callable, settings: Mapping, *, lasts: bool = False, **inputs: Any) -> Name:
+    """The name of what `function` makes of those settings and inputs that it has arguments for.
+
+    Raises:
+        ValueError: it needs a setting that there is not.
+    """
+    own, given = {}, {}
+    for argument in inspect.signature(function).parameters.values():
+        if argument.kind is argument.KEYWORD_ONLY:
+            if argument.name not in settings:
+                raise ValueError(f"{function.__name__} needs the setting {argument.name!r}, which is not given")
+            own[argument.name] = settings[argument.name]
+        elif argument.name in inputs:
+            given[argument.name] = inputs[argument.name]
+    return Name(kind, function, own, given, lasts)
+
+
+def build(name: Name, *, timed: bool = True) -> Any:
+    """Load the artifact of that name, making it first if need be.
 
     Args:
-        kind: prefix of the folder's name.
-        function: its return annotation is the dataclass to load; its keyword-only arguments are looked up in `params`.
-        params: mapping-like; offers `name in params` and `params[name]`.
-        timed: record seconds and peak memory; by default unless `params` is of a user's own records: they tell of them.
-        upstream: passed on; those with an artifact enter the lineage, those without must be None or have `identity`.
+        timed: record seconds and peak memory, which must not be told of a user's own records.
     Raises:
         ValueError: the folder holds an artifact of another format, one that is not whole, or one that was edited; what
-            `function` made is not finite.
+            was made is not finite.
     """
-    settings = settings_of(function, params)
-    digest = digest_of(kind, function, settings, upstream)
-    path = folder(kind, digest)
-    if timed is None:  # the peak is the process's, which may have opened the records for another artifact
-        timed = getattr(getattr(params, "constants", None), "builtin", True)
-    lineage = lineage_of(upstream)
-    with _locked(path):
-        if not path.exists():
-            work = Work(kind, digest, path.with_name(f"{path.name}.partial"), lineage)
-            _make(function, settings, upstream, work, path, timed)
-    return verified(path, function, digest, lineage)
+    with _locked(name.path):
+        if not name.path.exists():
+            _make(name, timed)
+    return verified(name)
 
 
-def verified(path: Path, function: Callable, digest: str, lineage: tuple[str, ...]) -> Any:
-    """`load` of what `function` makes, with the digest and the ancestors that its inputs give it.
+def verified(name: Name) -> Any:
+    """`load` of the artifact of that name, with the digest and the ancestors that its inputs give it.
+
+    Says on stderr if its name lasts and other code made it.
 
     Raises:
         ValueError: it has others; and as `load`.
     """
-    made = load(path, inspect.signature(function).return_annotation)
-    if (made.artifact.digest, tuple(made.artifact.meta["lineage"])) != (digest, lineage):
-        raise ValueError(f"{path}/meta.json was edited: it names another artifact, or other ancestors; {RESTORE}")
+    made = load(name.path, inspect.signature(name.function).return_annotation)
+    if (made.artifact.digest, tuple(made.artifact.meta["lineage"])) != (name.identity, name.ancestors):
+        raise ValueError(f"{name.path}/meta.json was edited: it names another artifact, or other ancestors; {RESTORE}")
+    if is_older(name, made):
+        sys.stderr.write(
+            f"{name.path.name} was made by other code (commit {made.artifact.meta['commit']}) and is used as it is: "
+            "to ask private records again would be a further release\n"
+        )
     return made
 
 
-def settings_of(function: Callable, params) -> dict[str, Any]:
-    """The keyword-only arguments of `function`, from `params` where it has them, else their defaults."""
-    found = {}
-    for name, parameter in inspect.signature(function).parameters.items():
-        if parameter.kind is parameter.KEYWORD_ONLY:
-            found[name] = params[name] if name in params else parameter.default  # noqa: SIM401 - Params has no `get`
-            if found[name] is parameter.empty:
-                raise ValueError(f"{function.__name__} needs the setting {name!r}, which {params} does not have")
-    return found
-
-
-def named(function: Callable, available: dict[str, Any]) -> dict[str, Any]:
-    """Those of the `available` inputs that are arguments of `function`."""
-    return {name: available[name] for name in inspect.signature(function).parameters if name in available}
-
-
-def digest_of(kind: str, function: Callable, settings: dict, upstream: dict) -> str:
-    """SHA-256 over what the artifact depends on."""
-    identities = {name: _identity(value) for name, value in upstream.items()}
-    settings = {name: placed(value) for name, value in settings.items()}
-    parts = [FORMAT, kind, function.__qualname__, settings, identities, code_digest(function.__module__)]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def folder(kind: str, digest: str) -> Path:
-    """Where the artifact stands once it is whole."""
-    return root() / "build" / "artifacts" / f"{kind}-{digest[:16]}"
+def is_older(name: Name, made: Stored) -> bool:
+    """Whether an artifact whose name lasts was made by other code than there is now."""
+    return name.lasts and made.artifact.meta["code"] != name.code
 
 
 def load(path: Path, cls: type) -> Any:
@@ -169,43 +217,44 @@ def _tensors(path: Path) -> dict[str, Any]:
     return fields
 
 
-def lineage_of(upstream: dict[str, Any]) -> tuple[str, ...]:
-    """Digests of all that stands behind the inputs `upstream`, ancestors first, each once."""
-    return tuple(dict.fromkeys(digest for value in upstream.values() for digest in _lineage(value)))
-
-
 def _identity(value: Any) -> Any:
+    """What an input is told apart by."""
     if value is None:
         return None
-    if isinstance(value, Stored):
-        return value.artifact.digest
-    return value.identity
+    return value.artifact.digest if isinstance(value, Stored) else value.identity
 
 
 def _lineage(value: Any) -> tuple[str, ...]:
     """Digests of what stands behind an input: an artifact's, or those that it names itself."""
-    if isinstance(value, Stored):
-        return value.artifact.lineage if value.artifact else ()
-    return getattr(value, "lineage", ())
+    return value.artifact.lineage if isinstance(value, Stored) else getattr(value, "lineage", ())
 
 
-def _make(function: Callable, settings: dict, upstream: dict, work: Work, path: Path, timed: bool) -> None:
+def _plain(value: Any) -> Any:
+    """A setting, as a name holds it: a folder by its whole path, a function by its own name."""
+    return f"{value.__module__}.{value.__qualname__}" if inspect.isroutine(value) else placed(value)
+
+
+def _make(name: Name, timed: bool) -> None:
+    work = Work(name.kind, name.identity, name.path.with_name(f"{name.path.name}.partial"), name.ancestors)
     work.path.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
-    tensors, fields = _split(function(work, **upstream, **settings))
+    tensors, fields = _split(name.function(work, **name.inputs, **name.settings))
     refuse_infinite(work.kind, tensors)
     with naming(work.path / "tensors.safetensors"):
         save_file(tensors, work.path / "tensors.safetensors")
     cost = {"seconds": round(time.perf_counter() - start, 2), "peak_MiB": peak_mib()} if timed else {}
     meta = {
-        "format": FORMAT, "kind": work.kind, "digest": work.digest, "lineage": work.lineage, "settings": settings,
-        "upstream": {name: _identity(upstream[name]) for name in upstream}, "fields": fields, **cost,
-        "versions": {name: importlib.metadata.version(name) for name in VERSIONS},
-        "commit": commit(), "device": "cpu", "threads": torch.get_num_threads(),
+        "format": FORMAT, "kind": work.kind, "digest": work.digest, "lineage": work.lineage,
+        "settings": {setting: _plain(value) for setting, value in name.settings.items()},
+        "upstream": {key: _identity(value) for key, value in name.inputs.items()}, "fields": fields, **cost,
+        "versions": {package: importlib.metadata.version(package) for package in VERSIONS},
+        "commit": commit(), "code": name.code, "version": name.function.version, "device": device.kind(),
+        "precision": str(device.precision()), "threads": torch.get_num_threads(),
     }  # fmt: skip
     with naming(work.path / "meta.json"):
         (work.path / "meta.json").write_text(json.dumps(meta, indent=1, default=str), encoding="utf-8")
     work.forget()
+    path = name.path
     if not timed:
         forget_times(*work.path.iterdir(), work.path, _lock(path))
     for file in work.path.iterdir():

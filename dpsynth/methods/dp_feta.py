@@ -7,27 +7,46 @@ code divides by the realised number of a label's records, which the sensitivity 
 for RandAugment.
 """
 
+import dataclasses
+from collections.abc import Callable
+from typing import Literal
+
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from dpsynth import store
-from dpsynth.artifacts import Central, Corpus
+from dpsynth.artifacts import CentralImages, Corpus
+from dpsynth.methods.diffusion import AT_ONE_PLACE, DP_SGD, Pretrained
+from dpsynth.methods.method import Method, PrivateStep
+from dpsynth.params import Noise
 from dpsynth.privacy import Counts, Private, Sums
-from dpsynth.stages import planning
+from dpsynth.seeds import seed_of
+from dpsynth.stages import pretrain, selection
+from dpsynth.stages.permit import Permit
+from dpsynth.store import Work, work
 
 COPIES = 200  # of each central image in the corpus, each moved in its own way
 TURN, GROW, SHIFT = 0.26, 0.15, 0.1  # radians, share of the size, share of the side: the most that a copy is moved by
 
 
-def central_images(work: store.Work, private: Private, allowance: planning.Allowance) -> Central:
+class Featured(Pretrained):
+    """DP-FETA's options: what the denoiser is warmed up on."""
+
+    warmup: Literal["none", "central", "public"] = Field("central", description="what the base is trained on")
+    centre: Literal["mean", "mode"] = Field("mean", description="the central image of a label")
+    central_noise: Noise = Field(None, description="noise multiplier of the images; by rule if null")
+
+
+@work
+def central_images(work: Work, private: Private, permit: Permit) -> CentralImages:
     """One noisy central image a label: the mean of its records, or under `Counts` the mode of each pixel.
 
     Sensitivity. Mean: a record's pixels at half side are in [0, 1], so that its vector has l2 norm at most sqrt(d), the
     bound of `Sums`; it enters the row of its own label, and the row is divided by a constant. Mode: a record votes
     for one level of each of the d pixels, d distinct bins: sqrt(d), by `Counts`.
     """
-    charge = allowance.charge(work, private)
+    charge = permit.charge(work, private)
     channels, size = private.shape[0], private.shape[1] // 2
     if isinstance(charge.mechanism, Counts):
         n = levels(channels)
@@ -35,17 +54,19 @@ def central_images(work: store.Work, private: Private, allowance: planning.Allow
         values = votes.view(len(private.classes), -1, n).argmax(2) / (n - 1)
     else:
         values = private.total(lambda x, y, draws: halved(x), channels * size**2, charge, by_label=True)
-    return Central(values.double().view(-1, channels, size, size))
+    return CentralImages(values.double().view(-1, channels, size, size))
 
 
-def price(p, learn) -> list[Counts | Sums]:
+def mechanism(
+    rule: Callable[[int], float],
+    *, shape: tuple, centre: str, central_noise: float | None, n_records: int, n_classes: int,
+) -> Counts | Sums:  # fmt: skip
     """One round; noise by the rule of the semantic histogram, unless the options name it."""
-    channels, size = p.shape
+    channels, size = shape
     dim = channels * (size // 2) ** 2
-    noise = p["central_noise"] or planning.query_noise(p, dim if p["centre"] == "mode" else 1, learn)
-    if p["centre"] == "mode":
-        return [Counts("central_images", dim, noise)]
-    return [Sums("central_images", dim**0.5, noise, p.constants.n_records / p.n_classes)]
+    if centre == "mode":
+        return Counts("central_images", dim, central_noise or rule(dim))
+    return Sums("central_images", dim**0.5, central_noise or rule(1), n_records / n_classes)
 
 
 def levels(channels: int) -> int:
@@ -64,7 +85,7 @@ def level_votes(x: Tensor, n: int) -> Tensor:
     return (pixels * n).long().clamp(0, n - 1) + n * torch.arange(pixels.shape[1])
 
 
-def images(release: Central, size: int) -> Tensor:
+def images(release: CentralImages, size: int) -> Tensor:
     """What was released, as images: cut to [0, 1], enlarged, and each pixel the median of its neighbourhood.
 
     Returns:
@@ -75,11 +96,12 @@ def images(release: Central, size: int) -> Tensor:
     return (around.median(1).values.view_as(large) * 255).round().to(torch.uint8)
 
 
-def central_corpus(work: store.Work, release: Central, *, shape: tuple, seed: int) -> Corpus:
+@work
+def central_corpus(work: Work, release: CentralImages, *, shape: tuple, seed: int) -> Corpus:
     """Each central image, turned, resized and shifted at random, `COPIES` times, under its private label."""
     drawn = images(release, shape[1])
     labels = torch.arange(len(drawn)).repeat_interleave(COPIES)
-    draws = torch.Generator().manual_seed(store.seed_of(seed, "central"))
+    draws = torch.Generator().manual_seed(seed_of(seed, "central"))
     moved = _moved(drawn[labels].float(), draws).round().clamp(0, 255).to(torch.uint8)
     return Corpus(moved, labels, len(drawn), True, [], f"released central images, each moved in {COPIES} ways")
 
@@ -92,3 +114,19 @@ def _moved(x: Tensor, draws: torch.Generator) -> Tensor:
     rows = torch.stack([cos, -sin, 2 * SHIFT * right, sin, cos, 2 * SHIFT * down], dim=1)
     grid = F.affine_grid(rows.view(-1, 2, 3), list(x.shape), align_corners=False)
     return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+
+
+def _warmed_up(usual: Method, options: Featured) -> Method:
+    """Without a warm-up it is DPDM; on all public images PDP-Diffusion."""
+    if options.warmup == "none":
+        return dataclasses.replace(usual, release=None, corpus=None, base=pretrain.fresh)
+    if options.warmup == "public":
+        return dataclasses.replace(usual, release=None, corpus=selection.all_public)
+    return usual
+
+
+CENTRAL = PrivateStep(name="central_images", release=central_images, mechanism=mechanism)
+DP_FETA = Method(
+    paper="DP-FETA (IEEE S&P 2025)", options=Featured, release=CENTRAL, corpus=central_corpus,
+    base=pretrain.train_diffusion, learn=DP_SGD, settings=AT_ONE_PLACE, adapt=_warmed_up,
+)  # fmt: skip

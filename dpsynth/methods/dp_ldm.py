@@ -4,43 +4,56 @@ Lyu et al. (2023): autoencoder and latent diffusion are trained on public images
 diffusion model is trained privately (`dp_sgd.dp_sgd`). Both steps here see public images only.
 """
 
+import dataclasses
+
 import torch
+from pydantic import Field
 from tqdm import tqdm
 
-from dpsynth import store
 from dpsynth.artifacts import Base, Codes, Corpus
-from dpsynth.data import catalog
+from dpsynth.data.catalog import PublicSet
+from dpsynth.methods.diffusion import AT_ONE_PLACE, DP_SGD, Pretrained
+from dpsynth.methods.method import Method
 from dpsynth.models import training
-from dpsynth.models.latent import Autoencoder
-from dpsynth.privacy import scaled
-from dpsynth.stages import pretrain
+from dpsynth.models.latent import Autoencoder, LatentDenoiser
+from dpsynth.models.pixels import scaled
+from dpsynth.models.trainable import Trainable
+from dpsynth.seeds import seed_of
+from dpsynth.stages import pretrain, selection
+from dpsynth.store import Work, work
 
-BATCH = 128
-RATE = 2e-3  # of Adam, at its peak
+
+class Light(Pretrained):
+    """DP-LDM's options: fewer weights learn, on pixels or on codes."""
+
+    trainable: Trainable = Field("light", description="all weights, or light: attention, labels, time, first conv")
+    latent: bool = Field(False, description="diffusion on the codes of a public autoencoder")
 
 
+@work
 def train_autoencoder(
-    work: store.Work, *, public: str, background: str, shape: tuple, seed: int, width: int, encoder_steps: int
-) -> Codes:
+    work: Work, public: PublicSet, *, shape: tuple, seed: int, width: int, encoder_steps: int, encoder_batch: int,
+    encoder_rate: float,
+) -> Codes:  # fmt: skip
     """Train the autoencoder on the public set; every 20th image is held out to measure it.
 
     Args:
-        encoder_steps: batches of 128.
+        encoder_steps, encoder_batch, encoder_rate: steps, images of each, and learning rate at its peak.
     """
-    images = catalog.public(public, *shape, background=background).images
+    images = public.images
     held_out = torch.arange(len(images)) % 20 == 0
     seen, unseen = torch.nonzero(~held_out)[:, 0], scaled(images[held_out])
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(store.seed_of(seed, "autoencoder"))
+        torch.manual_seed(seed_of(seed, "autoencoder"))
         model = Autoencoder(*shape, width).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
+    optimizer = torch.optim.Adam(model.parameters(), lr=encoder_rate)
     history: dict[str, list[float]] = {"loss": []}
     bar = tqdm(total=encoder_steps, desc="autoencoder", mininterval=5)
     for step in training.steps(work, encoder_steps, {"model": model, "optimizer": optimizer}, history):
         bar.update(step + 1 - bar.n)
-        draws = training.generator(store.seed_of(seed, "autoencoder"), step)
-        optimizer.param_groups[0]["lr"] = RATE * training.cosine(step, encoder_steps)
-        loss = model.loss(scaled(images[seen[training.public_batch(len(seen), BATCH, draws)]]), draws)
+        draws = training.generator(seed_of(seed, "autoencoder"), step)
+        optimizer.param_groups[0]["lr"] = encoder_rate * training.cosine(step, encoder_steps)
+        loss = model.loss(scaled(images[seen[training.public_batch(len(seen), encoder_batch, draws)]]), draws)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -51,17 +64,29 @@ def train_autoencoder(
     return Codes(model.state_dict(), error, history)
 
 
+@work
 def train_latent(
-    work: store.Work, corpus: Corpus, encoder: Codes, *, shape: tuple, seed: int, width: int, pretrain_steps: int,
-    prediction: str = "edm", conditional: bool = True,
+    work: Work, corpus: Corpus, encoder: Codes, *, shape: tuple, seed: int, width: int, prediction: str,
+    conditional: bool, pretrain_steps: int, pretrain_batch: int, pretrain_rate: float, pretrain_average: float,
 ) -> Base:  # fmt: skip
     """A denoiser of the codes of the corpus's images; the autoencoder is part of it, and stays as it is."""
     corpus = corpus if conditional else pretrain.without_labels(corpus)
     channels, size = shape
-    model = pretrain.initial(
+    model: LatentDenoiser = pretrain.initial(
         {"network": "latent_denoiser", "channels": channels, "size": size, "n_labels": corpus.n_labels, "width": width,
          "prediction": prediction},
         seed,
     )  # fmt: skip
     model.autoencoder.load_state_dict(encoder.weights)
-    return pretrain.fit(work, model, corpus, seed, pretrain_steps)
+    return pretrain.fit(work, model, corpus, seed, pretrain_steps, pretrain_batch, pretrain_rate, pretrain_average)
+
+
+def _on_codes(usual: Method, options: Light) -> Method:
+    """With `latent: true` an autoencoder stands where other methods have a query function."""
+    return dataclasses.replace(usual, encoder=train_autoencoder, base=train_latent) if options.latent else usual
+
+
+DP_LDM = Method(
+    paper="DP-LDM (Lyu et al. 2023)", options=Light, corpus=selection.all_public, base=pretrain.train_diffusion,
+    learn=DP_SGD, settings=AT_ONE_PLACE, adapt=_on_codes,
+)  # fmt: skip

@@ -6,34 +6,52 @@ label over a declared n, where the code divides by realised class counts, which 
 cover; one mechanism for both moments; no second release to choose the stopping time by, training just ends.
 """
 
+import dataclasses
 from collections.abc import Callable
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from dpsynth import store
 from dpsynth.artifacts import Base, Encoder, Perceptual, Synthesiser
 from dpsynth.methods import gans
+from dpsynth.methods.method import Method, Options, PrivateStep
 from dpsynth.models import diffusion, gan, networks, training, vgg
+from dpsynth.params import Real
 from dpsynth.privacy import Private, Sums
-from dpsynth.stages import planning, query
+from dpsynth.seeds import seed_of
+from dpsynth.stages import progress, query
+from dpsynth.stages.permit import Permit
+from dpsynth.store import Work, work
 
 HALF = 100  # images of each half of a batch, about: equally many of each label
 SNAPSHOTS, POINTS = 5, 50  # along training: samples, and points of the curve
 
 
-def fresh_generator(work: store.Work, corpus: None, *, shape: tuple, n_classes: int, seed: int, width: int) -> Base:
+class Moments(Options):
+    """DP-MEPF's options."""
+
+    vgg19: str | None = Field(None, description="file of VGG-19's weights: its features in place of our encoder's")
+    moments: int = Field(1, ge=1, le=2, description="1: mean embedding of the features; 2: of their squares too")
+    matching_steps: int = Field(20, ge=1, le=10**8, description="steps of the generator towards the release")
+    matching_rate: Real = Field(1e-3, gt=0, lt=1, description="Adam, at its peak")
+    average: Real = Field(0.98, ge=0, lt=1, description="rate of the generator's moving average")
+
+
+@work
+def fresh_generator(work: Work, *, shape: tuple, n_classes: int, seed: int, width: int) -> Base:
     """A generator with random weights."""
     return Base.untrained(gans.initial(shape, n_classes, width, seed).generator)
 
 
-def read_vgg(work: store.Work, *, vgg19: str) -> Perceptual:
+@work
+def read_vgg(work: Work, *, vgg19: str) -> Perceptual:
     """VGG-19's convolutions, from a file of its weights."""
     return Perceptual(vgg.weights(vgg19))
 
 
-def embedding_price(p) -> list[Sums]:
+def mechanism(*, moments: int, vgg19: str | None, n_records: int) -> Sums:
     """One release: each record adds one vector to the row of its own label; the plan calibrates the noise.
 
     With two moments a record's vector is the concatenation of two unit vectors, of norm sqrt(2): one Gaussian mechanism
@@ -42,13 +60,14 @@ def embedding_price(p) -> list[Sums]:
     Raises:
         FileNotFoundError, ValueError: no file of VGG-19's weights, where the options ask for them.
     """
-    if p["vgg19"]:
-        vgg.weights(p["vgg19"], "meta")
-    return [Sums("mean_embedding", p["moments"] ** 0.5, 1.0, p.constants.n_records)]
+    if vgg19:
+        vgg.weights(vgg19, "meta")
+    return Sums("mean_embedding", moments**0.5, 1.0, n_records)
 
 
+@work
 def match_moments(
-    work: store.Work, private: Private, encoder: Encoder | Perceptual, base: Base, allowance: planning.Allowance,
+    work: Work, private: Private, encoder: Encoder | Perceptual, base: Base, permit: Permit,
     *, moments: int, matching_steps: int, matching_rate: float, average: float, seed: int,
 ) -> Synthesiser:  # fmt: skip
     """Release the mean embedding once; then Adam on the squared gap between it and the generator's.
@@ -66,24 +85,24 @@ def match_moments(
     embed, dim = perceptual(encoder, private.shape, moments)
     generator = networks.build(base.architecture)
     generator.load_state_dict(base.weights)
-    charge = allowance.charge(work, private)
+    charge = permit.charge(work, private)
     released = private.total(lambda x, labels, draws: embed(x), dim, charge, by_label=True).float()  # (labels, dim)
     optimizer = torch.optim.Adam(generator.parameters(), lr=matching_rate)
     averaged = diffusion.Average(generator, average)
     seen: dict[str, list] = {"steps": [], "images": [], "gap": []}
     parts = {"model": generator, "optimizer": optimizer, "average": averaged}
-    bar = training.silent(matching_steps, "moment matching")
+    bar = progress.silent(matching_steps, "moment matching")
     for step in training.steps(work, matching_steps, parts, seen):
         optimizer.param_groups[0]["lr"] = matching_rate * training.cosine(step, matching_steps)
-        seen["gap"].append(_match(generator, embed, released, optimizer, store.seed_of(seed, "matching"), step))
+        seen["gap"].append(_match(generator, embed, released, optimizer, seed_of(seed, "matching"), step))
         averaged.update(generator)
-        training.tell(bar, step + 1)
+        progress.tell(bar, step + 1)
         if (step + 1) % max(1, matching_steps // SNAPSHOTS) == 0:
             seen["steps"].append(step + 1)
             seen["images"].append(gans.shown(generator, averaged, seed))
     bar.close()
     snapshots = gans.captioned(seen["steps"], seen["images"], "step")
-    curves = _curves(torch.tensor(seen["gap"]), allowance.mechanism, released)
+    curves = _curves(torch.tensor(seen["gap"]), permit.mechanism, released)
     facts = {f"moment-{name}": curve[-1].clone() for name, curve in curves.items()}
     return Synthesiser(averaged.weights, generator.architecture, snapshots, curves, facts)
 
@@ -126,3 +145,15 @@ def _curves(gap: Tensor, mechanism: Sums, released: Tensor) -> dict[str, Tensor]
     said = torch.stack([part.mean() for part in gap.tensor_split(min(POINTS, len(gap)))])
     noise = (mechanism.scale / mechanism.divisor) ** 2 * released.numel() / released.square().sum()
     return {"gap": said, "noise": noise.expand(len(said)).clone()}
+
+
+def _with_vgg(usual: Method, options: Moments) -> Method:
+    """With a file of VGG-19's weights its features stand for those of our own classifier."""
+    return dataclasses.replace(usual, encoder=read_vgg) if options.vgg19 else usual
+
+
+EMBEDDING = PrivateStep(name="mean_embedding", release=match_moments, mechanism=mechanism)
+DP_MEPF = Method(
+    paper="DP-MEPF (TMLR 2023)", options=Moments, encoder=query.train_classifier, base=fresh_generator,
+    learn=EMBEDDING, sampler=gan.sample, adapt=_with_vgg,
+)  # fmt: skip

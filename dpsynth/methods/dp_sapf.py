@@ -6,20 +6,46 @@ denoiser on pixels stands for Stable Diffusion; the labels' table learns too, as
 labels; probe and DP-SGD share one plan.
 """
 
+import dataclasses
+from collections.abc import Callable
+from typing import Literal
+
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from dpsynth import privacy, store
+from dpsynth import privacy
 from dpsynth.artifacts import Base, Saliency, Synthesiser
+from dpsynth.methods.diffusion import Denoising
+from dpsynth.methods.method import Method, PrivateStep
 from dpsynth.models import diffusion, lora, networks
-from dpsynth.privacy import Counts, Private, Sums
-from dpsynth.stages import dp_sgd, planning, pretrain
+from dpsynth.params import Noise, Real
+from dpsynth.privacy import Counts, Gradients, Private, Sums
+from dpsynth.seeds import seed_of
+from dpsynth.stages import dp_sgd, pretrain, selection
+from dpsynth.stages.permit import Permit
+from dpsynth.store import Work, work
 
 LABELS = "net.label"
 
 
+class Salient(Denoising, pretrain.Conditional):
+    """DP-SAPF's options: how matrices are scored, which are chosen, and what of them learns."""
+
+    attention: Literal["middle", "every"] = Field("every", description="attention at one place, or at three")
+    convolutions: bool = Field(False, description="convolutions' kernels are candidates too")
+    choice: Literal["saliency", "random", "all"] = Field("saliency", description="which matrices learn")
+    score: Literal["sq_norm", "votes"] = Field("sq_norm", description="squared gradient norms, or votes")
+    saliency_votes: int = Field(3, ge=1, le=10**5, description="votes a record casts, for score: votes")
+    saliency_noise: Noise = Field(None, description="noise multiplier of the probe; by rule if null")
+    unit: Literal["matrix", "layer"] = Field("matrix", description="choose matrices, or whole blocks of them")
+    share: Real = Field(0.3, gt=0, le=1, description="share of the matrices, or blocks, that is chosen")
+    low_rank: bool = Field(True, description="adapters of rank 4, or the whole matrices")
+
+
+@work
 def probe(
-    work: store.Work, private: Private, base: Base, allowance: planning.Allowance,
+    work: Work, private: Private, base: Base, permit: Permit,
     *, seed: int, max_grad_norm: float, convolutions: bool,
 ) -> Saliency:  # fmt: skip
     """Noisy score of each candidate matrix: squared norms (mean over the declared records), or votes (their number).
@@ -36,8 +62,8 @@ def probe(
     def norms(x: Tensor, label: Tensor, draws) -> Tensor:
         return squared_norms(wrapped, names, x, label, draws, max_grad_norm)
 
-    mechanism = allowance.mechanism
-    charge = allowance.charge(work, private)
+    mechanism = permit.mechanism
+    charge = permit.charge(work, private)
     if isinstance(mechanism, Counts):
 
         def favourites(x: Tensor, label: Tensor, draws) -> Tensor:
@@ -70,20 +96,24 @@ def squared_norms(
     return squares[:, chosen] / total.clamp(min=max_grad_norm**2)
 
 
-def probe_price(p, learn) -> list[Counts | Sums]:
+def probe_mechanism(
+    rule: Callable[[int], float],
+    *, shape: tuple, n_classes: int, n_records: int, width: int, prediction: str, attention: str, convolutions: bool,
+    score: str, saliency_votes: int, saliency_noise: float | None,
+) -> Counts | Sums:  # fmt: skip
     """One vector of scores; noise by the rule of the semantic histogram, unless the options name it.
 
     Raises:
         ValueError: more votes than there are candidate matrices; nothing was asked yet.
     """
-    votes = p["saliency_votes"] if p["score"] == "votes" else 1
-    noise = p["saliency_noise"] or planning.query_noise(p, votes, learn)
-    if p["score"] == "sq_norm":
-        return [Sums("saliency", 1.0, noise, p.constants.n_records)]
-    architecture = pretrain.architecture(p.shape, p.n_classes, p.width, p["prediction"], p["attention"])
-    if votes > (available := len(lora.candidates(networks.build(architecture), p["convolutions"]))):
-        raise ValueError(f"saliency_votes={votes}, but the network has only {available} candidate matrices")
-    return [Counts("saliency", votes, noise)]
+    if score == "sq_norm":
+        return Sums("saliency", 1.0, saliency_noise or rule(1), n_records)
+    model = networks.build(pretrain.architecture(shape, n_classes, width, prediction, attention))
+    if saliency_votes > (available := len(lora.candidates(model, convolutions))):
+        raise ValueError(
+            f"saliency_votes={saliency_votes}, but the network has only {available} candidate matrices"
+        )
+    return Counts("saliency", saliency_votes, saliency_noise or rule(saliency_votes))
 
 
 def pick(names: list[str], scores: Tensor | None, *, choice: str, unit: str, share: float, seed: int) -> list[str]:
@@ -98,7 +128,7 @@ def pick(names: list[str], scores: Tensor | None, *, choice: str, unit: str, sha
     units = [_block(name) if unit == "layer" else name for name in names]
     distinct = list(dict.fromkeys(units))
     if choice == "random":
-        draws = torch.Generator().manual_seed(store.seed_of(seed, "saliency"))
+        draws = torch.Generator().manual_seed(seed_of(seed, "saliency"))
         order = torch.randperm(len(distinct), generator=draws)
     else:
         sums = torch.stack([sum(s for s, u in zip(scores, units, strict=True) if u == one) for one in distinct])
@@ -107,8 +137,9 @@ def pick(names: list[str], scores: Tensor | None, *, choice: str, unit: str, sha
     return [name for name, u in zip(names, units, strict=True) if u in kept]
 
 
+@work
 def dp_sgd_on_chosen(
-    work: store.Work, private: Private, base: Base, probe: Saliency | None, allowance: planning.Allowance,
+    work: Work, private: Private, base: Base, probe: Saliency | None, permit: Permit,
     *, seed: int, learning_rate: float, average: float, choice: str, unit: str, share: float, low_rank: bool,
     convolutions: bool,
 ) -> Synthesiser:  # fmt: skip
@@ -117,34 +148,29 @@ def dp_sgd_on_chosen(
     names = lora.candidates(model, convolutions)
     chosen = pick(names, probe and probe.scores, choice=choice, unit=unit, share=share, seed=seed)
     _free(model, chosen, low_rank, seed)
-    learned = dp_sgd.descend(work, private, model, allowance, learning_rate, average)
+    learned = dp_sgd.descend(work, private, model, permit, learning_rate, average)
     model.load_state_dict(learned.weights)
     lora.merge(model)
     return Synthesiser(model.state_dict(), model.architecture, facts=learned.facts)
 
 
-def minutes(p) -> float:
-    """Minutes that `p`'s DP-SGD should take, with as many matrices as it will choose."""
-    model = dp_sgd.ready(pretrain.run(p), p.n_classes, p.seed)
-    names = lora.candidates(model, p["convolutions"])
-    choice = "all" if p["choice"] == "all" else "random"
-    _free(model, pick(names, None, choice=choice, unit=p["unit"], share=p["share"], seed=p.seed), p["low_rank"], p.seed)
-    return dp_sgd.minutes_of(p, model)
-
-
-def chosen(p) -> tuple[Saliency, list[str]] | None:
-    """The released scores of `p` and the names of the matrices that learned, for a figure; None without a probe."""
-    if not p.row.probe or not planning.run(p).is_private:
-        return None
-    said = dp_sgd.probe(p)
-    settings = {name: p[name] for name in ("choice", "unit", "share", "seed")}
-    return said, pick(said.names, said.scores, **settings)
+def minutes(
+    base: Base, mechanism: Gradients,
+    *, shape: tuple, n_classes: int, seed: int, choice: str, unit: str, share: float, low_rank: bool,
+    convolutions: bool,
+) -> float:  # fmt: skip
+    """Minutes that DP-SGD from `base` should take, with as many matrices as it will choose."""
+    model = dp_sgd.ready(base, n_classes, seed)
+    names = lora.candidates(model, convolutions)
+    as_many = pick(names, None, choice="all" if choice == "all" else "random", unit=unit, share=share, seed=seed)
+    _free(model, as_many, low_rank, seed)
+    return dp_sgd.minutes_of(model, mechanism, shape, n_classes)
 
 
 def _free(model: torch.nn.Module, names: list[str], low_rank: bool, seed: int) -> None:
     """Let the named matrices, or adapters of them, and the labels' table learn, and nothing else."""
     if low_rank:
-        lora.adapt(model, names, store.seed_of(seed, "adapters"))
+        lora.adapt(model, names, seed_of(seed, "adapters"))
     else:
         model.requires_grad_(False)
         for name in names:
@@ -156,3 +182,18 @@ def _block(name: str) -> str:
     """The block that a layer is in; a layer directly in the network is one of its own."""
     parent = name.rpartition(".")[0]
     return name if parent == "net" else parent
+
+
+def _without_probe(usual: Method, options: Salient) -> Method:
+    """Matrices that are drawn, or all, are not asked for."""
+    return usual if options.choice == "saliency" else dataclasses.replace(usual, probe=None)
+
+
+PROBE = PrivateStep(name="saliency", release=probe, mechanism=probe_mechanism)
+ON_CHOSEN = PrivateStep(
+    name="dp_sgd", release=dp_sgd_on_chosen, mechanism=dp_sgd.mechanism, estimate_minutes=minutes,
+)  # fmt: skip
+DP_SAPF = Method(
+    paper="DP-SAPF (USENIX Security 2026)", options=Salient, corpus=selection.all_public,
+    base=pretrain.train_diffusion, probe=PROBE, learn=ON_CHOSEN, adapt=_without_probe,
+)  # fmt: skip

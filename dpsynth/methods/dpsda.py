@@ -8,25 +8,47 @@ that one setting serves every epsilon; equally many candidates a label, where th
 private set.
 """
 
+import dataclasses
 from collections.abc import Callable
+from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from dpsynth import store
 from dpsynth.artifacts import Base, Encoder, Synthesiser
 from dpsynth.methods import gans
-from dpsynth.models import diffusion, networks, samplers, training
+from dpsynth.methods.diffusion import AT_ONE_PLACE
+from dpsynth.methods.method import Method, Options, PrivateStep
+from dpsynth.models import diffusion, networks, population, samplers, training
 from dpsynth.models.classifier import Classifier
+from dpsynth.models.pixels import scaled, to_bytes
 from dpsynth.models.population import Population
 from dpsynth.models.renderer import Renderer
-from dpsynth.privacy import Counts, Private, scaled
-from dpsynth.stages import planning, query
+from dpsynth.params import Real
+from dpsynth.privacy import Counts, Private
+from dpsynth.seeds import seed_of
+from dpsynth.stages import pretrain, progress, query, selection
+from dpsynth.stages.permit import Permit
+from dpsynth.store import Work, work
 
 SIGMA_HIGH, SIGMA_LOW = 2.0, 0.2  # noise levels of a variation of amplitude 1, and of one near 0
 DENOISING = 5  # steps of the denoiser in a variation
 AT_ONCE = 250  # candidates computed on together
 SHOWN, PER_LABEL = 10, 2  # in the figure: of how many labels, and how many of each
+
+class Evolution(Options, pretrain.Conditional):
+    """DPSDA's options."""
+
+    api: Literal["diffusion", "glyphs"] = Field("diffusion", description="candidates of the denoiser, or rendered")
+    iterations: int = Field(3, ge=1, le=10**4, description="histograms of votes, T")
+    candidates: int = Field(20, ge=2, le=10**6, description="population of each private label")
+    lookahead: int = Field(
+        2, ge=0, le=1000, description="variations whose mean embedding stands for a candidate; 0: itself"
+    )
+    threshold: Real = Field(1.0, ge=0, lt=1e6, description="taken from every count, in deviations of the noise")
+    prediction: Literal["edm", "ddpm"] = Field("edm", description="of the denoiser, as for the methods that share it")
+
 
 State = dict[str, Tensor]  # candidates: `images` (N, C, S, S) uint8, and what else their API must know of them
 
@@ -40,7 +62,7 @@ class DenoiserApi:
     def random(self, n: int, seed: int) -> State:
         """RANDOM_API: `n` candidates."""
         labels = torch.randint(self.model.n_labels, (n,), generator=torch.Generator().manual_seed(seed))
-        return {"images": self.model.sample(labels, seed), "labels": labels}
+        return {"images": diffusion.sample(self.model, labels, seed), "labels": labels}
 
     @torch.no_grad()
     def vary(self, state: State, amplitude: float, seed: int) -> State:
@@ -51,7 +73,7 @@ class DenoiserApi:
         for images, labels in zip(state["images"].split(AT_ONCE), state["labels"].split(AT_ONCE), strict=True):
             x = scaled(images) + levels[0] * torch.randn(images.shape, generator=draws)
             *_, x = samplers.ddim(lambda x, level, y=labels: self.model(x, level.expand(len(x)), y), x, levels)
-            varied.append(((x.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8))
+            varied.append(to_bytes(x))
         return {**state, "images": torch.cat(varied)}
 
 
@@ -77,18 +99,20 @@ class RendererApi:
 APIS = {"denoiser": DenoiserApi, "renderer": RendererApi}
 
 
-def renderer(work: store.Work, corpus: None, *, shape: tuple) -> Base:
+@work
+def renderer(work: Work, *, shape: tuple) -> Base:
     """The renderer of the public glyphs as base: nothing is trained."""
     return Base({}, {}, Renderer(*shape).architecture, private_labels=False)
 
 
-def votes_price(p) -> list[Counts]:
+def mechanism(*, iterations: int) -> Counts:
     """T histograms of one vote a record; T discrete Gaussians compose exactly. The plan calibrates their noise."""
-    return [Counts("nearest_votes", 1, 1.0, steps=p["iterations"])]
+    return Counts("nearest_votes", 1, 1.0, steps=iterations)
 
 
+@work
 def evolve(
-    work: store.Work, private: Private, encoder: Encoder, base: Base, allowance: planning.Allowance,
+    work: Work, private: Private, encoder: Encoder, base: Base, permit: Permit,
     *, candidates: int, lookahead: int, threshold: float, seed: int,
 ) -> Synthesiser:  # fmt: skip
     """As many iterations as the plan has histograms: votes, threshold, resampling, variation; the last population is
@@ -99,24 +123,24 @@ def evolve(
         threshold: what is taken from every count, H of Algorithm 1, in standard deviations of the noise.
     """
     api, model = APIS[base.architecture["network"]](networks.rebuild(base.architecture, base.averaged)), Eye(encoder)
-    n_labels, n_steps = len(private.classes), allowance.mechanism.steps
-    state = _Kept(api.random(n_labels * candidates, store.seed_of(seed, "random")))
+    n_labels, n_steps = len(private.classes), permit.mechanism.steps
+    state = _Kept(api.random(n_labels * candidates, seed_of(seed, "random")))
     seen: dict[str, list] = {"images": []}
-    bar = training.silent(n_steps, "evolution")
-    charge = allowance.charge(work, private)
+    bar = progress.silent(n_steps, "evolution")
+    charge = permit.charge(work, private)
     for step in training.steps(work, n_steps, {"population": state}, seen):
         amplitude, number = 1 - step / n_steps, str(step)
         ahead = [
-            model(api.vary(state.now, amplitude, store.seed_of(seed, "lookahead", number, str(n)))["images"])
+            model(api.vary(state.now, amplitude, seed_of(seed, "lookahead", number, str(n)))["images"])
             for n in range(lookahead)
         ]
         points = torch.stack(ahead).mean(0) if ahead else model(state.now["images"])
         votes = nearest(model, points.view(n_labels, candidates, -1))
         counts = private.count(votes, candidates, charge, step)
         seen["images"].append(_favourites(state.now["images"], counts))
-        chosen = resampled(counts, threshold * allowance.mechanism.scale, training.generator(seed, step))
-        state.now = api.vary(_picked(state.now, chosen), amplitude, store.seed_of(seed, "variation", number))
-        training.tell(bar, step + 1, allowance.plan)
+        chosen = resampled(counts, threshold * permit.mechanism.scale, training.generator(seed, step))
+        state.now = api.vary(_picked(state.now, chosen), amplitude, seed_of(seed, "variation", number))
+        progress.tell(bar, step + 1, permit.plan)
     bar.close()
     population = Population(*private.shape[:2], n_labels, candidates)
     snapshots = gans.captioned(list(range(1, n_steps + 1)), seen["images"], "most voted for in iteration")
@@ -197,3 +221,16 @@ def _spread(n_labels: int, candidates: int) -> Tensor:
     """Places of a few candidates of the first labels: apart, as neighbours are often variations of one candidate."""
     of_each = (torch.arange(PER_LABEL) * 2 + 1) * candidates // (2 * PER_LABEL)
     return (of_each + candidates * torch.arange(min(SHOWN, n_labels))[:, None]).flatten()
+
+
+def _rendered(usual: Method, options: Evolution) -> Method:
+    """With `api: glyphs` the public set's own renderer makes the candidates, and nothing is trained."""
+    return dataclasses.replace(usual, corpus=None, base=renderer) if options.api == "glyphs" else usual
+
+
+EVOLUTION = PrivateStep(name="nearest_votes", release=evolve, mechanism=mechanism)
+DPSDA = Method(
+    paper="DPSDA, Private Evolution (ICLR 2024)", options=Evolution, encoder=query.train_classifier,
+    corpus=selection.all_public, base=pretrain.train_diffusion, learn=EVOLUTION, sampler=population.sample,
+    settings=AT_ONE_PLACE, adapt=_rendered,
+)  # fmt: skip

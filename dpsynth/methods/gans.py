@@ -12,29 +12,63 @@ more, and moves the sum by 2 C where its accounting has C.
 from collections.abc import Callable
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from tqdm import tqdm
 
-from dpsynth import privacy, store
+from dpsynth import privacy
 from dpsynth.artifacts import Base, Corpus, Synthesiser
+from dpsynth.methods.diffusion import HISTOGRAM
+from dpsynth.methods.method import Method, Options, PrivateStep
 from dpsynth.models import diffusion, gan, networks, training
-from dpsynth.privacy import Fakes, Gradients, Private, scaled
-from dpsynth.stages import planning, pretrain
+from dpsynth.models.pixels import scaled
+from dpsynth.params import Real
+from dpsynth.privacy import Fakes, Gradients, Private
+from dpsynth.seeds import seed_of
+from dpsynth.stages import pretrain, progress, query, selection
+from dpsynth.stages.permit import Permit
+from dpsynth.store import Work, work
 
-BATCH, PARTS = 64, 2  # of a public batch, worked on side by side
+BATCH, SUB_BATCHES = 64, 2  # of a public batch, worked on side by side
 MICROBATCH = 64
 BETAS = (0.0, 0.99)  # of Adam: without momentum, as DPImageBench's GANs
 SNAPSHOTS, PER_LABEL, SHOWN = 5, 2, 10  # of samples kept along training: how often, of a label, of how many labels
 
 
-def fresh_gan(work: store.Work, corpus: None, *, shape: tuple, n_classes: int, seed: int, width: int) -> Base:
+class Gan(Options):
+    """Options of DP-SGD on a discriminator; they stand in the place of `learning_rate` and `noise_multiplicity`."""
+
+    max_grad_norm: Real = Field(0.3, ge=1e-6, lt=1e6, description="clipping norm C, of the discriminator's gradients")
+    discriminator_rate: Real = Field(1e-3, gt=0, lt=1, description="Adam, the discriminator's private steps")
+    generator_rate: Real = Field(5e-4, gt=0, lt=1, description="Adam, the generator's steps beside them")
+    turn: int = Field(1, ge=1, le=10**6, description="private steps between the generator's turns")
+    generator_steps: int = Field(1, ge=1, le=10**4, description="steps of the generator in a turn: post-processing")
+    average: Real = Field(0.95, ge=0, lt=1, description="rate of the generator's moving average")
+
+
+class PublicGan(Gan, pretrain.Conditional):
+    """Options of the GANs that are pre-trained on public images."""
+
+    public_rate: Real = Field(5e-4, gt=0, lt=1, description="Adam, both networks in pre-training")
+    public_turn: int = Field(
+        1, ge=1, le=10**6, description="discriminator's steps for each of the generator's in pre-training"
+    )
+
+
+class SemanticGan(PublicGan, query.Voting):
+    """PrivImage+G's options: the query's, and the GAN's."""
+
+
+@work
+def fresh_gan(work: Work, *, shape: tuple, n_classes: int, seed: int, width: int) -> Base:
     """A generator and a discriminator with random weights (DPGAN)."""
     return Base.untrained(initial(shape, n_classes, width, seed))
 
 
+@work
 def train_gan(
-    work: store.Work, corpus: Corpus, *, shape: tuple, seed: int, width: int, pretrain_steps: int,
-    public_rate: float, public_turn: int, conditional: bool = True,
+    work: Work, corpus: Corpus, *, shape: tuple, seed: int, width: int, pretrain_steps: int,
+    public_rate: float, public_turn: int, conditional: bool,
 ) -> Base:  # fmt: skip
     """Hinge loss and Adam on batches of 64 of the corpus, as many fakes beside them.
 
@@ -56,22 +90,22 @@ def train_gan(
         bar.update(step + 1 - bar.n)
         history["clean"].append(_discriminator_step(model, optimizers[0], corpus, seed, step))
         if (step + 1) % public_turn == 0:
-            generator_step(model.generator, model.discriminator, optimizers[1], store.seed_of(seed, "turn"), step)
+            generator_step(model.generator, model.discriminator, optimizers[1], seed_of(seed, "turn"), step)
         average.update(model)
     return Base(model.state_dict(), average.weights, model.architecture, corpus.private_labels, history)
 
 
-def discriminator_price(p) -> list[Gradients]:
+def mechanism(*, sample_rate: float, steps: int, max_grad_norm: float, n_records: int) -> Gradients:
     """T steps of DP-SGD on the discriminator; the noise multiplier is for the plan to calibrate.
 
     The loss draws no noise, so that a record has one view: noise multiplicity 1.
     """
-    divisor = p["sample_rate"] * p.constants.n_records
-    return [Gradients("dp_sgd", p["sample_rate"], p["steps"], 1.0, p["max_grad_norm"], 1, divisor)]
+    return Gradients("dp_sgd", sample_rate, steps, 1.0, max_grad_norm, 1, sample_rate * n_records)
 
 
+@work
 def dp_gan(
-    work: store.Work, private: Private, base: Base, allowance: planning.Allowance,
+    work: Work, private: Private, base: Base, permit: Permit,
     *, seed: int, discriminator_rate: float, generator_rate: float, turn: int, generator_steps: int, average: float,
 ) -> Synthesiser:  # fmt: skip
     """DP-SGD on the discriminator; after every `turn` of its steps, `generator_steps` of the generator.
@@ -90,13 +124,13 @@ def dp_gan(
     optimizer = torch.optim.Adam(discriminator.parameters(), lr=discriminator_rate, betas=BETAS)
     turns = torch.optim.Adam(generator.parameters(), lr=generator_rate, betas=BETAS)
     averaged = diffusion.Average(generator, average)
-    n_steps, n = allowance.mechanism.steps, n_fakes(allowance.mechanism)
+    n_steps, n = permit.mechanism.steps, n_fakes(permit.mechanism)
     seen: dict[str, list] = {"steps": [], "images": []}
     parts = {"model": model, "optimizer": optimizer, "turns": turns, "average": averaged}
-    bar = training.silent(n_steps, "DP-SGD")
-    charge = allowance.charge(work, private)
+    bar = progress.silent(n_steps, "DP-SGD")
+    charge = permit.charge(work, private)
     for step in training.steps(work, n_steps, parts, seen):
-        fakes, labels = _fakes(generator, n, store.seed_of(seed, "fakes"), step)
+        fakes, labels = _fakes(generator, n, seed_of(seed, "fakes"), step)
         private.gradient(
             wrapped, losses(wrapped, True), charge, step, MICROBATCH, Fakes(fakes, labels, losses(wrapped, False))
         )
@@ -105,9 +139,9 @@ def dp_gan(
         if (step + 1) % turn == 0:
             copy.load_state_dict(discriminator.state_dict())
             for number in range(generator_steps):
-                generator_step(generator, copy, turns, store.seed_of(seed, "turn", str(number)), step)
+                generator_step(generator, copy, turns, seed_of(seed, "turn", str(number)), step)
                 averaged.update(generator)
-        training.tell(bar, step + 1, allowance.plan)
+        progress.tell(bar, step + 1, permit.plan)
         if (step + 1) % max(1, n_steps // SNAPSHOTS) == 0:
             seen["steps"].append(step + 1)
             seen["images"].append(shown(generator, averaged, seed))
@@ -116,15 +150,11 @@ def dp_gan(
     return Synthesiser(averaged.weights, generator.architecture, snapshots)
 
 
-def noise_to_signal(p) -> tuple[list[str], list[float]] | None:
+def noise_to_signal(base: Base, mechanism: Gradients, n_classes: int, seed: int) -> tuple[list[str], list[float]]:
     """Of each layer of the discriminator, and of all: the noise's expected norm over the largest that the mean clipped
-    gradient of an expected batch can have, sigma sqrt(d) / (q N). From public constants alone; None without a
-    discriminator, or without noise."""
-    base, plan = pretrain.run(p), planning.run(p)
-    if base.architecture["network"] != "gan" or not plan.is_private:
-        return None
-    mechanism, sizes = plan.mechanism("dp_sgd"), {}
-    for name, weight in ready(base, p.n_classes, p.seed).discriminator.named_parameters():
+    gradient of an expected batch can have, sigma sqrt(d) / (q N). From public constants alone."""
+    sizes: dict[str, int] = {}
+    for name, weight in ready(base, n_classes, seed).discriminator.named_parameters():
         layer = name.partition(".")[0]
         sizes[layer] = sizes.get(layer, 0) + weight.numel()
     sizes["all layers"] = sum(sizes.values())
@@ -134,7 +164,7 @@ def noise_to_signal(p) -> tuple[list[str], list[float]] | None:
 def initial(shape: tuple, n_labels: int, width: int, seed: int) -> gan.Gan:
     """Both networks with random weights that depend on the seed and the arguments alone."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(store.seed_of(seed, "gan"))
+        torch.manual_seed(seed_of(seed, "gan"))
         return networks.build(
             {"network": "gan", "channels": shape[0], "size": shape[1], "n_labels": n_labels, "width": width}
         )
@@ -159,21 +189,21 @@ def generator_step(generator: gan.Generator, judge: gan.Discriminator, optimizer
     z, labels = gan.latents(BATCH, draws), torch.randint(generator.n_labels, (BATCH,), generator=draws)
 
     def loss(part: int) -> Tensor:
-        rows = slice(part * BATCH // PARTS, (part + 1) * BATCH // PARTS)
+        rows = slice(part * BATCH // SUB_BATCHES, (part + 1) * BATCH // SUB_BATCHES)
         return -judge(generator(z[rows], labels[rows]), labels[rows]).sum() / BATCH
 
     _descend(generator, loss, optimizer)
 
 
 def _discriminator_step(model: gan.Gan, optimizer, corpus: Corpus, seed: int, step: int) -> float:
-    draws = training.generator(store.seed_of(seed, "pretrain gan"), step)
+    draws = training.generator(seed_of(seed, "pretrain gan"), step)
     rows = training.public_batch(len(corpus.images), BATCH, draws)
     x, labels = scaled(corpus.images[rows]), corpus.labels[rows]
     with torch.no_grad():
         fakes = model.generator(gan.latents(BATCH, draws), labels)
 
     def loss(part: int) -> Tensor:
-        rows = slice(part * BATCH // PARTS, (part + 1) * BATCH // PARTS)
+        rows = slice(part * BATCH // SUB_BATCHES, (part + 1) * BATCH // SUB_BATCHES)
         real = gan.hinge(model.discriminator(x[rows], labels[rows]), True)
         return (real + gan.hinge(model.discriminator(fakes[rows], labels[rows]), False)).sum() / BATCH
 
@@ -184,7 +214,7 @@ def _discriminator_step(model: gan.Gan, optimizer, corpus: Corpus, seed: int, st
 
 def _descend(net: torch.nn.Module, loss: Callable, optimizer: torch.optim.Optimizer) -> float:
     parameters = list(net.parameters())
-    value, gradients = training.gradient(parameters, loss, range(PARTS))
+    value, gradients = training.gradient(parameters, loss, range(SUB_BATCHES))
     for parameter, g in zip(parameters, gradients, strict=True):
         parameter.grad = g
     optimizer.step()
@@ -211,7 +241,7 @@ def shown(generator: gan.Generator, averaged: diffusion.Average, seed: int) -> T
     """A few samples of the averaged generator, always of the same latents, for the figure of training."""
     twin = networks.rebuild(generator.architecture, averaged.weights)
     labels = torch.arange(min(SHOWN, generator.n_labels)).repeat_interleave(PER_LABEL)
-    return twin.sample(labels, store.seed_of(seed, "snapshots"))
+    return twin.sample(labels, seed_of(seed, "snapshots"))
 
 
 def captioned(numbers: list[int], images: list[Tensor], word: str) -> dict[str, Tensor]:
@@ -222,3 +252,17 @@ def captioned(numbers: list[int], images: list[Tensor], word: str) -> dict[str, 
 
 def _shape(model: gan.Gan) -> tuple[int, int]:
     return model.architecture["channels"], model.architecture["size"]
+
+
+DISCRIMINATOR = PrivateStep(name="dp_sgd", release=dp_gan, mechanism=mechanism)
+DPGAN = Method(
+    paper="DPGAN (Xie et al. 2018)", options=Gan, base=fresh_gan, learn=DISCRIMINATOR, sampler=gan.sample,
+)  # fmt: skip
+DPGAN_P = Method(
+    paper="DPGAN-p (Xie et al. 2018, pre-trained; PrivImage Sec. 4.2)", options=PublicGan,
+    corpus=selection.all_public, base=train_gan, learn=DISCRIMINATOR, sampler=gan.sample,
+)  # fmt: skip
+PRIVIMAGE_G = Method(
+    paper="PrivImage+G (USENIX Security 2024)", options=SemanticGan, encoder=query.train_classifier, release=HISTOGRAM,
+    corpus=selection.top_classes, base=train_gan, learn=DISCRIMINATOR, sampler=gan.sample,
+)  # fmt: skip

@@ -10,54 +10,40 @@ import time
 from dataclasses import replace
 
 import torch
+from pydantic import Field
 
-from dpsynth import privacy, store
+from dpsynth import privacy
 from dpsynth.artifacts import Base, Synthesiser
 from dpsynth.models import diffusion, training
-from dpsynth.models.trainable import by_part, learning, restrict
-from dpsynth.privacy import Gradients, Private, scaled
-from dpsynth.stages import label_prior, planning, pretrain, query, selection
+from dpsynth.models.pixels import scaled
+from dpsynth.models.trainable import learning, restrict
+from dpsynth.params import Real, Strict
+from dpsynth.privacy import Gradients, Private
+from dpsynth.seeds import seed_of
+from dpsynth.stages import pretrain, progress
+from dpsynth.stages.permit import Permit
+from dpsynth.store import Work, work
 
 MICROBATCH = 128
 
 
-def run(p) -> Synthesiser:
-    """The synthesiser of `p`, fine-tuned now if it was not before; its ledger entry is settled."""
-    have = _inputs(p)
-    if math.isinf(p.epsilon):
-        have["private"] = planning.private(p)
-        return store.build("twin", p.row.learn.exact, p, **store.named(p.row.learn.exact, have))
-    prior = label_prior.run(p)
-    return planning.ask("synthesiser", p.row.learn, p, *([prior] if prior else []), **have, probe=probe(p))
+class Learning(Strict):
+    """Options of DP-SGD on a denoiser."""
+
+    max_grad_norm: Real = Field(0.3, ge=1e-6, lt=1e6, description="clipping norm C")
+    average: Real = Field(0.95, ge=0, lt=1, description="rate of the weights' moving average in fine-tuning")
 
 
-def probe(p) -> store.Stored | None:
-    """What `p` asks of the private records through its base, before it learns; None for most methods."""
-    return planning.ask("probe", p.row.probe, p, **_inputs(p)) if p.row.probe else None
-
-
-def _inputs(p) -> dict[str, store.Stored | None]:
-    """What the stages before this one yield, by the names that learners and probes ask for it."""
-    return {
-        "encoder": query.encoder(p), "release": query.run(p), "corpus": selection.run(p), "base": pretrain.run(p),
-    }  # fmt: skip
-
-
-def expected_minutes(p) -> float | None:
-    """Minutes that the learner of `p` should take; None where there is no estimate."""
-    return p.row.learn.minutes(p) if p.row.learn.minutes else None
-
-
-def gradients_price(p) -> list[Gradients]:
+def mechanism(
+    *, sample_rate: float, steps: int, max_grad_norm: float, noise_multiplicity: int, n_records: int
+) -> Gradients:
     """T steps of DP-SGD; the noise multiplier is for the plan to calibrate."""
-    divisor = p["sample_rate"] * p.constants.n_records
-    return [
-        Gradients("dp_sgd", p["sample_rate"], p["steps"], 1.0, p["max_grad_norm"], p["noise_multiplicity"], divisor)
-    ]
+    return Gradients("dp_sgd", sample_rate, steps, 1.0, max_grad_norm, noise_multiplicity, sample_rate * n_records)
 
 
+@work
 def dp_sgd(
-    work: store.Work, private: Private, base: Base, allowance: planning.Allowance,
+    work: Work, private: Private, base: Base, permit: Permit,
     *, seed: int, learning_rate: float, average: float, trainable: str,
 ) -> Synthesiser:  # fmt: skip
     """Adam on noisy gradients of all weights, or of a few; samples are drawn from the moving average.
@@ -68,11 +54,11 @@ def dp_sgd(
     """
     model = ready(base, len(private.classes), seed)
     restrict(model, trainable)
-    return descend(work, private, model, allowance, learning_rate, average)
+    return descend(work, private, model, permit, learning_rate, average)
 
 
 def descend(
-    work: store.Work, private: Private, model: diffusion.Denoiser, allowance: planning.Allowance,
+    work: Work, private: Private, model: diffusion.Denoiser, permit: Permit,
     learning_rate: float, average: float,
 ) -> Synthesiser:  # fmt: skip
     """DP-SGD on the weights of `model` that require gradients."""
@@ -82,16 +68,17 @@ def descend(
     def loss(x, label, draws):
         return diffusion.loss(wrapped, model.prediction, model.null, model.encode(x), label, draws)
 
-    charge, steps = allowance.charge(work, private), allowance.mechanism.steps
+    charge, steps = permit.charge(work, private), permit.mechanism.steps
 
     def step_gradient(step: int) -> None:
         private.gradient(wrapped, loss, charge, step, MICROBATCH)
 
-    return replace(_train(work, model, step_gradient, steps, learning_rate, average, allowance.plan), facts=facts)
+    return replace(_train(work, model, step_gradient, steps, learning_rate, average, permit.plan), facts=facts)
 
 
+@work
 def without_privacy(
-    work: store.Work, private: Private, base: Base,
+    work: Work, private: Private, base: Base,
     *, seed: int, learning_rate: float, average: float, trainable: str, sample_rate: float, steps: int,
     noise_multiplicity: int,
 ) -> Synthesiser:  # fmt: skip
@@ -102,13 +89,13 @@ def without_privacy(
     parameters = [p for p in model.parameters() if p.requires_grad]
 
     def step_gradient(step: int) -> None:
-        draws = training.generator(store.seed_of(seed, "twin"), step)
+        draws = training.generator(seed_of(seed, "twin"), step)
         rows = (torch.rand(len(images), generator=draws) < sample_rate).nonzero().flatten()
         views = noise_multiplicity * sample_rate * len(images)
 
         def loss(numbered: tuple[int, torch.Tensor]) -> torch.Tensor:
             number, part = numbered
-            draws = diffusion.PublicDraws(training.generator(store.seed_of(seed, f"twin {step}"), number), len(part))
+            draws = diffusion.PublicDraws(training.generator(seed_of(seed, f"twin {step}"), number), len(part))
             x, y = model.encode(scaled(images[part])), labels[part]
             return diffusion.loss(model, model.prediction, model.null, x, y, draws).sum() / views
 
@@ -136,43 +123,36 @@ def ready(base: Base, n_classes: int, seed: int) -> diffusion.Denoiser:
     return model
 
 
-def dp_sgd_minutes(p) -> float:
-    """Minutes that `p`'s DP-SGD should take."""
-    model = ready(pretrain.run(p), p.n_classes, 0)
-    restrict(model, p["trainable"])
-    return minutes_of(p, model)
+def minutes(base: Base, mechanism: Gradients, *, shape: tuple, n_classes: int, trainable: str) -> float:
+    """Minutes that DP-SGD from `base` should take."""
+    model = ready(base, n_classes, 0)
+    restrict(model, trainable)
+    return minutes_of(model, mechanism, shape, n_classes)
 
 
-def shares(p) -> dict[str, tuple[int, int]]:
-    """Weights of each part of the network, (those that learn, all), by its name."""
-    model = ready(pretrain.run(p), p.n_classes, 0)
-    restrict(model, p["trainable"])
-    return by_part(model)
-
-
-def minutes_of(p, model: diffusion.Denoiser, trials: int = 3) -> float:
+def minutes_of(
+    model: diffusion.Denoiser, mechanism: Gradients, shape: tuple[int, int], n_classes: int, trials: int = 3
+) -> float:
     """Minutes that DP-SGD on `model` should take, timed on blank images: tells nothing of the records."""
-    mechanism = gradients_price(p)[0]
-    rows = MICROBATCH // p["noise_multiplicity"] or 1
+    rows = MICROBATCH // mechanism.noise_multiplicity or 1
     toy = Private(
-        name="timing", images=torch.zeros(rows, p.shape[0], p.shape[1], p.shape[1], dtype=torch.uint8),
-        labels=torch.zeros(rows, dtype=torch.int64), classes=p.constants.classes, n_records=rows, builtin=True,
+        name="timing", images=torch.zeros(rows, shape[0], shape[1], shape[1], dtype=torch.uint8),
+        labels=torch.zeros(rows, dtype=torch.int64), classes=tuple(map(str, range(n_classes))), n_records=rows,
+        builtin=True,
     )  # fmt: skip
-    everyone = Gradients("timing", 1.0, trials + 1, 1.0, 1.0, p["noise_multiplicity"], 1.0)
+    everyone = Gradients("timing", 1.0, trials + 1, 1.0, 1.0, mechanism.noise_multiplicity, 1.0)
     wrapped = privacy.PerExample(model)
     # A set of blank images that nobody owns, under coins that everybody knows: no ledger is asked, none is needed.
-    nobody = privacy.Plan("timing", rows, p.epsilon, p.delta, (everyone,))
+    nobody = privacy.Plan("timing", rows, 1.0, 1e-5, (everyone,))
     charge = privacy.Charge(everyone, nobody, "timing", privacy.Coins(bytes(32)))
+
+    def loss(x, label, draws):
+        return diffusion.loss(wrapped, model.prediction, model.null, model.encode(x), label, draws)
+
     seconds = []
     for step in range(trials + 1):
         start = time.perf_counter()
-        toy.gradient(
-            wrapped,
-            lambda x, y, d: diffusion.loss(wrapped, model.prediction, model.null, model.encode(x), y, d),
-            charge,
-            step,
-            MICROBATCH,
-        )
+        toy.gradient(wrapped, loss, charge, step, MICROBATCH)
         seconds.append(time.perf_counter() - start)
     micro_batches = math.ceil(mechanism.divisor / rows / torch.get_num_threads())  # side by side
     return sorted(seconds[1:])[trials // 2] * micro_batches * mechanism.steps / 60
@@ -182,12 +162,12 @@ def _train(work, model, step_gradient, n_steps, learning_rate, average, plan) ->
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
     averaged = diffusion.Average(model, average)
     state = {"model": model, "optimizer": optimizer, "average": averaged}
-    bar = training.silent(n_steps, "DP-SGD" if plan else "training without privacy")
+    bar = progress.silent(n_steps, "DP-SGD" if plan else "training without privacy")
     for step in training.steps(work, n_steps, state, {}):
         optimizer.param_groups[0]["lr"] = learning_rate * min(1, (step + 1) / 10)
         step_gradient(step)
         optimizer.step()
         averaged.update(model)
-        training.tell(bar, step + 1, plan)
+        progress.tell(bar, step + 1, plan)
     bar.close()
     return Synthesiser(averaged.weights, model.architecture)

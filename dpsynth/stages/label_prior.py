@@ -4,36 +4,38 @@ The papers take the private set's class counts for public, or uniform. Here the 
 asks for the counts once, in the same plan.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from dpsynth import store
-from dpsynth.artifacts import Prior
+from dpsynth.artifacts import LabelCounts
 from dpsynth.privacy import Counts, Private
-from dpsynth.stages import planning
+from dpsynth.stages.permit import Permit
+from dpsynth.store import Work, work
 
 
-def run(p) -> Prior | None:
-    """The noisy label counts of `p`, asked now if they were not before; None where the prior is uniform."""
-    return planning.ask("prior", p.row.prior, p) if p.row.prior else None
-
-
-def label_histogram(work: store.Work, private: Private, allowance: planning.Allowance) -> Prior:
+@work
+def label_histogram(work: Work, private: Private, permit: Permit) -> LabelCounts:
     """Each record casts one vote, in the row of its own label: sensitivity 1 (`privacy.Counts`)."""
 
     def vote(x, labels, draws):
         return torch.zeros(len(labels), 1, dtype=torch.int64)
 
-    return Prior(private.count(vote, 1, allowance.charge(work, private))[:, 0])
+    return LabelCounts(private.count(vote, 1, permit.charge(work, private))[:, 0])
 
 
-def price(p, learn) -> list[Counts]:
+def mechanism(rule: Callable[[int], float]) -> Counts:
     """One vote a record; noise by the rule of the semantic histogram."""
-    return [Counts("label_histogram", 1, planning.query_noise(p, 1, learn))]
+    return Counts("label_histogram", 1, rule(1))
 
 
-def proportional(prior: Prior, n: int) -> Tensor:
-    """`n` labels in proportion to the counts, negative ones taken as 0, by largest remainders: (n,) int64, sorted."""
+def proportional(prior: LabelCounts, n: int) -> Tensor:
+    """`n` labels in proportion to the counts, negative ones taken as 0, by largest remainders: (n,) int64, sorted.
+
+    >>> proportional(LabelCounts(torch.tensor([3, -1, 1])), 8).tolist()
+    [0, 0, 0, 0, 0, 0, 2, 2]
+    """
     weights = prior.counts.clamp(min=0).double()
     if not weights.sum() > 0:
         weights = torch.ones_like(weights)

@@ -5,60 +5,67 @@ noise levels (`models/diffusion.py` says why), sizes for a laptop.
 """
 
 import dataclasses
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
+from pydantic import Field
 from tqdm import tqdm
 
-from dpsynth import store
 from dpsynth.artifacts import Base, Corpus
 from dpsynth.models import amp, diffusion, networks, training
-from dpsynth.privacy import scaled
-from dpsynth.stages import query, selection
+from dpsynth.models.pixels import scaled
+from dpsynth.params import Strict
+from dpsynth.seeds import seed_of
+from dpsynth.store import Work, work
 
-BATCH, PARTS = 128, 2  # parts of a batch, worked on side by side; a view costs a quarter less than in batches of 64
-RATE = 7e-3  # of Adam, at its peak
-AVERAGE = 0.998
-
-
-def run(p) -> Base:
-    """The base model of `p`, trained now if it was not before."""
-    have = {"encoder": query.encoder(p), "corpus": selection.run(p)}
-    return store.build("base", p.row.base, p, **store.named(p.row.base, have))
+SUB_BATCHES = 2  # of a batch, worked on side by side; a view costs a quarter less than in batches of 64
 
 
-def twins(p) -> dict[str, Base]:
-    """The base with and without perturbation, for private runs of methods that can perturb; else the base alone."""
-    if "amp_gamma" not in p or not p["amp_gamma"] or math.isinf(p.epsilon):
-        return {"pre-training": run(p)}
-    without = p.replace(options={**p.options, "amp_gamma": 0.0})
-    return {"with AMP": run(p), "without AMP": run(without)}
+class Conditional(Strict):
+    """The option of all methods that pre-train."""
+
+    conditional: bool = Field(True, description="pre-train with the corpus's labels, or as if all were of one class")
 
 
+@work
 def fresh(
-    work: store.Work, corpus: None, *, shape: tuple, n_classes: int, seed: int, width: int, prediction: str = "edm"
+    work: Work, *, shape: tuple, n_classes: int, seed: int, width: int, prediction: str, attention: str
 ) -> Base:
     """A denoiser with random weights (DPDM)."""
-    return Base.untrained(initial(architecture(shape, n_classes, width, prediction), seed))
+    return Base.untrained(initial(architecture(shape, n_classes, width, prediction, attention), seed))
 
 
+@work
 def train_diffusion(
-    work: store.Work, corpus: Corpus, *, shape: tuple, seed: int, width: int, pretrain_steps: int,
-    prediction: str = "edm", attention: str = "middle", conditional: bool = True, amp_gamma: float = 0.0,
-    amp_eta: float = 0.4, amp_projection: str = "global", amp_normalise: bool = False,
+    work: Work, corpus: Corpus, *, shape: tuple, seed: int, width: int, prediction: str, attention: str,
+    conditional: bool, pretrain_steps: int, pretrain_batch: int, pretrain_rate: float, pretrain_average: float,
 ) -> Base:  # fmt: skip
-    """A denoiser of the corpus's images; `amp_gamma` > 0 perturbs the weights at each step.
+    """A denoiser of the corpus's images.
 
     Args:
         conditional: learn the corpus's labels; else all images have one (PrivImage's PDP-Diffusion was trained so).
+        pretrain_steps, pretrain_batch: Adam's steps, and images of each.
+        pretrain_rate: learning rate at its peak; pretrain_average: rate of the moving average.
     """
     corpus = corpus if conditional else without_labels(corpus)
     model = initial(architecture(shape, corpus.n_labels, width, prediction, attention), seed)
+    return fit(work, model, corpus, seed, pretrain_steps, pretrain_batch, pretrain_rate, pretrain_average)
+
+
+@work
+def train_with_amp(
+    work: Work, corpus: Corpus, *, shape: tuple, seed: int, width: int, prediction: str, attention: str,
+    conditional: bool, pretrain_steps: int, pretrain_batch: int, pretrain_rate: float, pretrain_average: float,
+    amp_gamma: float, amp_eta: float, amp_projection: str, amp_normalise: bool,
+) -> Base:  # fmt: skip
+    """The same, its weights perturbed at each step: RPGen's Stage 2. Arguments as of `train_diffusion`, and of
+    `amp.gradient`."""
+    corpus = corpus if conditional else without_labels(corpus)
+    model = initial(architecture(shape, corpus.n_labels, width, prediction, attention), seed)
     perturb = partial(amp.gradient, gamma=amp_gamma, eta=amp_eta, projection=amp_projection, normalise=amp_normalise)
-    return fit(work, model, corpus, seed, pretrain_steps, perturb if amp_gamma else None)
+    return fit(work, model, corpus, seed, pretrain_steps, pretrain_batch, pretrain_rate, pretrain_average, perturb)
 
 
 def without_labels(corpus: Corpus) -> Corpus:
@@ -68,10 +75,10 @@ def without_labels(corpus: Corpus) -> Corpus:
 
 
 def fit(
-    work: store.Work, model: diffusion.Denoiser, corpus: Corpus, seed: int, pretrain_steps: int,
-    perturb: Callable | None = None,
+    work: Work, model: diffusion.Denoiser, corpus: Corpus, seed: int, n_steps: int, batch: int, rate: float,
+    average: float, perturb: Callable | None = None,
 ) -> Base:  # fmt: skip
-    """Adam on batches of 128 of the corpus.
+    """Adam on batches of the corpus.
 
     Args:
         perturb: `amp.gradient` with its settings; None for plain training.
@@ -80,19 +87,19 @@ def fit(
         perturbed ones, and `binds`, 1.0 where the projection moved the perturbation.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.Adam(parameters, lr=RATE)
-    average = diffusion.Average(model, AVERAGE)
+    optimizer, averaged = torch.optim.Adam(parameters, lr=rate), diffusion.Average(model, average)
     history: dict[str, list[float]] = {"clean": [], "perturbed": [], "binds": []}
-    parts = {"model": model, "optimizer": optimizer, "average": average}
-    bar = tqdm(total=pretrain_steps, desc="pre-training" + (" with AMP" if perturb else ""), mininterval=5)
-    for step in training.steps(work, pretrain_steps, parts, history):
+    trained = {"model": model, "optimizer": optimizer, "average": averaged}
+    bar = tqdm(total=n_steps, desc="pre-training" + (" with AMP" if perturb else ""), mininterval=5)
+    for step in training.steps(work, n_steps, trained, history):
         bar.update(step + 1 - bar.n)
-        optimizer.param_groups[0]["lr"] = RATE * training.cosine(step, pretrain_steps)
+        optimizer.param_groups[0]["lr"] = rate * training.cosine(step, n_steps)
 
-        def loss(part: int, step=step) -> torch.Tensor:
-            return _loss(model, corpus, training.generator(store.seed_of(seed, f"pretrain {part}"), step)) / PARTS
+        def loss(number: int, step=step) -> torch.Tensor:
+            draws = training.generator(seed_of(seed, f"pretrain {number}"), step)
+            return _loss(model, corpus, batch // SUB_BATCHES, draws) / SUB_BATCHES
 
-        at_weights = partial(training.gradient, parameters, loss, range(PARTS))
+        at_weights = partial(training.gradient, parameters, loss, range(SUB_BATCHES))
         if perturb:
             losses, gradients = perturb(parameters, at_weights)
             for name, value in losses._asdict().items():
@@ -103,18 +110,18 @@ def fit(
         for parameter, g in zip(parameters, gradients, strict=True):
             parameter.grad = g
         optimizer.step()
-        average.update(model)
-    return Base(model.state_dict(), average.weights, model.architecture, corpus.private_labels, history)
+        averaged.update(model)
+    return Base(model.state_dict(), averaged.weights, model.architecture, corpus.private_labels, history)
 
 
 def initial(like: dict[str, Any], seed: int) -> diffusion.Denoiser:
     """A denoiser with random weights that depend on the seed and the architecture alone."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(store.seed_of(seed, "denoiser"))
+        torch.manual_seed(seed_of(seed, "denoiser"))
         return networks.build(like)
 
 
-def architecture(shape: tuple, n_labels: int, width: int, prediction: str, attention: str = "middle") -> dict[str, Any]:
+def architecture(shape: tuple, n_labels: int, width: int, prediction: str, attention: str) -> dict[str, Any]:
     """Of a denoiser of images: what `networks.build` takes."""
     channels, size = shape
     return {
@@ -123,8 +130,8 @@ def architecture(shape: tuple, n_labels: int, width: int, prediction: str, atten
     }  # fmt: skip
 
 
-def _loss(model: diffusion.Denoiser, corpus: Corpus, draws: torch.Generator) -> torch.Tensor:
-    rows = training.public_batch(len(corpus.images), BATCH // PARTS, draws)
+def _loss(model: diffusion.Denoiser, corpus: Corpus, n: int, draws: torch.Generator) -> torch.Tensor:
+    rows = training.public_batch(len(corpus.images), n, draws)
     x, label = scaled(corpus.images[rows]), corpus.labels[rows]
     draws, x = diffusion.PublicDraws(draws, len(x)), model.encode(x)
     return diffusion.loss(model, model.prediction, model.null, x, label, draws).mean()

@@ -4,82 +4,75 @@ RPGen Sec. "Stage 1", PrivImage Sec. 3.2 and 3.3. What differs: the query runs a
 divided by any private size, and has discrete Gaussian noise.
 """
 
+from collections.abc import Callable
+from typing import Literal
+
 import torch
+from pydantic import Field
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from dpsynth import device, privacy, store
-from dpsynth.artifacts import Central, Codes, Encoder, Perceptual, Release
-from dpsynth.data import catalog
+from dpsynth import device, privacy
+from dpsynth.artifacts import Encoder, SemanticHistogram
+from dpsynth.data.catalog import PublicSet
 from dpsynth.models import training
 from dpsynth.models.classifier import Classifier
-from dpsynth.privacy import Counts, Private, scaled
-from dpsynth.stages import planning
-
-BATCH, RATE = 128, 2e-3
-
-
-def encoder(p) -> Encoder | Codes | Perceptual | None:
-    """The network that `p` trains, or reads, before all else: classifier, autoencoder or VGG-19; None without one."""
-    if p.row.encoder is None:
-        return None
-    catalog.refuse_shared_files(p.private, p.public)
-    return store.build("encoder", p.row.encoder, p)
+from dpsynth.models.pixels import scaled
+from dpsynth.params import Noise, Strict
+from dpsynth.privacy import Counts, Private
+from dpsynth.seeds import seed_of
+from dpsynth.stages.permit import Permit
+from dpsynth.store import Work, work
 
 
-def run(p) -> Release | Central | None:
-    """What `p` asks once before its base, asked now if it was not before: RPGen and PrivImage the noisy semantic
-    histogram, DP-FETA the central images, the others nothing."""
-    if p.row.release is None:
-        return None
-    if not planning.run(p).is_private:
-        return exact(p)
-    return planning.ask("release", p.row.release, p, encoder=encoder(p))
+class Voting(Strict):
+    """Options of the semantic histogram, and of the selection by it."""
+
+    votes: int = Field(5, ge=1, le=10**5, description="votes a record casts, k")
+    kept: int = Field(5, ge=1, le=10**5, description="public classes kept, for each row of the histogram")
+    mode: Literal["per_class", "global"] = Field("per_class", description="one histogram a private label, or one")
+    match: Literal["top_k", "proportional"] = Field("top_k", description="all images of a kept class, or by votes")
+    query_noise: Noise = Field(None, description="noise multiplier of the query; by rule if null")
 
 
-def exact(p) -> Release:
-    """The answer without noise, of a built-in benchmark: for the non-private twin, and to measure recall."""
-    available = {"private": planning.private(p), "encoder": encoder(p)}
-    return store.build("votes", p.row.release.exact, p, **store.named(p.row.release.exact, available))
-
-
+@work
 def train_classifier(
-    work: store.Work, *, public: str, background: str, shape: tuple, seed: int, encoder_steps: int
-) -> Encoder:
+    work: Work, public: PublicSet, *, seed: int, encoder_steps: int, encoder_batch: int, encoder_rate: float
+) -> Encoder:  # fmt: skip
     """Train the classifier on the public set by AdamW; every 20th image is held out to measure it.
 
     Args:
-        encoder_steps: batches of 128.
+        encoder_steps, encoder_batch, encoder_rate: steps, images of each, and learning rate at its peak.
     """
-    images = catalog.public(public, *shape, background=background)
-    held_out = torch.arange(len(images.images)) % 20 == 0
+    held_out = torch.arange(len(public.images)) % 20 == 0
     seen = torch.nonzero(~held_out)[:, 0]
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(store.seed_of(seed, "encoder", "weights"))
-        model = Classifier(shape[0], len(images.classes)).to(memory_format=torch.channels_last).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.05)
+        torch.manual_seed(seed_of(seed, "encoder", "weights"))
+        model = Classifier(public.images.shape[1], len(public.classes)).to(memory_format=torch.channels_last).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=encoder_rate, weight_decay=0.05)
     history: dict[str, list[float]] = {"loss": []}
-    parts = {"model": model, "optimizer": optimizer}
+    trained = {"model": model, "optimizer": optimizer}
     bar = tqdm(total=encoder_steps, desc="query function", mininterval=5)
-    for step in training.steps(work, encoder_steps, parts, history):
+    for step in training.steps(work, encoder_steps, trained, history):
         bar.update(step + 1 - bar.n)
-        draws = training.generator(store.seed_of(seed, "encoder"), step)
-        rows = seen[training.public_batch(len(seen), BATCH, draws)]
-        optimizer.param_groups[0]["lr"] = RATE * training.cosine(step, encoder_steps)
-        with device.autocast(device.fastest()):
-            answers = model(scaled(images.images[rows]))
-        loss = F.cross_entropy(answers.float(), images.labels[rows], label_smoothing=0.05)
+        draws = training.generator(seed_of(seed, "encoder"), step)
+        rows = seen[training.public_batch(len(seen), encoder_batch, draws)]
+        optimizer.param_groups[0]["lr"] = encoder_rate * training.cosine(step, encoder_steps)
+        with device.autocast(device.precision()):
+            answers = model(scaled(public.images[rows]))
+        loss = F.cross_entropy(answers.float(), public.labels[rows], label_smoothing=0.05)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         history["loss"].append(loss.item())
-    accuracy = (predict(model, images.images[held_out], 1)[:, 0] == images.labels[held_out]).float().mean().item()
-    return Encoder(model.state_dict(), list(images.classes), accuracy, history)
+    accuracy = (predict(model, public.images[held_out], 1)[:, 0] == public.labels[held_out]).float().mean().item()
+    return Encoder(model.state_dict(), list(public.classes), accuracy, history)
 
 
+@work
 def semantic_histogram(
-    work: store.Work, private: Private, encoder: Encoder, allowance: planning.Allowance, *, votes: int, mode: str
-) -> Release:
+    work: Work, private: Private, encoder: Encoder, permit: Permit, *, votes: int, mode: str
+) -> SemanticHistogram:
     """Each private image votes for the `votes` public classes it resembles most; the histogram gets noise, once.
 
     Args:
@@ -87,12 +80,15 @@ def semantic_histogram(
     """
     model = classifier(encoder, private.shape[0])
     by_label, bins = mode == "per_class", len(encoder.classes)
-    charge = allowance.charge(work, private)
+    charge = permit.charge(work, private)
     histogram = private.count(lambda x, labels, draws: _top(model, x, votes), bins, charge, by_label=by_label)
-    return Release(histogram, by_label)
+    return SemanticHistogram(histogram, by_label)
 
 
-def exact_histogram(work: store.Work, private: Private, encoder: Encoder, *, votes: int, mode: str) -> Release:
+@work
+def exact_histogram(
+    work: Work, private: Private, encoder: Encoder, *, votes: int, mode: str
+) -> SemanticHistogram:
     """The same votes without noise, through `privacy.evaluation`: an evaluation, not a release."""
     images, labels = privacy.evaluation(private, "votes without noise")
     cast = predict(classifier(encoder, private.shape[0]), images, votes)
@@ -100,23 +96,25 @@ def exact_histogram(work: store.Work, private: Private, encoder: Encoder, *, vot
     rows = labels if by_label else torch.zeros_like(labels)
     histogram = torch.zeros(len(private.classes) if by_label else 1, len(encoder.classes), dtype=torch.int64)
     histogram.index_put_((rows[:, None].expand_as(cast), cast), torch.ones_like(cast), accumulate=True)
-    return Release(histogram, by_label)
+    return SemanticHistogram(histogram, by_label)
 
 
-def histogram_price(p, learn: list[privacy.mechanisms.Mechanism]) -> list[Counts]:
+def histogram_mechanism(
+    rule: Callable[[int], float],
+    *, votes: int, kept: int, mode: str, query_noise: float | None, public: str, n_public_classes: int, n_classes: int,
+) -> Counts:  # fmt: skip
     """One histogram; its noise by rule, unless the method's options name it.
 
     Raises:
         ValueError: more votes, or more classes to keep, than there are public classes; nothing was asked yet.
     """
-    available, rows = catalog.n_public_classes(p.public), p.n_classes if p["mode"] == "per_class" else 1
-    if p["votes"] > available or rows * p["kept"] > available:
+    rows = n_classes if mode == "per_class" else 1
+    if votes > n_public_classes or rows * kept > n_public_classes:
         raise ValueError(
-            f"votes={p['votes']} and kept={p['kept']} for each of {rows} rows ask for more classes than the "
-            f"{available} of {p.public}; lower them"
+            f"votes={votes} and kept={kept} for each of {rows} rows ask for more classes than the {n_public_classes} "
+            f"of {public}; lower them"
         )
-    noise = p["query_noise"] or planning.query_noise(p, p["votes"], learn)
-    return [Counts("semantic_histogram", p["votes"], noise)]
+    return Counts("semantic_histogram", votes, query_noise or rule(votes))
 
 
 def classifier(encoder: Encoder, channels: int) -> Classifier:

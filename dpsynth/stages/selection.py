@@ -6,22 +6,15 @@ RPGen Sec. "Stage 1" (last paragraph), PrivImage Sec. 3.3, App. C.2 and its code
 import torch
 from torch import Tensor
 
-from dpsynth import store
-from dpsynth.artifacts import Corpus, Release
-from dpsynth.data import catalog
-from dpsynth.stages import query
+from dpsynth.artifacts import Corpus, SemanticHistogram
+from dpsynth.data.catalog import PublicSet
+from dpsynth.seeds import seed_of
+from dpsynth.store import Work, work
 
 
-def run(p) -> Corpus | None:
-    """The corpus of `p`; None for a method whose base sees no images."""
-    if p.row.corpus is None:
-        return None
-    catalog.refuse_shared_files(p.private, p.public)
-    return store.build("corpus", p.row.corpus, p, release=query.run(p))
-
-
+@work
 def top_classes(
-    work: store.Work, release: Release, *, public: str, background: str, shape: tuple, kept: int, match: str, seed: int
+    work: Work, public: PublicSet, release: SemanticHistogram, *, kept: int, match: str, seed: int
 ) -> Corpus:
     """The images of the public classes with the most noisy votes.
 
@@ -29,32 +22,34 @@ def top_classes(
         kept: classes kept a private label (mode "per_class"), or in all (mode "global").
         match: "top_k": every image of a kept class; "proportional": as many in all, shared out by the noisy counts.
     """
-    source = catalog.public(public, *shape, background=background)
     chosen = pick(release.histogram, kept)
     rows, labels = [], []
     for label, classes in enumerate(chosen):
-        available = [(source.labels == c).nonzero().flatten() for c in classes]
+        available = [(public.labels == c).nonzero().flatten() for c in classes]
         if match == "proportional":
-            draws = torch.Generator().manual_seed(store.seed_of(seed, "selection", str(label)))
+            draws = torch.Generator().manual_seed(seed_of(seed, "selection", str(label)))
             available = _share_out(available, release.histogram[label, classes], draws)
         for position, indices in enumerate(available):
             rows.append(indices)
             labels.append(torch.full_like(indices, label if release.by_label else position))
     n_labels = len(chosen) if release.by_label else kept
     rows = torch.cat(rows)
-    return Corpus(source.images[rows], torch.cat(labels), n_labels, release.by_label, chosen, f"{match} of {public}")
+    return Corpus(public.images[rows], torch.cat(labels), n_labels, release.by_label, chosen, f"{match} of {public.name}")
 
 
-def all_public(work: store.Work, release: None, *, public: str, background: str, shape: tuple) -> Corpus:
+@work
+def all_public(work: Work, public: PublicSet) -> Corpus:
     """Every public image, under its public label (PDP-Diffusion and others)."""
-    source = catalog.public(public, *shape, background=background)
-    n = len(source.classes)
-    return Corpus(source.images, source.labels, n, False, [list(range(n))], f"all of {public}")
+    n = len(public.classes)
+    return Corpus(public.images, public.labels, n, False, [list(range(n))], f"all of {public.name}")
 
 
 def pick(histogram: Tensor, kept: int) -> list[list[int]]:
     """For each row in turn the `kept` largest columns not taken by an earlier row: (R, C) -> R lists of distinct
     indices.
+
+    >>> pick(torch.tensor([[5, 9, 1], [7, 8, 0]]), 1)  # the second row wanted class 1 too, which the first has taken
+    [[1], [0]]
 
     Raises:
         ValueError: fewer columns than picks.
@@ -71,22 +66,19 @@ def pick(histogram: Tensor, kept: int) -> list[list[int]]:
     return chosen
 
 
-def favourites(release: Release, p, n: int = 8, limit: int = 10) -> tuple[list[list[Tensor]], list[str]]:
-    """For each of the first `limit` rows of the noisy histogram the `n` classes with most votes (all, where there are
-    fewer), as an example image (C, H, W) each; and the rows' names."""
-    source = catalog.public(p.public, *p.shape, background=p.background)
-    first = [int((source.labels == c).nonzero()[0]) for c in range(len(source.classes))]
-    most = release.histogram[:limit].topk(min(n, len(first)), dim=1).indices.tolist()
-    names = list(p.constants.classes[:limit]) if release.by_label else ["all records"]
-    return [[source.images[first[c]] for c in row] for row in most], names
+def recall(histogram: Tensor, kept: int, scale: float, draws: torch.Generator, n_draws: int = 20) -> Tensor:
+    """Share of the picks without noise that are picked with noise of standard deviation `scale`: (n_draws,) in [0, 1].
+
+    Args:
+        histogram: (R, C), without noise.
+    """
+    truth = _pairs(pick(histogram, kept))
+    noisy = histogram + scale * torch.randn(n_draws, *histogram.shape, generator=draws)
+    return torch.tensor([len(truth & _pairs(pick(h, kept))) / len(truth) for h in noisy])
 
 
-def examples(corpus: Corpus, names: tuple[str, ...], n: int, limit: int = 10) -> tuple[Tensor, Tensor, list[str]]:
-    """`n` images of each of the first `limit` labels that have any, for a grid: images, labels, names of all labels."""
-    labels = corpus.labels.unique().tolist()[:limit]
-    rows = torch.cat([(corpus.labels == label).nonzero().flatten()[:n] for label in labels])
-    said = names if corpus.private_labels else [f"class {label}" for label in range(corpus.n_labels)]
-    return corpus.images[rows], corpus.labels[rows], list(said)
+def _pairs(chosen: list[list[int]]) -> set[tuple[int, int]]:
+    return {(row, column) for row, columns in enumerate(chosen) for column in columns}
 
 
 def _share_out(available: list[Tensor], counts: Tensor, draws: torch.Generator) -> list[Tensor]:

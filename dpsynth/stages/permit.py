@@ -1,0 +1,48 @@
+"""Leave to ask the private records one question of a plan."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from dpsynth import privacy
+from dpsynth.checkpoints import Work
+from dpsynth.privacy.mechanisms import Mechanism, statement
+
+
+@dataclass(frozen=True)
+class Permit:
+    """Leave to ask the private set under one mechanism of a plan.
+
+    Its identity is the mechanism and the coins alone, so that runs that ask the same question share one release;
+    and the releases `earlier` in the plan that nothing else in the question's lineage names.
+    """
+
+    plan: privacy.Plan
+    ledger: privacy.Ledger
+    name: str
+    earlier: tuple[Any, ...] = ()
+
+    @property
+    def mechanism(self) -> Mechanism:
+        """What the plan says of the question."""
+        return self.plan.mechanism(self.name)
+
+    @property
+    def identity(self) -> str:
+        """For lineage."""
+        before = [one.identity for one in self.earlier]
+        return json.dumps([statement(self.mechanism), self.ledger.identity, before], sort_keys=True)
+
+    @property
+    def lineage(self) -> tuple[str, ...]:
+        """Digests of the earlier releases and their ancestors."""
+        return tuple(digest for one in self.earlier for digest in one.lineage)
+
+    def charge(self, work: Work, private: privacy.Private) -> privacy.Charge:
+        """Open the ledger's entry for the artifact in the making: the last thing before `private` is asked, as what is
+        opened counts.
+
+        Raises:
+            privacy.BudgetError: its lineage and this question would pass the plan's epsilon; nothing was touched.
+        """
+        return self.ledger.charge(self.plan, self.name, work.digest, work.lineage, private, attempt=work)
