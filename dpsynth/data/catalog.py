@@ -4,30 +4,23 @@ Public sets come in any shape. Private sets come as `privacy.Private`; what a pl
 their `constants`, never depends on their records.
 """
 
-import hashlib
-import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
-from torch.nn import functional as F
-from tqdm import tqdm
 
-from dpsynth import store
-from dpsynth.artifacts import ImageSet
-from dpsynth.data import decoded, folders, glyphs, imagefiles
+from dpsynth import project, store
+from dpsynth.data import decoded, folders, imagefiles
 from dpsynth.data.private_sets import BENCHMARKS
+from dpsynth.data.public_sets import PUBLIC, PublicSet
+from dpsynth.data.shapes import in_shape
 from dpsynth.privacy import Ledger, Private
 
 FOLDER = "folder:"
 BACKGROUND = "white"
-AT_ONCE = 2048  # images that are floats at a time
 
 
 @dataclass(frozen=True)
@@ -54,38 +47,62 @@ class PrivateFolder(Private):
         return f"{super().identity} background={self.background}"
 
 
-def public(name: str, channels: int, size: int, *, background: str = BACKGROUND, scale: float = 1.0) -> ImageSet:
-    """The public set `name` with images (N, channels, size, size), resized where its own shape is another.
+class PublicFolder(PublicSet):
+    """A public folder: its classes are listed when first asked for, its images decoded when first looked at."""
+
+    def __init__(self, name: str, channels: int, size: int, background: tuple[int, int, int]):
+        super().__init__(name, channels, size)
+        self.path, self.background = _path(name), background
+
+    @property
+    def identity(self) -> str:
+        """The whole path, the shape and the background; what lies in the folder is not looked at."""
+        return f"{project.placed(self.name)} {self.channels}x{self.size}x{self.size} background={self.background}"
+
+    @property
+    def n_classes(self) -> int:
+        """As listed."""
+        return len(self._groups)
+
+    @cached_property
+    def images(self) -> Tensor:
+        """(N, channels, size, size) uint8, cropped to their middle square and resized."""
+        place = store.root() / "cache" / "folders"
+        return in_shape(
+            _read(self.name, list(self._groups.values()), self.size, self.background, place), self.channels, self.size
+        )
+
+    @cached_property
+    def labels(self) -> Tensor:
+        """(N,) int64, indices into `classes`."""
+        return _labels(list(self._groups.values()))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class folders' names, or "all"."""
+        return tuple(folder or "all" for folder in self._groups)
+
+    @cached_property
+    def _groups(self) -> dict[str, list[Path]]:
+        return folders.public_listing(self.path)
+
+
+def public(name: str, channels: int, size: int, *, background: str = BACKGROUND) -> PublicSet:
+    """The public set `name` with images (channels, size, size), unopened; its images are resized if need be.
 
     Args:
-        name: "glyphs", or "folder:PATH" for one folder a class.
+        name: one of PUBLIC, or "folder:PATH" for one folder a class.
         channels: 3 (grey is repeated) or 1 (colours are averaged).
         background: colour under the transparent pixels of a folder's images.
-        scale: share of each class's images to take, its first, at least one; in (0, 1].
     Raises:
-        ValueError: the set is not available, or not so; FileNotFoundError: no such folder.
+        ValueError: the set is not available, or not so. When it is opened: as `folders.public_listing` and
+            `decoded.images`.
     """
-    if channels not in (1, 3) or size < 1 or not 0 < scale <= 1:
-        raise ValueError(f"Expected channels={channels} in (1, 3), size={size} > 0, 0 < scale={scale} <= 1")
-    if name == "glyphs":
-        images, classes = _glyphs()
-        labels = torch.arange(len(classes)).repeat_interleave(glyphs.PER_CLASS)
-    elif name.startswith(FOLDER):
-        groups = folders.public_listing(_path(name))
-        place = store.root() / "cache" / "folders"
-        images, labels = _read(name, list(groups.values()), size, imagefiles.colour(background), place)
-        classes = tuple(folder or "all" for folder in groups)
-    else:
-        raise ValueError(f"no public set {name!r} is available; there are glyphs and {FOLDER}PATH")
-    if scale < 1:
-        kept = _first_of_each(labels, scale)
-        images, labels = images[kept], labels[kept]
-    return ImageSet(name, in_shape(images, channels, size), labels, classes)
-
-
-def n_public_classes(name: str) -> int:
-    """How many classes the public set `name` has; opens no image. Raises as `public`, of a folder's names."""
-    return len(folders.public_listing(_path(name))) if name.startswith(FOLDER) else glyphs.LETTERS + glyphs.SYMBOLS
+    if name.startswith(FOLDER):
+        return PublicFolder(name, channels, size, imagefiles.colour(background))
+    if name not in PUBLIC:
+        raise ValueError(f"no public set {name!r} is available; there are {', '.join(PUBLIC)} and {FOLDER}PATH")
+    return PublicSet(name, channels, size)
 
 
 def private(
@@ -122,10 +139,10 @@ def _private_folder(name: str, known: Constants, background: tuple[int, int, int
         raise ValueError(
             f"{folders.told(_path(name))} does not hold the {known.n_records} images that n_records declares"
         )
-    images, targets = _read(name, groups, known.size, background, _private_place())
+    images = _read(name, groups, known.size, background, _private_place())
     return PrivateFolder(
-        name=name, images=images, labels=targets, classes=known.classes, n_records=known.n_records, builtin=False,
-        background=background,
+        name=name, images=images, labels=_labels(groups), classes=known.classes, n_records=known.n_records,
+        builtin=False, background=background,
     )  # fmt: skip
 
 
@@ -206,14 +223,15 @@ def _path(name: str) -> Path:
         raise ValueError(f"{name}: no such user, so no home folder; write the whole path") from None
 
 
-def _read(
-    name: str, groups: list[list[Path]], size: int, background: tuple[int, int, int], place: Path
-) -> tuple[Tensor, Tensor]:
-    """Images (N, 3, size, size) uint8, mapped from a file in `place`, and labels (N,) int64: each file's group."""
+def _read(name: str, groups: list[list[Path]], size: int, background: tuple[int, int, int], place: Path) -> Tensor:
+    """Images (N, 3, size, size) uint8, group after group, mapped from a file in `place`."""
     files = [file for group in groups for file in group]
-    labels = torch.tensor([label for label, group in enumerate(groups) for _ in group])
-    desc = folders.printable(f"reading {name}")
-    return decoded.images(files, size, background, place, _file_name(name), desc), labels
+    return decoded.images(files, size, background, place, _file_name(name), folders.printable(f"reading {name}"))
+
+
+def _labels(groups: list[list[Path]]) -> Tensor:
+    """(N,) int64: each file's group."""
+    return torch.tensor([label for label, group in enumerate(groups) for _ in group])
 
 
 def _private_place() -> Path:
@@ -223,38 +241,3 @@ def _private_place() -> Path:
 def _file_name(name: str) -> str:
     """Of a folder, however its path is spelt: as its ledger is called."""
     return Ledger(Path(), name, "secret", 0).path.stem
-
-
-def _glyphs() -> tuple[Tensor, tuple[str, ...]]:
-    """All glyphs, class after class, (N, 1, 28, 28) uint8, and the classes; rendered once, then cached."""
-    versions = f"{store.code_digest(glyphs.__name__)} {matplotlib.__version__} {np.__version__}"
-    file = store.root() / "cache" / f"glyphs-{hashlib.sha256(versions.encode()).hexdigest()[:16]}.safetensors"
-    if not file.exists():
-        classes = glyphs.characters()
-        bar = tqdm(classes, desc="rendering the glyphs, once", mininterval=5)
-        images = torch.from_numpy(np.concatenate([glyphs.render(c, glyphs.PER_CLASS) for c in bar]))
-        file.parent.mkdir(parents=True, exist_ok=True)
-        aside = file.with_name(f"{file.name}.{os.getpid()}")
-        save_file({"images": images.unsqueeze(1)}, aside, {"classes": "".join(classes)})
-        os.replace(aside, file)
-    with safe_open(file, "pt") as stored:
-        return stored.get_tensor("images"), tuple(stored.metadata()["classes"])
-
-
-def _first_of_each(labels: Tensor, scale: float) -> Tensor:
-    """Rows (M,) of the first `scale` of each class's images, at least one, in the order they had."""
-    rows = [torch.nonzero(labels == c)[:, 0] for c in labels.unique()]
-    return torch.cat([of_class[: max(1, round(scale * len(of_class)))] for of_class in rows]).sort().values
-
-
-def in_shape(images: Tensor, channels: int, size: int) -> Tensor:
-    """(N, C, H, W) uint8 as (N, channels, size, size) uint8; resizing is bicubic and antialiased."""
-    if channels < images.shape[1]:
-        images = torch.cat([p.float().mean(1, keepdim=True).round().to(torch.uint8) for p in images.split(AT_ONCE)])
-    if images.shape[2:] != (size, size):
-        parts = (
-            F.interpolate(part.float(), (size, size), mode="bicubic", antialias=True).round().clamp(0, 255)
-            for part in images.split(AT_ONCE)
-        )
-        images = torch.cat([part.to(torch.uint8) for part in parts])
-    return images.expand(-1, channels, -1, -1).contiguous()

@@ -109,7 +109,7 @@ def histogram_price(p, learn: list[privacy.mechanisms.Mechanism]) -> list[Counts
     Raises:
         ValueError: more votes, or more classes to keep, than there are public classes; nothing was asked yet.
     """
-    available, rows = catalog.n_public_classes(p.public), p.n_classes if p["mode"] == "per_class" else 1
+    available, rows = catalog.public(p.public, *p.shape).n_classes, p.n_classes if p["mode"] == "per_class" else 1
     if p["votes"] > available or rows * p["kept"] > available:
         raise ValueError(
             f"votes={p['votes']} and kept={p['kept']} for each of {rows} rows ask for more classes than the "

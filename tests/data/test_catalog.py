@@ -1,3 +1,4 @@
+import dataclasses
 import gzip
 import struct
 
@@ -7,7 +8,7 @@ import torch
 from matplotlib.ft2font import FT2Font
 
 from dpsynth import privacy
-from dpsynth.data import catalog, glyphs, private_sets
+from dpsynth.data import catalog, glyphs, private_sets, public_sets
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +18,7 @@ def small_root(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DPSYNTH_ROOT", str(root))
         patch.setattr(glyphs, "PER_CLASS", 4)
-        catalog.public("glyphs", 1, 28)
+        assert catalog.public("glyphs", 1, 28).classes
         yield root
 
 
@@ -124,13 +125,6 @@ def test_public_sets_come_in_any_shape(small_root):
     assert catalog.public("glyphs", 3, 28).images[:, 2:].equal(grey.images)
 
 
-def test_scale_keeps_the_first_of_each_class(small_root):
-    whole, half = catalog.public("glyphs", 1, 28), catalog.public("glyphs", 1, 28, scale=0.5)
-    assert half.labels.bincount().tolist() == [2] * 1000
-    assert half.images.equal(whole.images.view(1000, 4, 1, 28, 28)[:, :2].flatten(0, 1))
-    assert len(catalog.public("glyphs", 1, 28, scale=0.01).images) == 1000
-
-
 @pytest.mark.parametrize(
     "name, shape, message",
     [
@@ -146,10 +140,25 @@ def test_public_sets_that_are_refused(name, shape, message):
         catalog.public(name, *shape)
 
 
-@pytest.mark.parametrize("scale", [0, -1, 1.5, float("nan")])
-def test_scale_is_a_share(scale):
-    with pytest.raises(ValueError, match="scale="):
-        catalog.public("glyphs", 1, 28, scale=scale)
+def test_a_public_set_is_opened_when_it_is_first_looked_at_and_once(small_root, monkeypatch):
+    read = public_sets.PUBLIC["glyphs"].read
+    calls = []
+    counted = dataclasses.replace(public_sets.PUBLIC["glyphs"], read=lambda: calls.append(1) or read())
+    monkeypatch.setitem(public_sets.PUBLIC, "glyphs", counted)
+    found = catalog.public("glyphs", 1, 28)
+    assert (found.name, found.n_classes) == ("glyphs", 1000) and "glyphs 1x28x28" in found.identity and not calls
+    assert len(found.labels) == len(found.images) and len(found.classes) == found.n_classes and len(calls) == 1
+
+
+def test_the_identity_of_a_public_set_tells_its_shape_and_what_renders_it(monkeypatch):
+    found = catalog.public("glyphs", 1, 28).identity
+    assert found == catalog.public("glyphs", 1, 28, background="red").identity
+    others = {catalog.public("glyphs", *shape).identity for shape in ((1, 32), (3, 28), (3, 32))}
+    for module in ("matplotlib", "numpy", "scipy"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"{module}.__version__", "0")
+            others.add(catalog.public("glyphs", 1, 28).identity)
+    assert len(others | {found}) == 7
 
 
 # Benchmarks
