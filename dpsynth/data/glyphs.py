@@ -24,6 +24,7 @@ BOX = 20  # pixels that the longer side of a character fills
 PER_CLASS = 40
 SEED = 1998
 LETTERS, SYMBOLS = 700, 300  # classes; the ten digits count as letters
+NUMBERS = 21  # classes of both kinds that are numbers to Unicode, of any script
 
 MAIN = "DejaVuSans"  # holds every class; the others, those they have
 FACES = tuple(
@@ -125,6 +126,11 @@ def characters() -> tuple[str, ...]:
             taken.append(row)
             room[is_letter] -= 1
     return tuple(sorted(candidates[row] for row in taken))
+
+
+def is_number(character: str) -> bool:
+    """Whether Unicode has it in a number category (Nd, Nl, No)."""
+    return unicodedata.category(character).startswith("N")
 
 
 def render(character: str, n: int) -> np.ndarray:

@@ -99,12 +99,22 @@ def _glyphs() -> Content:
         return stored.get_tensor("images"), torch.arange(len(classes)).repeat_interleave(glyphs.PER_CLASS), classes
 
 
+def _glyphs_without_digits() -> Content:
+    """The glyphs but for NUMBERS classes: private digits are not among the public classes."""
+    images, labels, classes = _glyphs()
+    kept = torch.tensor([c for c, character in enumerate(classes) if not glyphs.is_number(character)])
+    rows = torch.isin(labels, kept)
+    return images[rows], torch.searchsorted(kept, labels[rows]), tuple(classes[c] for c in kept)
+
+
 def _glyphs_version() -> str:
     """Of the code and the libraries that choose the characters and draw them."""
     libraries = matplotlib.__version__, np.__version__, scipy.__version__, unicodedata.unidata_version
     return hashlib.sha256(" ".join([store.code_digest(glyphs.__name__), *libraries]).encode()).hexdigest()[:16]
 
 
+CHARACTERS = glyphs.LETTERS + glyphs.SYMBOLS
 PUBLIC = {
-    "glyphs": Source(glyphs.LETTERS + glyphs.SYMBOLS, _glyphs_version, _glyphs),
+    "glyphs": Source(CHARACTERS, _glyphs_version, _glyphs),
+    "glyphs_without_digits": Source(CHARACTERS - glyphs.NUMBERS, _glyphs_version, _glyphs_without_digits),
 }

@@ -1,6 +1,7 @@
 import dataclasses
 import gzip
 import struct
+import unicodedata
 
 import numpy as np
 import pytest
@@ -116,6 +117,29 @@ def test_rows_belong_to_their_class(small_root):
     assert (found.images[found.labels == five, 0].numpy() == glyphs.render("5", 4)).all()
 
 
+def test_glyphs_without_digits_are_the_glyphs_that_are_no_numbers(small_root, monkeypatch):
+    monkeypatch.setattr(glyphs, "render", None)  # one cache serves both
+    whole, found = catalog.public("glyphs", 1, 28), catalog.public("glyphs_without_digits", 1, 28)
+    numbers = {c for c in whole.classes if unicodedata.category(c) in ("Nd", "Nl", "No")}
+    assert set("0123456789") < numbers and not numbers & set(found.classes)
+    assert found.classes == tuple(c for c in whole.classes if c not in numbers)
+    assert found.labels.bincount().tolist() == [4] * len(found.classes) and found.labels.dtype == torch.int64
+    for c in (0, 100, 978):
+        there = whole.images[whole.labels == whole.classes.index(found.classes[c])]
+        assert found.images[found.labels == c].equal(there)
+    rows = [whole.classes[c] not in numbers for c in whole.labels]
+    assert found.images.equal(whole.images[rows])
+    assert len(list((small_root / "cache").iterdir())) == 1
+
+
+@pytest.mark.parametrize("name", list(public_sets.PUBLIC))
+def test_how_many_classes_there_are_is_known_without_opening(small_root, monkeypatch, name):
+    n_classes = len(catalog.public(name, 1, 28).classes)
+    monkeypatch.setattr(public_sets, "safe_open", None)
+    monkeypatch.setattr(glyphs, "characters", None)
+    assert catalog.public(name, 1, 28).n_classes == n_classes == {"glyphs": 1000, "glyphs_without_digits": 979}[name]
+
+
 def test_public_sets_come_in_any_shape(small_root):
     grey, colour = catalog.public("glyphs", 1, 28), catalog.public("glyphs", 3, 32)
     assert colour.images.shape == (4000, 3, 32, 32)
@@ -128,7 +152,11 @@ def test_public_sets_come_in_any_shape(small_root):
 @pytest.mark.parametrize(
     "name, shape, message",
     [
-        ("imagenet32", (3, 32), "no public set 'imagenet32' is available; there are glyphs and folder:PATH"),
+        (
+            "imagenet32",
+            (3, 32),
+            "no public set 'imagenet32' is available; there are glyphs, glyphs_without_digits and folder:",
+        ),
         ("mnist5k", (1, 28), "no public set 'mnist5k'"),
         ("glyphs", (2, 28), r"channels=2 in \(1, 3\)"),
         ("glyphs", (1, 0), "size=0 > 0"),
