@@ -128,11 +128,6 @@ def characters() -> tuple[str, ...]:
     return tuple(sorted(candidates[row] for row in taken))
 
 
-def is_number(character: str) -> bool:
-    """Whether Unicode has it in a number category (Nd, Nl, No)."""
-    return unicodedata.category(character).startswith("N")
-
-
 def render(character: str, n: int) -> np.ndarray:
     """`n` drawings of one character, (n, 28, 28) uint8, white on black; of more, the first n are the same.
 
@@ -141,7 +136,7 @@ def render(character: str, n: int) -> np.ndarray:
     """
     outlines = _outlines(character)
     rng = np.random.default_rng([SEED, ord(character)])
-    return np.stack([_random_drawing(outlines[rng.integers(len(outlines))], rng) for _ in range(n)])
+    return np.stack([_drawing(outlines[rng.integers(len(outlines))], random_hand(rng)) for _ in range(n)])
 
 
 @functools.cache
@@ -184,10 +179,6 @@ def _outline(face: str, character: str) -> Outline | None:
         np.concatenate(polygons),
         np.concatenate([[Path.MOVETO, *[Path.LINETO] * (len(p) - 2), Path.CLOSEPOLY] for p in polygons]),
     )
-
-
-def _random_drawing(outline: Outline, rng: np.random.Generator) -> np.ndarray:
-    return _drawing(outline, random_hand(rng))
 
 
 def _drawing(outline: Outline, hand: Hand) -> np.ndarray:

@@ -102,7 +102,7 @@ def _glyphs() -> Content:
 def _glyphs_without_digits() -> Content:
     """The glyphs but for NUMBERS classes: private digits are not among the public classes."""
     images, labels, classes = _glyphs()
-    kept = torch.tensor([c for c, character in enumerate(classes) if not glyphs.is_number(character)])
+    kept = torch.tensor([c for c, character in enumerate(classes) if unicodedata.category(character)[0] != "N"])
     rows = torch.isin(labels, kept)
     return images[rows], torch.searchsorted(kept, labels[rows]), tuple(classes[c] for c in kept)
 

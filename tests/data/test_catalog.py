@@ -193,7 +193,7 @@ def test_the_identity_of_a_public_set_tells_its_shape_and_what_renders_it(monkey
 
 
 def rows_of(name, split, labels):
-    return set(private_sets._stratum(labels, *private_sets.BENCHMARKS[name].load.keywords[split]).tolist())
+    return set(private_sets._stratum(labels, *private_sets.PRIVATE[name].load.keywords[split]).tolist())
 
 
 def test_the_splits_of_the_digits_share_no_record(digits):
@@ -223,7 +223,7 @@ def test_digits_are_as_published(digits, name, split):
 
 def test_constants_of_benchmarks():
     known = catalog.constants("fashion_mnist")
-    assert known == catalog.Constants(60_000, 1, 28, private_sets.CLOTHES, True)
+    assert known == private_sets.Constants(60_000, 1, 28, private_sets.CLOTHES, True)
     assert catalog.constants("fashion_mnist", "test").n_records == 10_000
     assert catalog.constants("mnist5k", n_records=4000, labels=list("0123456789"), size=28).n_records == 4000
 
@@ -261,9 +261,9 @@ def write_fashion(folder, part, n=20, zipped=True):
 @pytest.fixture
 def tiny_fashion(root, monkeypatch):
     """No Debian files, no network, and 20 records where 60,000 were published."""
-    row = private_sets.BENCHMARKS["fashion_mnist"]
+    row = private_sets.PRIVATE["fashion_mnist"]
     tiny = private_sets.Benchmark({"train": 20, "test": 10}, row.channels, row.size, row.classes, row.load)
-    monkeypatch.setitem(private_sets.BENCHMARKS, "fashion_mnist", tiny)
+    monkeypatch.setitem(private_sets.PRIVATE, "fashion_mnist", tiny)
     monkeypatch.setattr(private_sets, "DEBIAN_FASHION", root / "debian")
     monkeypatch.setattr(private_sets, "_download_fashion", lambda cache: False)
     return root

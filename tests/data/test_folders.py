@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from dpsynth import privacy
-from dpsynth.data import catalog, folders, imagefiles
+from dpsynth.data import catalog, folders, imagefiles, private_sets
 
 NFC, NFD = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
 
@@ -105,7 +105,7 @@ def test_a_folder_without_classes(pets, labels, classes):
 
 def test_constants_of_a_folder_do_not_open_it(tmp_path):
     known = catalog.constants(f"folder:{tmp_path / 'nowhere'}", n_records=7, labels=["b", "a"], size=64)
-    assert known == catalog.Constants(7, 3, 64, ("b", "a"), False)
+    assert known == private_sets.Constants(7, 3, 64, ("b", "a"), False)
 
 
 @pytest.mark.parametrize(
