@@ -12,16 +12,6 @@ from dpsynth.store import Stored
 
 
 @dataclass(frozen=True)
-class ImageSet:
-    """Public images: `images` (N, C, H, W) uint8, `labels` (N,) indices into `classes`."""
-
-    name: str
-    images: Tensor
-    labels: Tensor
-    classes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Encoder(Stored):
     """A classifier over public classes: the semantic query function. `accuracy` is on held-out public images, in [0,
     1]."""

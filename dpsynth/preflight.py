@@ -61,7 +61,7 @@ def check(points: Sequence[Params], private: privacy.Private | None = None) -> d
         sealed[p.digest] = private or once(own, lambda p=p: planning.private(p))
         if p.constants.builtin:
             once((*own, "test"), lambda p=p: planning.private(p, "test") and None)
-            once(("glyphs",), lambda: catalog.public("glyphs", 1, 28) and None)  # the measure's own, whatever is public
+            once(("glyphs",), lambda: catalog.public("glyphs", 1, 28).classes and None)  # the measure's own
             once(("inception", p.inception), lambda p=p: p.inception and extractors.inception(p.inception))
         budget(p)
         needed = lineage.of(p, sealed[p.digest])
@@ -190,7 +190,7 @@ def _remedy(made: lineage.Made) -> str:
 
 
 def _public_images(p: Params) -> int:
-    return len(catalog.public(p.public, *p.shape, background=p.background).labels)
+    return len(catalog.public(p.public, *p.shape, background=p.background).images)
 
 
 def _reads_public(function: Callable) -> bool:

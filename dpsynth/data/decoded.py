@@ -23,7 +23,7 @@ from dpsynth.data import folders, imagefiles
 from dpsynth.privacy.disk import forget_times, naming
 
 
-def images(files: list[Path], size: int, background: tuple[int, int, int], place: Path, name: str, desc: str) -> Tensor:
+def images(files: list[Path], size: int, background: imagefiles.Colour, place: Path, name: str, desc: str) -> Tensor:
     """(N, 3, size, size) uint8 over a private map of a file in `place`, decoded now if it was not, or files changed.
 
     Args:
@@ -52,7 +52,7 @@ def forget(place: Path, name: str) -> None:
             _remove(place, f"{name}-")
 
 
-def _decode(files: list[Path], size: int, background: tuple[int, int, int], path: Path, desc: str) -> None:
+def _decode(files: list[Path], size: int, background: imagefiles.Colour, path: Path, desc: str) -> None:
     """Written in order, not through a map: a full disk is then an error and no signal, and names the file."""
     aside = path.with_suffix(".partial")
     bar = tqdm(total=len(files), desc=desc, bar_format="{desc}: file {n_fmt}/{total_fmt}", mininterval=0)
@@ -92,10 +92,10 @@ def _facts(files: list[Path]) -> list:
     facts = []
     for file in files:
         try:
-            found = file.stat()
+            stat = file.stat()
         except OSError as error:
             raise ValueError(f"{folders.told(file)} cannot be read ({error.strerror}); mend that") from None
-        facts.append([os.fsencode(file.name).hex(), found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino])
+        facts.append([os.fsencode(file.name).hex(), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino])
     return facts
 
 

@@ -123,8 +123,8 @@ def _all(path: Path) -> list[Path]:
 
 
 def _place(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_dev, found.st_ino
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 def _is_folder(path: Path) -> bool:
@@ -147,8 +147,8 @@ def _entries(folder: Path) -> tuple[list[Path], list[Path]]:
     """Folders and regular files in `folder`, each in the order of their names."""
     folders, files = [], []
     try:
-        with os.scandir(folder) as found:
-            for entry in sorted(found, key=lambda entry: (composed(entry.name), entry.name)):
+        with os.scandir(folder) as entries:
+            for entry in sorted(entries, key=lambda entry: (composed(entry.name), entry.name)):
                 if entry.name.startswith(".") or entry.name.casefold() in SYSTEMS:
                     continue
                 if not entry.is_dir() and not entry.is_file():  # opening a pipe would wait for its writer

@@ -24,6 +24,7 @@ BOX = 20  # pixels that the longer side of a character fills
 PER_CLASS = 40
 SEED = 1998
 LETTERS, SYMBOLS = 700, 300  # classes; the ten digits count as letters
+NUMBERS = 21  # classes of both kinds that are numbers to Unicode, of any script
 
 MAIN = "DejaVuSans"  # holds every class; the others, those they have
 FACES = tuple(
@@ -135,7 +136,7 @@ def render(character: str, n: int) -> np.ndarray:
     """
     outlines = _outlines(character)
     rng = np.random.default_rng([SEED, ord(character)])
-    return np.stack([_random_drawing(outlines[rng.integers(len(outlines))], rng) for _ in range(n)])
+    return np.stack([_drawing(outlines[rng.integers(len(outlines))], random_hand(rng)) for _ in range(n)])
 
 
 @functools.cache
@@ -178,10 +179,6 @@ def _outline(face: str, character: str) -> Outline | None:
         np.concatenate(polygons),
         np.concatenate([[Path.MOVETO, *[Path.LINETO] * (len(p) - 2), Path.CLOSEPOLY] for p in polygons]),
     )
-
-
-def _random_drawing(outline: Outline, rng: np.random.Generator) -> np.ndarray:
-    return _drawing(outline, random_hand(rng))
 
 
 def _drawing(outline: Outline, hand: Hand) -> np.ndarray:

@@ -15,11 +15,12 @@ UNREAD = {
     "HEIC or AVIF": rb".{4}ftyp(hei|hev|mif1|msf1|avi[fs])",
     "JPEG XL": rb"\xff\x0a|\0\0\0\x0cJXL ",
 }  # formats that Pillow may lack a reader for, by how their files begin
+Colour = tuple[int, int, int]  # red, green and blue in 0..255
 DRAFT = 2  # JPEGs are decoded at no less than so many times the size asked for
 
 
-def colour(name: str) -> tuple[int, int, int]:
-    """Red, green and blue in 0..255 of a colour as Pillow names it: white, #ffffff, rgb(255, 255, 255).
+def colour(name: str) -> Colour:
+    """A colour as Pillow names it: white, #ffffff, rgb(255, 255, 255).
 
     Raises:
         ValueError: no such colour, or one with alpha.
@@ -42,7 +43,7 @@ def refuse_others(files: list[Path]) -> None:
         raise ValueError(f"among the images are files that are none; move them away: {several(others)}")
 
 
-def read(file: Path, size: int, background: tuple[int, int, int]) -> np.ndarray:
+def read(file: Path, size: int, background: Colour) -> np.ndarray:
     """Upright, RGB, on the background where it is transparent, cropped to its middle square and resized with
     antialiasing: (size, size, 3) uint8.
 
@@ -65,7 +66,7 @@ def read(file: Path, size: int, background: tuple[int, int, int]) -> np.ndarray:
         raise ValueError(_reason(error, file)) from None
 
 
-def read_all(files: list[Path], size: int, background: tuple[int, int, int], each) -> None:
+def read_all(files: list[Path], size: int, background: Colour, each) -> None:
     """Call `each(image)` with every file's image, (3, size, size) uint8, in order.
 
     Raises:
@@ -130,8 +131,8 @@ def _reason(error: Exception, file: Path) -> str:
         with open(file, "rb") as stream:
             name = _unread(stream.read(HEAD))
         return f"{name}: Pillow has no reader for it, convert it" if name else "damaged at its beginning"
-    said = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return "".join(c if c.isprintable() else " " for c in said)
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return "".join(c if c.isprintable() else " " for c in reason)
 
 
 def _scale_transparent_grey(image: Image.Image) -> None:
@@ -146,7 +147,7 @@ def _scale_transparent_grey(image: Image.Image) -> None:
             image.info["transparency"] = transparent * 255 // (2**bits - 1)
 
 
-def _opaque(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
+def _opaque(image: Image.Image, background: Colour) -> Image.Image:
     """RGB; what lies under full transparency is not seen."""
     if not image.has_transparency_data:
         return image.convert("RGB")

@@ -1,6 +1,6 @@
 """The built-in private benchmarks: what was published of each, and the readers of their files.
 
-Their records are public, but they stand for private ones, so only `data.private` asks for them. A further
+Their records are public, but they stand for private ones, so only `catalog.private` asks for them. A further
 benchmark is a row of the table at the end and a reader; three channels, 32 or 64 pixels, and images without
 labels (one class, "all") need nothing else.
 """
@@ -17,9 +17,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dpsynth import store
+from dpsynth import project
 
 DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")  # of the package dataset-fashion-mnist
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What is public of a private set; a plan is made from this alone. Images are (channels, size, size)."""
+
+    n_records: int
+    channels: int
+    size: int
+    classes: tuple[str, ...]
+    builtin: bool
 
 
 @dataclass(frozen=True)
@@ -61,7 +72,7 @@ def _stratum(labels: np.ndarray, start: int, stop: int) -> np.ndarray:
 
 
 def _fashion_mnist(split: str) -> tuple[Tensor, Tensor]:
-    cache = store.root() / "cache" / "torchvision"
+    cache = project.root() / "cache" / "torchvision"
     places = [cache / "FashionMNIST" / "raw", DEBIAN_FASHION]
     part = {"train": "train", "test": "t10k"}[split]
     names = [f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte"]
@@ -115,7 +126,7 @@ DIGITS = tuple("0123456789")
 CLOTHES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
-BENCHMARKS = {
+PRIVATE = {
     "mnist5k": Benchmark(
         {"train": 4000, "test": 1000}, 1, 28, DIGITS, partial(_digits, test=(0, 100), train=(100, 500))
     ),

@@ -11,7 +11,7 @@ from pydantic import Field
 from tqdm import tqdm
 
 from dpsynth.artifacts import Base, Codes, Corpus
-from dpsynth.data.catalog import PublicSet
+from dpsynth.data.public_sets import PublicSet
 from dpsynth.methods.diffusion import AT_ONE_PLACE, DP_SGD, Pretrained
 from dpsynth.methods.method import Method
 from dpsynth.models import training

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from dpsynth import device, privacy
 from dpsynth.artifacts import Encoder, SemanticHistogram
-from dpsynth.data.catalog import PublicSet
+from dpsynth.data.public_sets import PublicSet
 from dpsynth.models import training
 from dpsynth.models.classifier import Classifier
 from dpsynth.models.pixels import scaled

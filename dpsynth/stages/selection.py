@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dpsynth.artifacts import Corpus, SemanticHistogram
-from dpsynth.data.catalog import PublicSet
+from dpsynth.data.public_sets import PublicSet
 from dpsynth.seeds import seed_of
 from dpsynth.store import Work, work
 

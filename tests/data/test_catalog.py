@@ -1,5 +1,7 @@
+import dataclasses
 import gzip
 import struct
+import unicodedata
 
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import torch
 from matplotlib.ft2font import FT2Font
 
 from dpsynth import privacy
-from dpsynth.data import catalog, glyphs, private_sets
+from dpsynth.data import catalog, glyphs, private_sets, public_sets
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +19,7 @@ def small_root(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DPSYNTH_ROOT", str(root))
         patch.setattr(glyphs, "PER_CLASS", 4)
-        catalog.public("glyphs", 1, 28)
+        assert catalog.public("glyphs", 1, 28).classes
         yield root
 
 
@@ -115,6 +117,29 @@ def test_rows_belong_to_their_class(small_root):
     assert (found.images[found.labels == five, 0].numpy() == glyphs.render("5", 4)).all()
 
 
+def test_glyphs_without_digits_are_the_glyphs_that_are_no_numbers(small_root, monkeypatch):
+    monkeypatch.setattr(glyphs, "render", None)  # one cache serves both
+    whole, found = catalog.public("glyphs", 1, 28), catalog.public("glyphs_without_digits", 1, 28)
+    numbers = {c for c in whole.classes if unicodedata.category(c) in ("Nd", "Nl", "No")}
+    assert set("0123456789") < numbers and not numbers & set(found.classes)
+    assert found.classes == tuple(c for c in whole.classes if c not in numbers)
+    assert found.labels.bincount().tolist() == [4] * len(found.classes) and found.labels.dtype == torch.int64
+    for c in (0, 100, 978):
+        there = whole.images[whole.labels == whole.classes.index(found.classes[c])]
+        assert found.images[found.labels == c].equal(there)
+    rows = [whole.classes[c] not in numbers for c in whole.labels]
+    assert found.images.equal(whole.images[rows])
+    assert len(list((small_root / "cache").iterdir())) == 1
+
+
+@pytest.mark.parametrize("name", list(public_sets.PUBLIC))
+def test_how_many_classes_there_are_is_known_without_opening(small_root, monkeypatch, name):
+    n_classes = len(catalog.public(name, 1, 28).classes)
+    monkeypatch.setattr(public_sets, "safe_open", None)
+    monkeypatch.setattr(glyphs, "characters", None)
+    assert catalog.public(name, 1, 28).n_classes == n_classes == {"glyphs": 1000, "glyphs_without_digits": 979}[name]
+
+
 def test_public_sets_come_in_any_shape(small_root):
     grey, colour = catalog.public("glyphs", 1, 28), catalog.public("glyphs", 3, 32)
     assert colour.images.shape == (4000, 3, 32, 32)
@@ -124,17 +149,14 @@ def test_public_sets_come_in_any_shape(small_root):
     assert catalog.public("glyphs", 3, 28).images[:, 2:].equal(grey.images)
 
 
-def test_scale_keeps_the_first_of_each_class(small_root):
-    whole, half = catalog.public("glyphs", 1, 28), catalog.public("glyphs", 1, 28, scale=0.5)
-    assert half.labels.bincount().tolist() == [2] * 1000
-    assert half.images.equal(whole.images.view(1000, 4, 1, 28, 28)[:, :2].flatten(0, 1))
-    assert len(catalog.public("glyphs", 1, 28, scale=0.01).images) == 1000
-
-
 @pytest.mark.parametrize(
     "name, shape, message",
     [
-        ("imagenet32", (3, 32), "no public set 'imagenet32' is available; there are glyphs and folder:PATH"),
+        (
+            "imagenet32",
+            (3, 32),
+            "no public set 'imagenet32' is available; there are glyphs, glyphs_without_digits and folder:",
+        ),
         ("mnist5k", (1, 28), "no public set 'mnist5k'"),
         ("glyphs", (2, 28), r"channels=2 in \(1, 3\)"),
         ("glyphs", (1, 0), "size=0 > 0"),
@@ -146,17 +168,32 @@ def test_public_sets_that_are_refused(name, shape, message):
         catalog.public(name, *shape)
 
 
-@pytest.mark.parametrize("scale", [0, -1, 1.5, float("nan")])
-def test_scale_is_a_share(scale):
-    with pytest.raises(ValueError, match="scale="):
-        catalog.public("glyphs", 1, 28, scale=scale)
+def test_a_public_set_is_opened_when_it_is_first_looked_at_and_once(small_root, monkeypatch):
+    read = public_sets.PUBLIC["glyphs"].read
+    calls = []
+    counted = dataclasses.replace(public_sets.PUBLIC["glyphs"], read=lambda: calls.append(1) or read())
+    monkeypatch.setitem(public_sets.PUBLIC, "glyphs", counted)
+    found = catalog.public("glyphs", 1, 28)
+    assert (found.name, found.n_classes) == ("glyphs", 1000) and "glyphs 1x28x28" in found.identity and not calls
+    assert len(found.labels) == len(found.images) and len(found.classes) == found.n_classes and len(calls) == 1
+
+
+def test_the_identity_of_a_public_set_tells_its_shape_and_what_renders_it(monkeypatch):
+    found = catalog.public("glyphs", 1, 28).identity
+    assert found == catalog.public("glyphs", 1, 28, background="red").identity
+    others = {catalog.public("glyphs", *shape).identity for shape in ((1, 32), (3, 28), (3, 32))}
+    for module in ("matplotlib", "numpy", "scipy"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"{module}.__version__", "0")
+            others.add(catalog.public("glyphs", 1, 28).identity)
+    assert len(others | {found}) == 7
 
 
 # Benchmarks
 
 
 def rows_of(name, split, labels):
-    return set(private_sets._stratum(labels, *private_sets.BENCHMARKS[name].load.keywords[split]).tolist())
+    return set(private_sets._stratum(labels, *private_sets.PRIVATE[name].load.keywords[split]).tolist())
 
 
 def test_the_splits_of_the_digits_share_no_record(digits):
@@ -186,7 +223,7 @@ def test_digits_are_as_published(digits, name, split):
 
 def test_constants_of_benchmarks():
     known = catalog.constants("fashion_mnist")
-    assert known == catalog.Constants(60_000, 1, 28, private_sets.CLOTHES, True)
+    assert known == private_sets.Constants(60_000, 1, 28, private_sets.CLOTHES, True)
     assert catalog.constants("fashion_mnist", "test").n_records == 10_000
     assert catalog.constants("mnist5k", n_records=4000, labels=list("0123456789"), size=28).n_records == 4000
 
@@ -224,9 +261,9 @@ def write_fashion(folder, part, n=20, zipped=True):
 @pytest.fixture
 def tiny_fashion(root, monkeypatch):
     """No Debian files, no network, and 20 records where 60,000 were published."""
-    row = private_sets.BENCHMARKS["fashion_mnist"]
+    row = private_sets.PRIVATE["fashion_mnist"]
     tiny = private_sets.Benchmark({"train": 20, "test": 10}, row.channels, row.size, row.classes, row.load)
-    monkeypatch.setitem(private_sets.BENCHMARKS, "fashion_mnist", tiny)
+    monkeypatch.setitem(private_sets.PRIVATE, "fashion_mnist", tiny)
     monkeypatch.setattr(private_sets, "DEBIAN_FASHION", root / "debian")
     monkeypatch.setattr(private_sets, "_download_fashion", lambda cache: False)
     return root

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from dpsynth import privacy
-from dpsynth.data import catalog, folders
+from dpsynth.data import catalog, folders, imagefiles, private_sets
 
 NFC, NFD = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
 
@@ -44,7 +44,7 @@ def declared(path, n_records=3, labels=("cat", "dog"), size=8):
 def refusals(path):
     """The sentences in which the folder is refused as a private set and as a public one."""
     found = []
-    for read in (lambda: declared(path), lambda: catalog.public(f"folder:{path}", 3, 8)):
+    for read in (lambda: declared(path), lambda: catalog.public(f"folder:{path}", 3, 8).images):
         with pytest.raises((ValueError, FileNotFoundError)) as error:
             read()
         assert "\n" not in str(error.value) and "\x1b" not in str(error.value)
@@ -61,7 +61,26 @@ def test_a_public_folder(pets):
     assert found.images.shape == (3, 1, 8, 8)
     assert (found.images[2] == 60).all() and (found.images[0] == 67).all()  # means of the colours
     assert catalog.public(f"folder:{pets / 'cat'}", 3, 8).classes == ("all",)
-    assert catalog.public(f"folder:{pets}", 3, 8, scale=0.5).labels.tolist() == [0, 1]
+
+
+def test_a_public_folder_is_listed_when_its_classes_are_asked_for_and_read_when_its_images_are(pets, monkeypatch):
+    assert catalog.public(f"folder:{pets}/nowhere", 3, 8).name == f"folder:{pets}/nowhere"
+    monkeypatch.setattr(imagefiles, "read", lambda *file: pytest.fail("it was read"))
+    found = catalog.public(f"folder:{pets}", 3, 8)
+    assert found.n_classes == 2 and found.classes == ("cat", "dog") and found.labels.tolist() == [0, 0, 1]
+    with pytest.raises(pytest.fail.Exception):
+        found.images  # noqa: B018
+
+
+def test_the_identity_of_a_public_folder_is_its_whole_path_shape_and_background(pets, monkeypatch):
+    monkeypatch.chdir(pets.parent)
+    found = catalog.public(f"folder:{pets}", 3, 8).identity
+    assert str(pets) in found
+    for name, background in (("folder:pets", "white"), (f"folder:{pets}/../pets/", "#ffffff")):
+        assert catalog.public(name, 3, 8, background=background).identity == found
+    others = {catalog.public(f"folder:{pets}", 3, 8, background="red"), catalog.public(f"folder:{pets}", 3, 16),
+              catalog.public(f"folder:{pets}", 1, 8), catalog.public(f"folder:{pets}/cat", 3, 8)}  # fmt: skip
+    assert len({other.identity for other in others} | {found}) == 5
 
 
 def test_a_private_folder(pets):
@@ -86,7 +105,7 @@ def test_a_folder_without_classes(pets, labels, classes):
 
 def test_constants_of_a_folder_do_not_open_it(tmp_path):
     known = catalog.constants(f"folder:{tmp_path / 'nowhere'}", n_records=7, labels=["b", "a"], size=64)
-    assert known == catalog.Constants(7, 3, 64, ("b", "a"), False)
+    assert known == private_sets.Constants(7, 3, 64, ("b", "a"), False)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +120,7 @@ def test_what_systems_leave_behind_is_passed_over(pets, litter, where):
         left = left / "._a.png"
     left.write_bytes(b"\xd0\xcf\x11\xe0")
     assert declared(pets).n_records == 3 and catalog.public(f"folder:{pets}", 3, 8).classes == ("cat", "dog")
-    assert catalog.n_public_classes(f"folder:{pets}") == 2
+    assert catalog.public(f"folder:{pets}", 3, 8).n_classes == 2
 
 
 # Names in two spellings
@@ -191,9 +210,9 @@ def test_an_empty_public_class_is_named_and_an_empty_private_one_is_not(pets, in
     (pets / "emu").mkdir()
     if inside:
         save(pets / "emu" / inside)
-    for read in (lambda: catalog.public(f"folder:{pets}", 3, 8), lambda: catalog.n_public_classes(f"folder:{pets}")):
+    for part in ("n_classes", "classes", "labels", "images"):
         with pytest.raises(ValueError, match=f"without an image: {pets}/emu;"):
-            read()
+            getattr(catalog.public(f"folder:{pets}", 3, 8), part)
     assert declared(pets, labels=["cat", "dog", "emu"])._labels.tolist() == [0, 0, 1]
 
 

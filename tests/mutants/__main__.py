@@ -139,7 +139,7 @@ def _render(base: Path, root: Path) -> None:
     from dpsynth.data import catalog, glyphs
 
     glyphs.PER_CLASS = 4
-    catalog.public("glyphs", 3, 16)
+    assert catalog.public("glyphs", 3, 16).classes
 
 
 def _enter(folder: Path) -> None:

@@ -20,5 +20,5 @@ def rendered(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(glyphs, "PER_CLASS", 4)
         patch.setenv("DPSYNTH_ROOT", str(root := tmp_path_factory.mktemp("rendered")))
-        catalog.public("glyphs", 3, 16)
+        assert catalog.public("glyphs", 3, 16).classes
     yield root / "cache"  # and the patch is undone: this fixture lives as long as the session

@@ -77,7 +77,7 @@ def test_who_seals_records_and_who_makes_up_coins_is_listed():
     nobodys = {("dp_sgd.py", "minutes_of"), ("audit.py", "_scores"), ("steps.py", "ours")}  # sets that nobody owns
     assert made == {
         "Private": {("catalog.py", "private"), *nobodys},
-        "PrivateFolder": {("catalog.py", "_private_folder")},
+        "PrivateFolder": {("folder_sets.py", "private")},
         "Charge": nobodys,
         "Coins": nobodys,
     }

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dpsynth import lineage, mistakes, privacy, store
-from dpsynth.artifacts import ImageSet, Measurement
+from dpsynth.artifacts import Measurement
 from dpsynth.data import catalog
 from dpsynth.methods import METHODS
 from dpsynth.params import Params
@@ -44,7 +44,7 @@ def quick(root, monkeypatch, sealed):
 
     monkeypatch.setattr(planning, "run", plan)
     monkeypatch.setattr(planning, "private", lambda p, split="train": sealed)
-    few = ImageSet("few", torch.zeros(2, 1, 28, 28, dtype=torch.uint8), torch.arange(2), ("a", "b"))
+    few = SimpleNamespace(images=torch.zeros(2, 1, 28, 28, dtype=torch.uint8), classes=("a", "b"))
     monkeypatch.setattr(catalog, "public", lambda *key, **settings: few)
     monkeypatch.setattr(catalog, "refuse_shared_files", lambda *names: None)
     monkeypatch.setattr(reproduce, "privacy_of", lambda p: p.run_name)

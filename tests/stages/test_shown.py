@@ -1,10 +1,12 @@
 """What stages prepare for figures can be drawn, however few classes, labels or images there are."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from dpsynth import figures
-from dpsynth.artifacts import Corpus, ImageSet, Prior, Release, Samples
+from dpsynth.artifacts import Corpus, Prior, Release, Samples
 from dpsynth.data import catalog
 from dpsynth.params import Params
 from dpsynth.stages import evaluate, label_prior, selection
@@ -29,13 +31,18 @@ def blank(n):
     return torch.zeros(n, 3, 8, 8, dtype=torch.uint8)
 
 
+def public_set(n_classes):
+    names = tuple(map(str, range(n_classes)))
+    return SimpleNamespace(images=blank(n_classes), labels=torch.arange(n_classes), classes=names, n_classes=n_classes)
+
+
 @pytest.mark.parametrize("n_labels", [1, 2, 5, 200])
 @pytest.mark.parametrize("n_classes", [1, 2, 3, 7, 8, 9])
 @pytest.mark.parametrize("by_label", [True, False])
 def test_favourites_are_as_many_as_there_are_public_classes_and_eight_at_most(
     monkeypatch, n_labels, n_classes, by_label
 ):
-    source = ImageSet("free", blank(n_classes), torch.arange(n_classes), tuple(map(str, range(n_classes))))
+    source = public_set(n_classes)
     monkeypatch.setattr(catalog, "public", lambda *key, background: source)
     votes = torch.randint(-9, 9, (n_labels if by_label else 1, n_classes), generator=torch.Generator().manual_seed(0))
     p = own((ODD * 40)[:n_labels] if n_labels <= 5 else [f"{n}" for n in range(n_labels)])
@@ -75,7 +82,7 @@ def test_examples_are_shown_of_a_corpus_that_lacks_a_label(private_labels):
 
 @pytest.mark.parametrize("counts", [[5, 0, 0], [-3, -9, -1], [1, 1, 1]])
 def test_proportional_picks_take_an_image_of_each_label_however_the_votes_lie(monkeypatch, counts):
-    source = ImageSet("free", blank(3), torch.arange(3), ("a", "b", "c"))
+    source = public_set(3)
     monkeypatch.setattr(catalog, "public", lambda *key, background: source)
     votes = Release(torch.tensor([counts, counts[::-1]])[:1], True)
     corpus = selection.top_classes(

@@ -1,0 +1,126 @@
+"""The public sets with a name: a row of the table at the end and a reader each; opened when first looked at."""
+
+import hashlib
+import os
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import matplotlib
+import numpy as np
+import scipy
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from dpsynth import project
+from dpsynth.data import glyphs
+from dpsynth.data.shapes import in_shape
+from dpsynth.sources import page_digest
+
+Content = tuple[Tensor, Tensor, tuple[str, ...]]  # images (N, C, H, W) uint8 of any shape, labels (N,), classes
+
+
+@dataclass(frozen=True)
+class Source:
+    """How a public set is read.
+
+    Attributes:
+        n_classes: known without reading it.
+        version: tells one content from another; opens nothing.
+        read: gives images (N, C, H, W) uint8 in their own shape, labels (N,) int64 and the classes' names.
+    """
+
+    n_classes: int
+    version: Callable[[], str]
+    read: Callable[[], Content]
+
+
+class PublicSet:
+    """The public set `name` with images (channels, size, size), resized where its own shape is another.
+
+    Nothing is opened before it is looked at, and then once.
+
+    Raises:
+        ValueError: no such shape.
+    """
+
+    def __init__(self, name: str, channels: int, size: int):
+        if channels not in (1, 3) or size < 1:
+            raise ValueError(f"Expected channels={channels} in (1, 3), size={size} > 0")
+        self.name, self.channels, self.size = name, channels, size
+
+    @property
+    def identity(self) -> str:
+        """What the images are, for lineage; opens none."""
+        return f"{self.name} {self.channels}x{self.size}x{self.size}"
+
+    @property
+    def version(self) -> str:
+        """Tells apart what other code, or other libraries, would make of it; opens nothing."""
+        return PUBLIC[self.name].version()
+
+    @property
+    def n_classes(self) -> int:
+        """How many classes it has; opens no image."""
+        return PUBLIC[self.name].n_classes
+
+    @property
+    def images(self) -> Tensor:
+        """(N, channels, size, size) uint8."""
+        return self._content[0]
+
+    @property
+    def labels(self) -> Tensor:
+        """(N,) int64, indices into `classes`."""
+        return self._content[1]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes' names."""
+        return self._content[2]
+
+    @cached_property
+    def _content(self) -> Content:
+        images, labels, classes = PUBLIC[self.name].read()
+        return in_shape(images, self.channels, self.size), labels, classes
+
+
+def _glyphs() -> Content:
+    """All glyphs, class after class, (N, 1, 28, 28); rendered once, then cached."""
+    file = project.root() / "cache" / f"glyphs-{_glyphs_version()}.safetensors"
+    if not file.exists():
+        classes = glyphs.characters()
+        bar = tqdm(classes, desc="rendering the glyphs, once", mininterval=5)
+        images = torch.from_numpy(np.concatenate([glyphs.render(c, glyphs.PER_CLASS) for c in bar]))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        aside = file.with_name(f"{file.name}.{os.getpid()}")
+        save_file({"images": images.unsqueeze(1)}, aside, {"classes": "".join(classes)})
+        os.replace(aside, file)
+    with safe_open(file, "pt") as stored:
+        classes = tuple(stored.metadata()["classes"])
+        return stored.get_tensor("images"), torch.arange(len(classes)).repeat_interleave(glyphs.PER_CLASS), classes
+
+
+def _glyphs_without_digits() -> Content:
+    """The glyphs but for NUMBERS classes: private digits are not among the public classes."""
+    images, labels, classes = _glyphs()
+    kept = torch.tensor([c for c, character in enumerate(classes) if unicodedata.category(character)[0] != "N"])
+    rows = torch.isin(labels, kept)
+    return images[rows], torch.searchsorted(kept, labels[rows]), tuple(classes[c] for c in kept)
+
+
+def _glyphs_version() -> str:
+    """Of the code and the libraries that choose the characters and draw them."""
+    libraries = matplotlib.__version__, np.__version__, scipy.__version__, unicodedata.unidata_version
+    return hashlib.sha256(" ".join([page_digest(glyphs.__name__), *libraries]).encode()).hexdigest()[:16]
+
+
+CHARACTERS = glyphs.LETTERS + glyphs.SYMBOLS
+PUBLIC = {
+    "glyphs": Source(CHARACTERS, _glyphs_version, _glyphs),
+    "glyphs_without_digits": Source(CHARACTERS - glyphs.NUMBERS, _glyphs_version, _glyphs_without_digits),
+}
