@@ -34,6 +34,8 @@ def _number(value: Any) -> Any:
 
 
 Real = Annotated[float, BeforeValidator(_number)]
+# What the accountant can compose and the discrete Gaussian can draw; none if left to the rule of the plan.
+Noise = Annotated[Real, Field(ge=0.05, le=1e5)] | None
 
 
 class Strict(BaseModel):
@@ -58,6 +60,7 @@ class Params(Strict):
     delta: Real = Field(1e-5, description="delta of the (epsilon, delta) guarantee; below 1/n_records")
     allow_large_delta: bool = Field(False, description="permit a delta of 1/n_records or more")
     noise: Literal["seeded", "secret"] = Field("seeded", description="seeded: a reproduction, not a release")
+    again: bool = Field(False, description="secret: ask anew what an older dpsynth asked, a further release")
     seed: int = Field(0, ge=0, lt=2**63, description="public randomness, and the coins under noise: seeded")
     sample_rate: Real = Field(0.1, ge=1e-6, le=1, description="Poisson sampling rate q of a DP-SGD step")
     steps: int = Field(5, ge=1, le=10**6, description="DP-SGD steps T")

@@ -1,119 +1,100 @@
 """Whatever can be refused is refused here, before a run's first private touch: a release that was paid must not be lost
 to what was known before."""
 
-import inspect
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
-from dpsynth import device, lineage, privacy, store
+from dpsynth import device, privacy, store
 from dpsynth.data import catalog
+from dpsynth.data.public_sets import PublicSet
+from dpsynth.methods import Method
 from dpsynth.metrics import extractors
 from dpsynth.models import networks
 from dpsynth.params import Params
-from dpsynth.stages import planning, pretrain
+from dpsynth.privacy.mechanisms import statement
+from dpsynth.stages import pretrain
 
 ROOM = 64 * 2**20  # bytes that a folder must have left: the networks of a small run
 SAFETY = 3  # images in memory take so many times their bytes: as they are drawn, joined and written
 ROWS = 250  # images that are in a denoiser together, as it draws; in DP-SGD two micro-batches side by side are as many
 
-_ready: set[tuple[str, Path]] = set()
+
+def once(seen: set, key: Any, check: Callable[[], Any]) -> None:
+    """A check that runs may share; `seen` holds those that passed."""
+    if key not in seen:
+        check()
+        seen.add(key)
 
 
-def ready(p: Params, private: privacy.Private) -> None:
-    """`check` of one run whose records are open, once a process; for a notebook or a script that is started alone."""
-    key = (p.digest, store.root().resolve())
-    if key not in _ready:
-        check([p], private)
-        _ready.add(key)
-
-
-def check(points: Sequence[Params], private: privacy.Private | None = None) -> dict[str, privacy.Private]:
-    """Whatever would end one of the runs after its first private touch, and can be known now, ends it here.
-
-    Touches nothing: of the records it is only told whether they can be opened.
-
-    Args:
-        private: the private set of all the runs, where it is open.
-    Returns:
-        The private sets, sealed, by the digest of the run.
-    Raises:
-        ValueError, FileNotFoundError, PermissionError, privacy.BudgetError: one sentence each.
-    """
-    opened: dict[tuple, Any] = {}
-
-    def once(key: tuple, action: Callable[[], Any]) -> Any:
-        if key not in opened:
-            opened[key] = action()
-        return opened[key]
-
-    sealed = {}
-    for p in points:
-        once(("room",), room)
-        memory(p)
-        own = (p.private, p.n_records, p.labels, p.size, p.background)
-        sealed[p.digest] = private or once(own, lambda p=p: planning.private(p))
-        if p.constants.builtin:
-            once((*own, "test"), lambda p=p: planning.private(p, "test") and None)
-            once(("glyphs",), lambda: catalog.public("glyphs", 1, 28).classes and None)  # the measure's own
-            once(("inception", p.inception), lambda p=p: p.inception and extractors.inception(p.inception))
-        budget(p)
-        needed = lineage.of(p, sealed[p.digest])
-        standing(p, needed)
-        if reads := [made for made in needed if _reads_public(made.function)]:
-            once(("shared", p.private, p.public), lambda p=p: catalog.refuse_shared_files(p.private, p.public))
-        if missing := [made.kind for made in reads if not made.path.exists()]:
-            found = once((p.public, p.shape, p.background), lambda p=p: _public_images(p))
-            if "encoder" in missing and found < 2:
-                raise ValueError(f"{p.public} holds one image; a network that is trained on it needs two or more")
-    return sealed
-
-
-def budget(p: Params) -> None:
-    """Make the plan; of the non-private twin, what it would ask must be askable too.
+def measures(p: Params) -> None:
+    """What benchmarks are measured by can be opened: glyphs, whatever is public, and Inception's weights if asked for.
 
     Raises:
-        ValueError, privacy.BudgetError: more is asked than there is: classes, matrices, or budget.
+        FileNotFoundError, ValueError: it cannot.
     """
-    if planning.run(p).is_private:
-        return
-    learn = p.row.learn.price(p)
-    for touch in (p.row.prior, p.row.release, p.row.probe):
-        if touch:
-            touch.price(p, learn)
+    _ = catalog.public("glyphs", 1, 28).images
+    if p.inception:
+        extractors.inception(p.inception)
 
 
-def standing(p: Params, needed: Sequence[lineage.Made]) -> None:
+def public(images: PublicSet, trains: bool) -> None:
+    """The public set can be opened, and trained on, where it is still needed.
+
+    Raises:
+        FileNotFoundError, ValueError: it cannot.
+    """
+    if len(images.labels) < 2 and trains:
+        raise ValueError(f"{images.name} holds one image; a network that is trained on it needs two or more")
+    _ = images.images
+
+
+def standing(names: Iterable[store.Name], plan: privacy.Plan, ledger: privacy.Ledger, again: bool) -> None:
     """Artifacts that stand are whole, and the ledger knows those that were asked of the records.
 
     Raises:
         ValueError: one is not, or is of another version, or has no entry; or the ledger is damaged.
-        privacy.BudgetError: a release that does not stand was drawn before, and may not be drawn again.
+        privacy.BudgetError: a release that does not stand was drawn before, and may not be drawn again; or its question
+            was answered before this version of dpsynth, and it was not said that it shall be asked `again`.
     """
-    plan, ledger = planning.run(p), planning.ledger(p)
-    known = {entry.get("open") for entry in ledger.entries()}
-    for made in needed:
-        if made.path.exists():
-            store.verified(made.path, made.function, made.digest, made.lineage)
-            if made.touch and made.digest not in known:
+    entries = ledger.entries()
+    known = {entry.get("open") for entry in entries}
+    for name in names:
+        permit = name.inputs.get("permit")
+        if name.path.exists():
+            store.verified(name)
+            if permit and name.identity not in known:
                 raise ValueError(
-                    f"{made.path} stands, but {ledger.path} has no entry for it: restore the ledger; without it nobody "
+                    f"{name.path} stands, but {ledger.path} has no entry for it: restore the ledger; without it nobody "
                     "knows what was spent"
                 )
-        elif made.touch:
+        elif permit:
+            if name.lasts and name.identity not in known and not again:
+                _answered_before(name, permit.mechanism, entries, ledger)
             try:
-                ledger.check(plan, made.touch, made.digest, made.lineage)
+                ledger.check(plan, permit.name, name.identity, name.ancestors)
             except privacy.BudgetError as error:
-                raise privacy.BudgetError(f"{error}{_remedy(made) if made.digest in known else ''}") from None
+                raise privacy.BudgetError(f"{error}{_remedy(name) if name.identity in known else ''}") from None
 
 
-def memory(p: Params) -> None:
+def _answered_before(name: store.Name, mechanism: Any, entries: list[dict], ledger: privacy.Ledger) -> None:
+    """Refuse to ask somebody's own records what they were asked under a name that no artifact of today has."""
+    stand = {path.name.rpartition("-")[2] for path in name.path.parent.glob("*-*") if store.is_of_today(path)}
+    asked = [entry["open"] for entry in entries if entry.get("mechanism") == statement(mechanism)]
+    if gone := [release for release in asked if release[:16] not in stand]:
+        raise privacy.BudgetError(
+            f"{ledger.path} says that {mechanism.name} was asked before, under the name {gone[0][:16]} that an older "
+            "version of dpsynth gave it, or as an artifact that is gone; to ask the records once more is a further "
+            "release, which counts: set again: true to do so"
+        )
+
+
+def memory(p: Params, row: Method, settings: Mapping[str, Any]) -> None:
     """The images that are held at once, and a batch in the denoiser, fit in this machine's memory.
 
     Raises:
@@ -123,14 +104,14 @@ def memory(p: Params) -> None:
     pixels = f"{channels}x{size}x{size} pixels"
     image = SAFETY * channels * size**2
     _fits(p.n_synthetic * image, f"n_synthetic={p.n_synthetic} images of {pixels}", "n_synthetic or size")
-    if "candidates" in p:
-        said = f"candidates={p['candidates']} for each of {p.n_classes} labels, of {pixels},"
-        _fits(p["candidates"] * p.n_classes * image, said, "candidates or size")
-    if p.row.base in (pretrain.fresh, pretrain.train_diffusion):
-        attention = p["attention"] if "attention" in p else "middle"  # noqa: SIM401 - Params has no `get`
-        architecture = pretrain.architecture(p.shape, p.n_classes, p.width, p["prediction"], attention)
-        said = f"a batch of images of {pixels} in a network of width {p.width} and attention {attention!r}"
-        _fits(batch_bytes(architecture), said, "size or width")
+    if candidates := settings.get("candidates"):
+        population = f"candidates={candidates} for each of {p.n_classes} labels, of {pixels},"
+        _fits(candidates * p.n_classes * image, population, "candidates or size")
+    if row.base in (pretrain.fresh, pretrain.train_diffusion, pretrain.train_with_amp):
+        attention = settings["attention"]
+        architecture = pretrain.architecture(p.shape, p.n_classes, p.width, settings["prediction"], attention)
+        batch = f"a batch of images of {pixels} in a network of width {p.width} and attention {attention!r}"
+        _fits(batch_bytes(architecture), batch, "size or width")
 
 
 def batch_bytes(architecture: dict[str, Any]) -> int:
@@ -182,16 +163,8 @@ def room() -> None:
             )
 
 
-def _remedy(made: lineage.Made) -> str:
+def _remedy(name: store.Name) -> str:
     """What helps where a release was drawn, and is gone: one that depends on the seed has another one under another."""
-    seeded = made.lineage or "seed" in inspect.signature(made.function).parameters
+    seeded = name.ancestors or "seed" in name.settings
     other = ", or choose another seed, which is a further release" if seeded else ""
-    return f"; restore {made.path} from a copy of build/{other}"
-
-
-def _public_images(p: Params) -> int:
-    return len(catalog.public(p.public, *p.shape, background=p.background).images)
-
-
-def _reads_public(function: Callable) -> bool:
-    return "public" in inspect.signature(function).parameters
+    return f"; restore {name.path} from a copy of build/{other}"

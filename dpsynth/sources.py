@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 # Modules whose definitions are not followed. Their part in an artifact is in its settings, or it has none.
-NOT_WORK = tuple(
-    f"dpsynth.{name}" for name in (
-        "artifacts", "checkpoints", "mistakes", "params", "project", "store", "stages.permit", "stages.progress",
-        "privacy.accounting", "privacy.certificate", "privacy.disk", "privacy.keys", "privacy.ledger", "privacy.plan",
-    )
-)  # fmt: skip
+NOT_WORK = {f"dpsynth.{name}" for name in (
+    "artifacts", "checkpoints", "data.catalog", "data.folder_sets", "data.public_sets", "mistakes", "params", "project",
+    "store", "stages.permit", "stages.progress", "privacy.accounting", "privacy.certificate", "privacy.disk",
+    "privacy.keys", "privacy.ledger", "privacy.plan",
+)}  # fmt: skip
 
 
 class Module(NamedTuple):

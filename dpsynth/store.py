@@ -106,9 +106,10 @@ class Name:
 
     @property
     def code(self) -> str:
-        """Digest of the code that makes it: the work's, and that of the functions among its settings."""
+        """Digest of the code that makes it: the work's, that of functions among its settings, of inputs that read."""
         given = [work_digest(value) for value in self.settings.values() if inspect.isroutine(value)]
-        return "".join([work_digest(self.function), *given])
+        read = [value.version for value in self.inputs.values() if hasattr(value, "version")]
+        return hashlib.sha256(" ".join([work_digest(self.function), *given, *read]).encode()).hexdigest()
 
     @functools.cached_property
     def ancestors(self) -> tuple[str, ...]:
@@ -132,15 +133,21 @@ def name(kind: str, function: Callable, settings: Mapping, *, lasts: bool = Fals
     Raises:
         ValueError: it needs a setting that there is not.
     """
-    own, given = {}, {}
-    for argument in inspect.signature(function).parameters.values():
-        if argument.kind is argument.KEYWORD_ONLY:
-            if argument.name not in settings:
-                raise ValueError(f"{function.__name__} needs the setting {argument.name!r}, which is not given")
-            own[argument.name] = settings[argument.name]
-        elif argument.name in inputs:
-            given[argument.name] = inputs[argument.name]
-    return Name(kind, function, own, given, lasts)
+    given = {argument: inputs[argument] for argument in inspect.signature(function).parameters if argument in inputs}
+    return Name(kind, function, settings_of(function, settings), given, lasts)
+
+
+def settings_of(function: Callable, settings: Mapping) -> dict[str, Any]:
+    """The keyword-only arguments of `function`, from `settings`.
+
+    Raises:
+        ValueError: one is not there.
+    """
+    arguments = inspect.signature(function).parameters.values()
+    names = [argument.name for argument in arguments if argument.kind is argument.KEYWORD_ONLY]
+    if missing := [name for name in names if name not in settings]:
+        raise ValueError(f"{function.__name__} needs the setting {missing[0]!r}, which is not given")
+    return {name: settings[name] for name in names}
 
 
 def build(name: Name, *, timed: bool = True) -> Any:
@@ -202,6 +209,13 @@ def load(path: Path, cls: type) -> Any:
         if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
             raise  # of the machine: the artifact may be whole
         raise ValueError(f"{path} is not a whole artifact ({type(error).__name__}: {error}); {RESTORE}") from None
+
+
+def is_of_today(path: Path) -> bool:
+    """Whether a folder holds an artifact of this format."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        return json.loads((path / "meta.json").read_text(encoding="utf-8"))["format"] == FORMAT
+    return False
 
 
 def _tensors(path: Path) -> dict[str, Any]:

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dpsynth import store
 from dpsynth.data import folders, imagefiles
 from dpsynth.privacy.disk import forget_times, naming
+from dpsynth.sources import page_digest
 
 
 def images(files: list[Path], size: int, background: imagefiles.Colour, place: Path, name: str, desc: str) -> Tensor:
@@ -34,7 +34,7 @@ def images(files: list[Path], size: int, background: imagefiles.Colour, place: P
     """
     shape = (len(files), 3, size, size)
     kept = f"{name}-{_digest(size, background)[:8]}-"
-    path = place / f"{kept}{_digest(PIL.__version__, store.code_digest(imagefiles.__name__), _facts(files))[:16]}.npy"
+    path = place / f"{kept}{_digest(PIL.__version__, page_digest(imagefiles.__name__), _facts(files))[:16]}.npy"
     with _locked(place, name):
         array = _mapped(path, shape)
         if array is None:

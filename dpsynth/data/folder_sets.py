@@ -16,6 +16,7 @@ from dpsynth.data.public_sets import PublicSet
 from dpsynth.data.shapes import in_shape
 from dpsynth.privacy import Ledger, Private
 from dpsynth.project import FOLDER
+from dpsynth.sources import work_digest
 
 
 class PrivateFolder(Private):
@@ -46,6 +47,11 @@ class PublicFolder(PublicSet):
     def identity(self) -> str:
         """The whole path, the shape and the background; what lies in the folder is not looked at."""
         return f"{project.placed(self.name)} {self.channels}x{self.size}x{self.size} background={self.background}"
+
+    @property
+    def version(self) -> str:
+        """Of the code that decodes and resizes."""
+        return work_digest(decoded.images) + work_digest(in_shape)
 
     @property
     def n_classes(self) -> int:

@@ -2,16 +2,17 @@
 
 import pandas as pd
 
-from dpsynth.artifacts import Base, Codes, Corpus, Encoder, Measurement, Perceptual, Prior
-from dpsynth.data import catalog
+from dpsynth.artifacts import Base, Codes, Encoder, LabelCounts, Measurement, Perceptual
+from dpsynth.params import Params
+from dpsynth.pipeline import Run
 from dpsynth.privacy import Plan
 from dpsynth.privacy.accounting import ADJACENCY
 from dpsynth.report import results
 from dpsynth.report.audit import Audit
-from dpsynth.stages import evaluate, label_prior
+from dpsynth.stages import label_prior
 
 
-def badge(p) -> str:
+def badge(p: Params) -> str:
     """The line under every figure: at which scale it was made, of what."""
     scale = "smoke scale: too small to mean anything" if p.profile == "smoke" else f"{p.profile} scale, not the papers'"
     return f"{scale} | {p.method}, {p.private}, public {p.public}, epsilon {p.epsilon:g}, seed {p.seed}"
@@ -57,7 +58,7 @@ def encoder(encoder: Encoder | Codes | Perceptual | None) -> str:
     return f"a classifier: right on {encoder.accuracy:.1%} of held-out public images"
 
 
-def prior(prior: Prior | None, p) -> pd.DataFrame:
+def prior(prior: LabelCounts | None, p: Params) -> pd.DataFrame:
     """How many samples of each label there will be, and why."""
     if prior is None:
         return pd.DataFrame({"labels of samples": [f"equally many of each of {p.n_classes}: a public constant"]})
@@ -66,26 +67,29 @@ def prior(prior: Prior | None, p) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("private label")
 
 
-def selection(corpus: Corpus | None, p) -> str:
+def selection(run: Run) -> str:
     """Size and share of the corpus."""
+    corpus, public = run.corpus, run.public
     if corpus is None:
         return "no images: the base is not trained on any"
     if not corpus.chosen:
         return f"{len(corpus.images):,} images ({corpus.provenance}), {corpus.n_labels} labels"
-    source, n_classes = catalog.public(p.public, *p.shape, background=p.background), sum(map(len, corpus.chosen))
-    ratio = 100 * n_classes / len(source.classes)
+    n_classes = sum(map(len, corpus.chosen))
+    ratio = 100 * n_classes / len(public.classes)
     return (
-        f"{len(corpus.images):,} of {len(source.images):,} public images, {n_classes} of {len(source.classes)} classes "
+        f"{len(corpus.images):,} of {len(public.images):,} public images, {n_classes} of {len(public.classes)} classes "
         f"(selection ratio {ratio:.1f} percent; {corpus.provenance}), {corpus.n_labels} labels"
     )
 
 
-def label_map(corpus: Corpus | None, classes: list[str] | None, p) -> pd.DataFrame:
+def label_map(run: Run) -> pd.DataFrame:
     """Private label -> public classes, where the corpus has such a map."""
-    if corpus is None or classes is None or not (corpus.private_labels and corpus.chosen):
+    corpus = run.corpus
+    if corpus is None or not (corpus.private_labels and corpus.chosen):
         return pd.DataFrame({"map": ["none: no public class was given to a private label"]})
-    picks = [" ".join(classes[c] for c in row) for row in corpus.chosen]
-    return pd.DataFrame({"private label": p.constants.classes, "public classes": picks}).set_index("private label")
+    picks = [" ".join(run.public.classes[c] for c in row) for row in corpus.chosen]
+    labels = run.params.constants.classes
+    return pd.DataFrame({"private label": labels, "public classes": picks}).set_index("private label")
 
 
 def base(base: Base) -> str:
@@ -126,7 +130,7 @@ def certificate_of_set(said: dict) -> str:
     )
 
 
-def measured(measurements: dict[str, Measurement]) -> pd.DataFrame:
+def metrics(measurements: dict[str, Measurement]) -> pd.DataFrame:
     """Metrics of a run and its reference rows."""
     if not measurements:
         return pd.DataFrame({"metrics": ["none: a folder set is not measured; see samples and certificate"]})
@@ -135,23 +139,12 @@ def measured(measurements: dict[str, Measurement]) -> pd.DataFrame:
     return table.rename_axis("method")
 
 
-def beside_papers(p, measurements: dict[str, Measurement]) -> pd.DataFrame:
+def beside_papers(run: Run) -> pd.DataFrame:
     """What is measured here, and what the papers print for the same method and epsilon on other data."""
-    papers = results.paper_numbers()
-    name = evaluate.row_name(p)
-    at = papers[papers["epsilon"] == p.epsilon]
-    rows = at[(at["method"] == name) & at["metric"].isin(["CA-LR", "CA-MLP", "CA-CNN", "accuracy", "FID"])]
-    ours = [
-        {
-            "source": f"here ({p.profile})",
-            "dataset": p.private,
-            "method": row,
-            "epsilon": p.epsilon,
-            "metric": metric,
-            "value": v,
-        }
-        for row, m in measurements.items()
-        for metric, v in m.values.items()
-        if row == name and metric in ("CA-LR", "CA-MLP", "CA-CNN", "FD-convnet")
-    ]
+    p, papers = run.params, results.paper_numbers()
+    at = papers[(papers["epsilon"] == p.epsilon) & (papers["method"] == run.row_name)]
+    rows = at[at["metric"].isin(["CA-LR", "CA-MLP", "CA-CNN", "accuracy", "FID"])]
+    own = run.measurements[run.row_name].values if run.measurements else {}
+    same = {"source": f"here ({p.profile})", "dataset": p.private, "method": run.row_name, "epsilon": p.epsilon}
+    ours = [same | {"metric": m, "value": own[m]} for m in ("CA-LR", "CA-MLP", "CA-CNN", "FD-convnet") if m in own]
     return pd.concat([pd.DataFrame(ours), rows], ignore_index=True).fillna("")

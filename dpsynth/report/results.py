@@ -2,7 +2,6 @@
 
 import importlib.resources
 import json
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,13 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from dpsynth import figures, privacy, store
-from dpsynth.artifacts import Measurement, Samples
+from dpsynth import device, figures, store
 from dpsynth.methods import METHODS
 from dpsynth.params import Params
+from dpsynth.pipeline import STAGE_OF, STAGES, Run
 from dpsynth.privacy.disk import forget_times
 from dpsynth.runner.experiments import Experiment
-from dpsynth.stages import dp_sgd, evaluate, planning
 
 COLUMNS = [
     "experiment", "variant", "profile", "dataset", "public", "method", "epsilon_target", "epsilon_spent",
@@ -28,15 +26,6 @@ COLUMNS = [
 TYPES = dict.fromkeys(("experiment", "variant", "commit", "params_digest"), "str")
 TYPES |= dict.fromkeys(("n_synthetic", "n_reference"), "Int64")
 COMMITTED = Path(__file__).parents[2] / "results"  # of a checkout; an installed package has none
-STAGES = {
-    "query": ("encoder", "prior", "release", "votes"),
-    "selection": ("corpus",),
-    "pretrain": ("base",),
-    "finetune": ("probe", "synthesiser", "twin"),
-    "evaluate": ("samples", "floor", "pretrained", "real", "extractor", "measurement"),
-}
-STAGE_OF = {kind: stage for stage, kinds in STAGES.items() for kind in kinds}
-
 
 class Cost(NamedTuple):
     """Of one stage: seconds of work, and the largest resident memory of its process in MiB."""
@@ -50,67 +39,72 @@ def run_folder(p: Params) -> Path:
     return store.root() / "build" / p.profile / p.run_name
 
 
-def stage_costs(p: Params) -> dict[str, Cost]:
-    """What each stage of `p` took when its artifacts were made; shared work counts in full.
+def stage_costs(run: Run) -> dict[str, Cost]:
+    """What each stage took when its artifacts were made; shared work counts in full.
 
     A stage without artifacts is left out; of a user's own records nothing is told.
     """
     costs: dict[str, Cost] = {}
-    for meta in made(p).values():
-        stage = STAGE_OF[meta["kind"]]
+    for meta in made(run).values():
+        stage = STAGE_OF.get(meta["kind"])
         before = costs.get(stage, Cost(0.0, 0.0))
         costs[stage] = Cost(before.seconds + meta["seconds"], max(before.peak_MiB, meta["peak_MiB"]))
     return {stage: costs[stage] for stage in STAGES if stage in costs}
 
 
-def made(p: Params) -> dict[str, dict[str, Any]]:
-    """What meta.json says of each timed artifact of `p`'s lineage, and when it was `written`, by digest.
+def made(run: Run) -> dict[str, dict[str, Any]]:
+    """What meta.json says of each timed artifact of the run's lineage, and when it was `written`, by digest.
 
     Nothing of a folder set.
     """
-    if not p.constants.builtin:
+    if not run.params.constants.builtin:
         return {}
-    finished = [measured.artifact for measured in evaluate.run(p).values()] or [evaluate.samples(p).artifact]
-    found = {}
+    finished = [measured.artifact for measured in run.measurements.values()]
+    timed = {}
     for digest in dict.fromkeys(d for artifact in finished for d in artifact.lineage):
         (folder,) = finished[0].path.parent.glob(f"*-{digest[:16]}")
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         if "seconds" in meta:
-            found[digest] = meta | {"written": (folder / "meta.json").stat().st_mtime}
-    return found
+            timed[digest] = meta | {"written": (folder / "meta.json").stat().st_mtime}
+    return timed
 
 
-def write_metrics(
-    p: Params,
-    measurements: dict[str, Measurement],
-    certificate: dict[str, Any] | None = None,
-    costs: dict[str, Cost] | None = None,
-) -> Path:
+def write_metrics(run: Run) -> Path:
     """Write the run's metrics.csv, one row a metric; `experiment` is for `join` to fill.
 
-    Args:
-        measurements: by name of the row, as `evaluate.run` gives them.
-        certificate, costs: of the run; computed from the ledger and the artifacts where they are not given.
+    Beside the method's own metrics stand the facts of its synthesiser, and what each stage took.
     """
-    if certificate is None:
-        certificate = privacy.certificate(planning.run(p), planning.ledger(p), dp_sgd.run(p).artifact.lineage)
-    own = _identity(p, evaluate.row_name(p), certificate)
-    rows = []
-    for name, measured in measurements.items():
+    rows, certificate = [], run.certificate
+    own = _identity(run, run.row_name, certificate)
+    for name, measured in run.measurements.items():
         meta = measured.artifact.meta
-        said = _identity(p, name, certificate) | {"device": meta["device"], "commit": meta["commit"]}
-        said |= {k: getattr(measured, k) for k in ("n_synthetic", "n_reference", "extractor")}
-        rows += [said | {"metric": metric, "value": value} for metric, value in measured.values.items()]
-    for stage, cost in (stage_costs(p) if costs is None else costs).items():
-        said = own | {"device": "cpu", "commit": store.commit()}
-        rows.append(said | {"metric": f"seconds-{stage}", "value": round(cost.seconds, 2)})
-        rows.append(said | {"metric": f"peak-MiB-{stage}", "value": cost.peak_MiB})
+        row = _identity(run, name, certificate) | {"device": meta["device"], "commit": meta["commit"]}
+        row |= {k: getattr(measured, k) for k in ("n_synthetic", "n_reference", "extractor")}
+        values = measured.values | (facts(run) if name == run.row_name else {})
+        rows += [row | {"metric": metric, "value": value} for metric, value in values.items()]
+    for stage, cost in stage_costs(run).items():
+        row = own | {"device": device.kind(), "commit": store.commit()}
+        rows.append(row | {"metric": f"seconds-{stage}", "value": round(cost.seconds, 2)})
+        rows.append(row | {"metric": f"peak-MiB-{stage}", "value": cost.peak_MiB})
     frame = pd.DataFrame(rows, columns=COLUMNS).astype(TYPES)
-    return _timeless(p, _write(run_folder(p) / "metrics.csv", frame.to_csv(index=False)))
+    return _timeless(run.params, _write(run_folder(run.params) / "metrics.csv", frame.to_csv(index=False)))
 
 
-def write_synthetic(p: Params, samples: Samples) -> Path:
+def facts(run: Run) -> dict[str, float]:
+    """What the synthesiser says of itself, for results to hold against quality."""
+    return {name: fact.item() for name, fact in run.synthesiser.facts.items()}
+
+
+def write_artifacts(run: Run) -> Path:
+    """Write artifacts.json: which folders of build/artifacts are the run's own, by kind."""
+    folders = {kind: name.path.name for kind, name in run.names().items()} | {"samples": run.name("samples").path.name}
+    path = _write(run_folder(run.params) / "artifacts.json", json.dumps(folders, indent=1) + "\n")
+    return _timeless(run.params, path)
+
+
+def write_synthetic(run: Run) -> Path:
     """Write the synthetic set, what a run is for: synthetic.npz with `images` (N, C, H, W) uint8 and `labels` (N,)."""
+    p, samples = run.params, run.samples
     path = run_folder(p) / "synthetic.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(".synthetic.npz")
@@ -119,10 +113,10 @@ def write_synthetic(p: Params, samples: Samples) -> Path:
     return _timeless(p, path)
 
 
-def write_certificate(p: Params, certificate: dict[str, Any]) -> Path:
+def write_certificate(run: Run) -> Path:
     """Write the run's certificate.json."""
-    said = json.dumps(certificate, indent=1, allow_nan=False)
-    return _timeless(p, _write(run_folder(p) / "certificate.json", said + "\n"))
+    text = json.dumps(run.certificate, indent=1, allow_nan=False)
+    return _timeless(run.params, _write(run_folder(run.params) / "certificate.json", text + "\n"))
 
 
 def join(profile: str, experiment: Experiment, points: Sequence[Params]) -> Path:
@@ -208,19 +202,20 @@ def paper_numbers() -> pd.DataFrame:
         return pd.read_csv(file, keep_default_na=False, na_values={"epsilon": [""]})
 
 
-def _identity(p: Params, name: str, certificate: dict[str, Any]) -> dict[str, Any]:
-    """What a row of `p` is, and what it cost: a method all, its reference rows the query alone or nothing."""
-    said = {"profile": p.profile, "dataset": p.private, "public": p.public, "method": name, "seed": p.seed}
-    said |= {"params_digest": p.digest, "variant": "" if name in METHODS else p.method}
-    said |= {"accountant": "none", "noise": "none"}
+def _identity(run: Run, name: str, certificate: dict[str, Any]) -> dict[str, Any]:
+    """What a row of the run is, and what it cost: a method all, its reference rows the query alone or nothing."""
+    p = run.params
+    row = {"profile": p.profile, "dataset": p.private, "public": p.public, "method": name, "seed": p.seed}
+    row |= {"params_digest": p.digest, "variant": "" if name in METHODS else p.method}
+    row |= {"accountant": "none", "noise": "none"}
     if name == "real":
-        return said
-    said["epsilon_target"] = p.epsilon
-    if math.isinf(p.epsilon):
-        return said
-    spent = certificate["epsilon"] if name == p.method else planning.run(p).spent(steps=0)
+        return row
+    row["epsilon_target"] = p.epsilon
+    if not run.plan.is_private:
+        return row
+    spent = certificate["epsilon"] if name == p.method else run.plan.spent(steps=0)
     cost = {k: certificate[k] for k in ("delta", "adjacency", "accountant")}
-    return said | cost | {"epsilon_spent": spent, "noise": p.noise}
+    return row | cost | {"epsilon_spent": spent, "noise": p.noise}
 
 
 def _read(path: Path) -> pd.DataFrame:

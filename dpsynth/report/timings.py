@@ -9,18 +9,18 @@ from typing import Any
 import pandas as pd
 
 from dpsynth import store
-from dpsynth.params import Params
+from dpsynth.pipeline import STAGE_OF, Run
 from dpsynth.report import results
 
 
-def remember(profile: str, points: list[Params], executed: list[tuple[str, Path]], minutes: float) -> None:
+def remember(profile: str, runs: list[Run], executed: list[tuple[str, Path]], minutes: float) -> None:
     """Write build/<profile>/measured.json, if no artifact was there before.
 
     Args:
-        points: the runs; executed: stage and executed notebook of each job; minutes: of all, until now.
+        runs: all; executed: stage and executed notebook of each job; minutes: of all, until now.
     """
     began = time.time() - 60 * minutes
-    artifacts = {digest: meta for p in points for digest, meta in results.made(p).items()}
+    artifacts = {digest: meta for run in runs for digest, meta in results.made(run).items()}
     if any(meta["written"] < began for meta in artifacts.values()):
         return
     stamps = [(stage, json.loads(path.read_text(encoding="utf-8"))["metadata"]["dpsynth"]) for stage, path in executed]
@@ -45,7 +45,7 @@ def breakdown(said: dict[str, Any]) -> pd.DataFrame:
     """
     whole, rows = 60 * said["reproduce_minutes"], []
     for stage, (count, seconds) in said["notebooks"].items():
-        for kind in results.STAGES[stage]:
+        for kind in [kind for kind, of in STAGE_OF.items() if of == stage]:
             if kind in said["artifacts"]:
                 made, took = said["artifacts"][kind]
                 rows.append((stage, f"{kind}, made {made} times" if made > 1 else kind, took))

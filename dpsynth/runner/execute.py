@@ -4,7 +4,7 @@
 
 What papermill alone lets pass is settled here. Parameters are validated first, as it only logs unknown keys.
 The kernel is this interpreter. The output gets its name only on success, as papermill leaves failed notebooks
-that look finished; a picture that cannot be drawn is no failure (`pictures`). The notebook is read through
+that look finished; a picture that cannot be drawn is no failure (`cells`). The notebook is read through
 jupytext, the paired .py is not touched.
 """
 
@@ -34,9 +34,10 @@ from dpsynth import project, store
 from dpsynth.data import catalog
 from dpsynth.mistakes import CELL, KILL, MISTAKE, UNDRAWN, Failed, ended, mistakes, naming, of_cell
 from dpsynth.params import Params
+from dpsynth.pipeline import Run
 from dpsynth.privacy.disk import forget_times
-from dpsynth.runner import experiments, kernel, pictures, terminal
-from dpsynth.stages import planning
+from dpsynth.runner import cells, experiments, kernel, terminal
+from dpsynth.sources import page_digest
 
 SPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
 TIMES = ("start_time", "end_time", "duration")
@@ -52,7 +53,7 @@ def execute(p: Params, notebook: Path, out: Path, params_file: Path, margin: str
     Args:
         margin: what each line that the kernel prints begins with on the terminal.
     Returns:
-        The pictures that could not be drawn, a text each, as `pictures.undrawn`.
+        The pictures that could not be drawn, a text each, as `cells.undrawn`.
     Raises:
         Failed: the notebook takes no such parameters, a cell failed, or the kernel died; what was executed
             until then lies in build/failed/.
@@ -72,10 +73,10 @@ def execute(p: Params, notebook: Path, out: Path, params_file: Path, margin: str
                 given, aside, _values(p), kernel_name=SPEC["name"], language=SPEC["language"],
                 kernel_manager_class=kernel.manager(p.profile, Path(folder), peaks), cwd=Path.cwd(),
                 shutdown_kernel="immediate", start_timeout=120, iopub_timeout=60, coalesce_streams=True,
-                stdout_file=printed, stderr_file=shown, **pictures.hooks(shown),
+                stdout_file=printed, stderr_file=shown, **cells.hooks(shown),
                 progress_bar=sys.stderr.isatty() and p.constants.builtin,  # it shows how long a cell took
             )  # fmt: skip
-    missing = pictures.undrawn(executed)
+    missing = cells.undrawn(executed)
     executed.metadata["dpsynth"] = {
         "source": _short(notebook), "params": _short(params_file), "params_digest": p.digest,
         "digest": digest, "commit": store.commit(), "seconds": round(time.perf_counter() - start, 1),
@@ -96,7 +97,7 @@ def execute(p: Params, notebook: Path, out: Path, params_file: Path, margin: str
 def digest_of(p: Params, notebook: Path) -> str:
     """SHA-256 over the notebook's text, all parameters, and the dpsynth modules that it imports."""
     text = _text(notebook)
-    parts = [text, p.digest, {name: store.code_digest(name) for name in sorted(_imported(text))}]
+    parts = [text, p.digest, {name: page_digest(name) for name in sorted(_imported(text))}]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -236,13 +237,13 @@ def main(argv: list[str] | None = None) -> int:
             if len(points) != 1:
                 named = "; ".join(f"--method {p.method} --epsilon {p.epsilon:g} --seed {p.seed}" for p in points)
                 raise ValueError(f"{file} names {len(points)} runs, choose one: {named}")
-            planning.run(points[0])
+            _ = Run(points[0]).plan
         try:
             missing = execute(points[0], notebook, out, file)
         finally:
             catalog.forget_decoded(points[0].private)
         if missing:
-            raise Failed(pictures.in_all(missing), UNDRAWN)
+            raise Failed(cells.in_all(missing), UNDRAWN)
 
     return ended(action)
 

@@ -18,33 +18,34 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from dpsynth import lineage, preflight, privacy, project
+from dpsynth import project
 from dpsynth.data import catalog
 from dpsynth.mistakes import UNDRAWN, Failed, ended, mistakes
 from dpsynth.params import Params
+from dpsynth.pipeline import STAGE_OF, STAGES, Run
 from dpsynth.report import comparison, results, timings
-from dpsynth.runner import execute, experiments, pictures, terminal, workers
+from dpsynth.runner import cells, execute, experiments, terminal, workers
 from dpsynth.runner.experiments import Experiment
-from dpsynth.stages import evaluate, planning
 
-NOTEBOOKS = {
-    "query": "01_semantic_query",
-    "selection": "02_selection",
-    "pretrain": "03_pretrain_amp",
-    "finetune": "04_dp_finetune",
-    "evaluate": "05_eval_figures",
-}
+NOTEBOOKS = dict(
+    zip(STAGES, ("01_semantic_query", "02_selection", "03_pretrain_amp", "04_dp_finetune", "05_eval_figures"), strict=True)
+)
 BESIDE = {"finetune": ("certificate.json",), "evaluate": ("metrics.csv",)}  # files that these leave too
 
 
 class Job(NamedTuple):
-    """One stage of one run. `cached`: its notebook stands, with all its pictures. `minutes`: expected, if known."""
+    """One stage of a run. `cached`: its notebook stands, with all its pictures. `minutes`: expected, if known."""
 
-    p: Params
+    run: Run
     stage: str
     cached: bool
     minutes: float | None
     note: str
+
+    @property
+    def p(self) -> Params:
+        """The run's parameters."""
+        return self.run.params
 
 
 def paths(p: Params, stage: str) -> tuple[Path, Path]:
@@ -66,21 +67,36 @@ def choose(path: Path, axes: dict[str, list[Any]]) -> list[Params]:
     return list(found.values())
 
 
-def schedule(points: list[Params], sealed: dict[str, privacy.Private]) -> Iterator[Job]:
+def checked(points: list[Params]) -> list[Run]:
+    """The runs, their private sets opened once each, and all that can be refused refused.
+
+    Raises:
+        As `Run.check`.
+    """
+    runs: list[Run] = []
+    seen: set = set()
+    sealed: dict[tuple, Any] = {}
+    for p in points:
+        own = (p.private, p.n_records, p.labels, p.size, p.background)
+        runs.append(Run(p, sealed.get(own)))
+        runs[-1].check(seen)
+        sealed[own] = runs[-1].private
+    return runs
+
+
+def schedule(runs: list[Run]) -> Iterator[Job]:
     """The notebooks of all runs in order, with what each should take; work that runs share counts once.
 
-    Args:
-        sealed: the private sets, by the digest of the run.
     Raises:
         FileNotFoundError: a notebook is missing.
     """
     known, claimed = measured_minutes(), {}
-    for p in points:
-        needed = lineage.of(p, sealed[p.digest])
+    for run in runs:
+        p, names = run.params, run.names()
         for stage in NOTEBOOKS:
-            made = [one for one in needed if results.STAGE_OF[one.kind] == stage]
-            job = Job(p, stage, False, known.get((p.profile, evaluate.row_name(p), stage)), "")
-            missing = [one.path for one in made if not one.path.exists()]
+            made = [name for kind, name in names.items() if STAGE_OF[kind] == stage]
+            job = Job(run, stage, False, known.get((p.profile, run.row_name, stage)), "")
+            missing = [name.path for name in made if not name.path.exists()]
             if is_done(p, stage):
                 lacks = bool(execute.undrawn(paths(p, stage)[1]))
                 yield job._replace(cached=not lacks, minutes=0.0, note="its pictures are drawn anew" if lacks else "")
@@ -104,9 +120,9 @@ def measured_minutes() -> dict[tuple[str, str, str], float]:
     return found
 
 
-def privacy_of(p: Params) -> str:
+def privacy_of(run: Run) -> str:
     """What a run will ask of the private records, for people."""
-    plan = planning.run(p)
+    p, plan = run.params, run.plan
     if not plan.is_private:
         return f"{p.run_name}: not private, a reference on a public benchmark"
     asked = ", ".join(f"{m.name} x{m.steps} at noise multiplier {m.noise_multiplier:.4g}" for m in plan.mechanisms)
@@ -117,8 +133,8 @@ def privacy_of(p: Params) -> str:
 def show(jobs: list[Job], reproduces: str) -> None:
     """Print the plan: what each run asks, then a line a stage, and what is expected in all."""
     print(f"\n{reproduces}\n")
-    for p in {job.p.digest: job.p for job in jobs}.values():
-        print(privacy_of(p))
+    for run in {job.p.digest: job.run for job in jobs}.values():
+        print(privacy_of(run))
     wide = max(len(job.p.run_name) for job in jobs) + 2
     print(f"\n{'run':{wide}}{'stage':11}{'state':8}expected")
     for job in jobs:
@@ -162,7 +178,7 @@ def conclude(experiment: Experiment, profile: str, points: list[Params]) -> list
             print(f"{dataset}\n{comparison.table(part).to_string()}\n")
             print("figures:", *(f"  {drawn}" for drawn in results.draw(part, path.parent)), "", sep="\n")
         except Exception as error:  # whatever it is, the results are joined
-            said = pictures.could_not(type(error).__name__, str(error))
+            said = cells.could_not(type(error).__name__, str(error))
             missing.append(f"{dataset}, {said.partition(': ')[2]}")
             print(f"of {dataset} this {said}\n")
     if own.empty:
@@ -208,7 +224,8 @@ def reproduce(path: Path, axes: dict[str, list[Any]], given: argparse.Namespace)
             project.enter()
             experiment, points = experiments.load(path), choose(path, axes)
             results.are_readable(given.profile)
-            jobs = list(schedule(points, preflight.check(points)))
+            runs = checked(points)
+            jobs = list(schedule(runs))
         show(jobs, experiment.reproduces)
         if given.dry_run:
             return
@@ -223,9 +240,9 @@ def reproduce(path: Path, axes: dict[str, list[Any]], given: argparse.Namespace)
         print(f"total time: {minutes:.1f} minutes")
         if not (axes or missing or given.jobs > 1 or any(job.cached or "is done" in job.note for job in jobs)):
             executed = [(job.stage, paths(job.p, job.stage)[1]) for job in jobs]
-            timings.remember(given.profile, points, executed, minutes)
+            timings.remember(given.profile, runs, executed, minutes)
     if missing:
-        raise Failed(pictures.in_all(missing), UNDRAWN)
+        raise Failed(cells.in_all(missing), UNDRAWN)
 
 
 def main(argv: list[str] | None = None) -> int:

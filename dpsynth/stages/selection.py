@@ -34,7 +34,8 @@ def top_classes(
             labels.append(torch.full_like(indices, label if release.by_label else position))
     n_labels = len(chosen) if release.by_label else kept
     rows = torch.cat(rows)
-    return Corpus(public.images[rows], torch.cat(labels), n_labels, release.by_label, chosen, f"{match} of {public.name}")
+    provenance = f"{match} of {public.name}"
+    return Corpus(public.images[rows], torch.cat(labels), n_labels, release.by_label, chosen, provenance)
 
 
 @work

@@ -1,0 +1,326 @@
+"""A run: one method on one private set, from its plan to its measurements; each artifact is made when first asked for.
+
+`STEPS` is the one place that says what is made, in which order, from what, and which steps ask the private records.
+"""
+
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property, partial
+from typing import Any, NamedTuple
+
+from dpsynth import planning, preflight, privacy, store
+from dpsynth.artifacts import Base, Corpus, Measurement, Samples, Synthesiser
+from dpsynth.data import catalog
+from dpsynth.data.public_sets import PublicSet
+from dpsynth.methods import options_of, row_of
+from dpsynth.methods.method import PrivateStep
+from dpsynth.params import Params
+from dpsynth.privacy.mechanisms import Mechanism
+from dpsynth.stages import evaluate
+from dpsynth.stages.permit import Permit
+from dpsynth.store import Name, Stored
+
+
+class Step(NamedTuple):
+    """An artifact of a run.
+
+    Attributes:
+        kind: its name, in a run and in its folder's; stage: whose notebook makes it.
+        inputs: what its work may have arguments for; a work gets those that it has.
+        column: of the method's row, which says what work it is; or `work` itself, the same for all methods.
+        private: it asks the private records, under a mechanism of the plan.
+        twin: kind of what stands in its place in the non-private twin; none, if nothing does.
+        after: questions of the plan that come before it and are no inputs of it.
+    """
+
+    kind: str
+    stage: str
+    inputs: tuple[str, ...] = ()
+    column: str = ""
+    work: Callable | None = None
+    private: bool = False
+    twin: str = ""
+    after: tuple[str, ...] = ()
+
+
+STEPS = (
+    Step("encoder", "query", ("public",), "encoder"),
+    Step("prior", "query", (), "prior", private=True),
+    Step("release", "query", ("encoder",), "release", private=True, twin="votes"),
+    Step("corpus", "selection", ("public", "release"), "corpus"),
+    Step("base", "pretrain", ("encoder", "corpus"), "base"),
+    Step("probe", "finetune", ("encoder", "release", "corpus", "base"), "probe", private=True),
+    Step("synthesiser", "finetune", ("encoder", "release", "corpus", "base", "probe"), "learn", private=True,
+         twin="twin", after=("prior",)),
+    Step("samples", "evaluate", ("synthesiser", "prior"), work=evaluate.draw),
+    Step("floor", "evaluate", ("corpus",), work=evaluate.floor),
+    Step("pretrained", "evaluate", ("base", "prior"), work=evaluate.draw_of_base),
+    Step("real", "evaluate", ("private",), work=evaluate.real),
+    Step("extractor", "evaluate", work=evaluate.train_extractor),
+)  # fmt: skip
+STEP_OF = {step.kind: step for step in STEPS}
+STAGES = tuple(dict.fromkeys(step.stage for step in STEPS))
+STAGE_OF = {kind: step.stage for step in STEPS for kind in (step.kind, step.twin) if kind} | {"measurement": "evaluate"}
+
+
+class Certificate(dict):
+    """What a run cost, as plain data; as text, in four lines."""
+
+    def __str__(self) -> str:
+        also = "; ".join(f"{name}: {value:.4f}" for name, value in self.get("also", {}).items())
+        return "\n".join([
+            f"{self['private']}: epsilon {self['epsilon']} at delta {self['delta']:g}, by {self['accountant']}",
+            f"neighbours: {self['adjacency']}", also or "no other figure", self["status"],
+        ])  # fmt: skip
+
+
+class Run:
+    """One run: its plan, its ledger, its closed records, and its artifacts, each made or loaded when first asked for.
+
+    Args:
+        params: validated against the method's own options.
+        private: the private set, closed, where it was opened already; else it is opened when it is first needed.
+    Raises:
+        ValueError: the method has no such options, or cannot do what is asked of it.
+    """
+
+    def __init__(self, params: Params, private: privacy.Private | None = None):
+        self.params, self.options, self.row = params, options_of(params), row_of(params)
+        self._names: dict[str, Name | None] = {}
+        self._made: dict[str, Stored | None] = {}
+        self._checked = False
+        if private is not None:
+            self.private = private
+
+    def __repr__(self) -> str:
+        return f"Run({self.params.run_name})"
+
+    @cached_property
+    def private(self) -> privacy.Private:
+        """The private set, closed."""
+        return self._opened("train")
+
+    @cached_property
+    def held_out(self) -> privacy.Private:
+        """The records of a benchmark that results are measured on."""
+        return self._opened("test")
+
+    @cached_property
+    def public(self) -> PublicSet:
+        """The public set, opened when it is looked at.
+
+        Raises:
+            ValueError: it holds private records, by whatever names or links.
+        """
+        p = self.params
+        catalog.refuse_shared_files(p.private, p.public)
+        return catalog.public(p.public, *p.shape, background=p.background)
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What works and mechanisms depend on, by name: the method's own options, what its row fixes, and the
+        parameters and constants that all share."""
+        p = self.params
+        constants = {"n_records": p.constants.n_records, "n_classes": p.n_classes, "shape": p.shape}
+        own = self.options.model_dump()
+        return p.model_dump() | constants | {"sampler": self.row.sampler} | self.row.settings | own
+
+    @cached_property
+    def questions(self) -> list[Mechanism]:
+        """What the method asks of the records, in order, the learner's last and not yet calibrated.
+
+        Raises:
+            ValueError: more is asked than there is: classes, matrices or budget.
+        """
+        *before, learner = self.row.private_steps.values()
+        learning = self._called(learner.mechanism)
+        rule = partial(self._rule, learning)
+        return [*(self._called(step.mechanism, rule) for step in before), learning]
+
+    @cached_property
+    def plan(self) -> privacy.Plan:
+        """Every question with its noise, calibrated together; frozen before the first is asked.
+
+        Raises:
+            privacy.BudgetError: the budget does not cover them.
+        """
+        return planning.plan(self.params, self.questions)
+
+    @cached_property
+    def ledger(self) -> privacy.Ledger:
+        """The ledger of the private set, outside build/."""
+        return privacy.Ledger(store.root() / "ledger", self.params.private, self.params.noise, self.params.seed)
+
+    @property
+    def encoder(self) -> Stored | None:
+        """Notebook 01: a network of public images: classifier, autoencoder or VGG-19; None for methods without one."""
+        return self.artifact("encoder")
+
+    @property
+    def prior(self) -> Stored | None:
+        """The noisy counts of the private labels; None where samples have each label equally often."""
+        return self.artifact("prior")
+
+    @property
+    def release(self) -> Stored | None:
+        """Notebook 01: what is asked of the records before the base: the semantic histogram, or central images."""
+        return self.artifact("release")
+
+    @property
+    def corpus(self) -> Corpus | None:
+        """Notebook 02: the images that the base is trained on, and their labels."""
+        return self.artifact("corpus")
+
+    @property
+    def base(self) -> Base:
+        """Notebook 03: a model that has seen no private record."""
+        return self.artifact("base")
+
+    @property
+    def probe(self) -> Stored | None:
+        """What DP-SAPF asks through the base, before it learns."""
+        return self.artifact("probe")
+
+    @property
+    def synthesiser(self) -> Synthesiser:
+        """Notebook 04: the model that learned from the private records."""
+        return self.artifact("synthesiser")
+
+    @property
+    def samples(self) -> Samples:
+        """Notebook 05: synthetic images, with labels."""
+        return self.artifact("samples")
+
+    @property
+    def certificate(self) -> Certificate:
+        """What the run cost, from the ledger's entries for its lineage."""
+        return Certificate(privacy.certificate(self.plan, self.ledger, self.synthesiser.artifact.lineage))
+
+    @property
+    def row_name(self) -> str:
+        """The method's name in the tables; `nonprivate` for the twin at epsilon infinity."""
+        return "nonprivate" if math.isinf(self.params.epsilon) else self.params.method
+
+    @cached_property
+    def rows(self) -> dict[str, Samples]:
+        """Samples by row: the method's own, then its reference rows.
+
+        `floor_public` and `pretrained` where the corpus has the private labels, of private runs; `real`, of benchmarks.
+        """
+        rows = {self.row_name: self.samples}
+        if not self.params.constants.builtin:
+            return rows
+        if self.corpus is not None and self.corpus.private_labels and self.plan.is_private:
+            rows["floor_public"] = self.artifact("floor")
+            if self.base.private_labels:
+                rows["pretrained"] = self.artifact("pretrained")
+        return rows | {"real": self.artifact("real")}
+
+    @cached_property
+    def measurements(self) -> dict[str, Measurement]:
+        """Metrics by row, on held-out records; empty for a set of the user's own."""
+        if not self.params.constants.builtin:
+            return {}
+        inputs = {"extractor": self.artifact("extractor"), "held_out": self.held_out}
+        return {
+            row: store.build(store.name("measurement", evaluate.measure, self.settings, samples=samples, **inputs))
+            for row, samples in self.rows.items()
+        }
+
+    def expected_minutes(self) -> float | None:
+        """Minutes that the learner should take, from public data alone; None where there is no estimate."""
+        estimate = self.row.learn.estimate_minutes
+        return self._called(estimate, self.base, self.questions[-1]) if estimate else None
+
+    def artifact(self, kind: str) -> Any:
+        """The artifact of one step, made or loaded; None where the method has none."""
+        if kind not in self._made:
+            name = self.name(kind)
+            self._made[kind] = name and self._build(STEP_OF[kind], name)
+        return self._made[kind]
+
+    def name(self, kind: str) -> Name | None:
+        """What one step makes, before it is made; None where the method has none. Makes nothing but the plan."""
+        if kind not in self._names:
+            self._names[kind] = self._named(STEP_OF[kind])
+        return self._names[kind]
+
+    def names(self) -> dict[str, Name]:
+        """What the steps before evaluation make, by kind, in order."""
+        kinds = [step.kind for step in STEPS if step.stage != "evaluate"]
+        return {kind: name for kind in kinds if (name := self.name(kind))}
+
+    def check(self, seen: set | None = None) -> None:
+        """Whatever would end the run after its first private touch, and can be known now, ends it here.
+
+        Touches nothing: of the records it is only told whether they can be opened.
+
+        Args:
+            seen: what was checked already, of runs that share it.
+        Raises:
+            ValueError, FileNotFoundError, PermissionError, privacy.BudgetError: one sentence each.
+        """
+        p, once = self.params, partial(preflight.once, set() if seen is None else seen)
+        once("room", preflight.room)
+        preflight.memory(p, self.row, self.settings)
+        if p.constants.builtin:
+            once(("test", p.private), lambda: self.held_out)
+            once("measures", lambda: preflight.measures(p))
+        elif self.private is not None:
+            catalog.refuse_shared_files(p.private, p.public)
+        _ = self.questions, self.plan
+        names = self.names()
+        preflight.standing(names.values(), self.plan, self.ledger, p.again)
+        missing = {kind for kind, name in names.items() if "public" in name.inputs and not name.path.exists()}
+        if missing:
+            once(("public", self.public.identity), lambda: preflight.public(self.public, "encoder" in missing))
+        self._checked = True
+
+    def _named(self, step: Step) -> Name | None:
+        function = step.work or getattr(self.row, step.column)
+        if step.private and function and not self.plan.is_private:
+            function = function.without_noise if step.twin else None
+        if function is None:
+            return None
+        inputs = {kind: self._before(kind) for kind in step.inputs}
+        kind = step.kind
+        if step.private:
+            inputs |= {"private": self.private}
+            if isinstance(function, PrivateStep):
+                earlier = tuple(name for before in step.after if (name := self.name(before)))
+                inputs["permit"] = Permit(self.plan, self.ledger, function.name, earlier)
+                function = function.release
+            else:
+                kind = step.twin
+        return store.name(kind, function, self.settings, lasts=self.params.noise == "secret", **inputs)
+
+    def _before(self, kind: str) -> Any:
+        """An input of a step, by name: a set that is opened, or what an earlier step makes."""
+        return self.name(kind) if kind in STEP_OF else getattr(self, kind)
+
+    def _build(self, step: Step, name: Name) -> Stored:
+        if "permit" in name.inputs and not name.path.exists() and not self._checked:
+            self.check()
+        for before in step.after:
+            self.artifact(before)
+        inputs = {kind: self.artifact(kind) if kind in STEP_OF else name.inputs[kind] for kind in name.inputs}
+        made = store.build(replace(name, inputs=inputs), timed=self.params.constants.builtin)
+        if "permit" in inputs:
+            self.ledger.settle(made.artifact.digest)
+        return made
+
+    def _called(self, function: Callable, *arguments: Any) -> Any:
+        """A function of settings: with those that it asks for."""
+        lists = "n_public_classes" in inspect.signature(function).parameters  # of a folder it is listed for it
+        settings = self.settings | ({"n_public_classes": self.public.n_classes} if lists else {})
+        return function(*arguments, **store.settings_of(function, settings))
+
+    def _rule(self, learner: Mechanism, votes: int) -> float:
+        return planning.query_noise(self.params, votes, learner)
+
+    def _opened(self, split: str) -> privacy.Private:
+        p = self.params
+        declared = {"n_records": p.n_records, "labels": p.labels, "size": p.size, "background": p.background}
+        return catalog.private(p.private, split, **declared)

@@ -1,0 +1,157 @@
+"""What the figures of a run are made of: images, points and names, drawn or read from its artifacts.
+
+Those that open a benchmark's records do so through `privacy.evaluation`, and are listed by a test.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from dpsynth import metrics, privacy
+from dpsynth.artifacts import Base, Corpus, Samples, SemanticHistogram, Synthesiser
+from dpsynth.methods import dp_sapf, gans
+from dpsynth.models import networks
+from dpsynth.models.trainable import by_part, restrict
+from dpsynth.params import Params
+from dpsynth.pipeline import Run
+from dpsynth.privacy import Counts, accounting
+from dpsynth.seeds import seed_of
+from dpsynth.stages import dp_sgd, selection
+
+LIMIT = 10  # labels that a picture shows
+NOISE = (2, 5, 10, 20, 50, 100, 200, 484)  # of the recall curve; the last is the papers' for CIFAR-10
+
+Grid = tuple[Tensor, Tensor, list[str]]  # images (n, C, S, S) uint8, labels (n,), the names of all labels
+
+
+def favourites(run: Run, n: int = 8) -> tuple[list[list[Tensor]], list[str]]:
+    """For each of the first rows of the noisy histogram the `n` classes with most votes (all, where there are fewer),
+    as an example image (C, H, W) each; and the rows' names."""
+    release, public = run.release, run.public
+    first = [int((public.labels == c).nonzero()[0]) for c in range(len(public.classes))]
+    most = release.histogram[:LIMIT].topk(min(n, len(first)), dim=1).indices.tolist()
+    names = list(run.params.constants.classes[:LIMIT]) if release.by_label else ["all records"]
+    return [[public.images[first[c]] for c in row] for row in most], names
+
+
+def recall_curve(run: Run, n_draws: int = 20) -> dict[str, Tensor]:
+    """Share of the noiseless picks that noisy picks recover, against the query's noise multiplier.
+
+    Opens the records of a built-in benchmark, through the votes of its non-private twin.
+
+    Returns:
+        `noise` (S,), `recall` (S, n_draws) in [0, 1], `epsilon` (S,): what such a query alone would cost.
+    """
+    histogram = votes_without_noise(run).histogram
+    votes, draws = run.options.votes, torch.Generator().manual_seed(run.params.seed)
+    queries = [Counts("query", votes, noise) for noise in NOISE]
+    recall = [selection.recall(histogram, run.options.kept, query.scale, draws, n_draws) for query in queries]
+    alone = [accounting.epsilon([query], run.params.delta) for query in queries]
+    return {"noise": torch.tensor(NOISE), "recall": torch.stack(recall), "epsilon": torch.tensor(alone)}
+
+
+def votes_without_noise(run: Run) -> SemanticHistogram:
+    """What the query would answer without noise: an evaluation on a public benchmark, not a release."""
+    twin = run.params.replace(epsilon=math.inf)
+    return Run(twin, run.private).release
+
+
+def examples(corpus: Corpus, names: tuple[str, ...], n: int) -> Grid:
+    """`n` images of each of the first labels that have any, of its classes in turn."""
+    labels = corpus.labels.unique().tolist()[:LIMIT]
+    rows = torch.cat([_in_turn((corpus.labels == label).nonzero().flatten(), n) for label in labels])
+    said = names if corpus.private_labels else [f"class {label}" for label in range(corpus.n_labels)]
+    return corpus.images[rows], corpus.labels[rows], list(said)
+
+
+def _in_turn(rows: Tensor, n: int) -> Tensor:
+    """`n` of the rows, evenly spread: a corpus holds a label's classes one after the other, equally many of each."""
+    return rows[torch.arange(min(n, len(rows))) * len(rows) // min(n, len(rows))]
+
+
+def preview(run: Run, model: Base | Synthesiser, per_label: int) -> Grid:
+    """A few samples of each of the model's first labels; nothing is stored."""
+    network = networks.rebuild(model.architecture, model.averaged if isinstance(model, Base) else model.weights)
+    n_labels = min(LIMIT, network.n_labels)
+    labels = torch.arange(n_labels).repeat_interleave(per_label)
+    speaks = isinstance(model, Synthesiser) or model.private_labels
+    names = run.params.constants.classes if speaks else [f"class {n}" for n in range(n_labels)]
+    images = networks.sampler(model.architecture)(network, labels, seed_of(run.params.seed, "preview"))
+    return images, labels, list(names[:n_labels])
+
+
+def by_label(samples: Samples, p: Params, per_label: int) -> Grid:
+    """The first `per_label` samples of each of the first labels that have any."""
+    labels = samples.labels.unique()[:LIMIT]
+    rows = torch.cat([(samples.labels == label).nonzero().flatten()[:per_label] for label in labels])
+    return samples.images[rows], samples.labels[rows], list(p.constants.classes)
+
+
+def neighbours(run: Run, n: int) -> tuple[Tensor, Tensor, Tensor]:
+    """`n` synthetic images, the training record nearest to each in pixel space, and the distances. Benchmarks only."""
+    images, _ = privacy.evaluation(run.private, "nearest neighbours of synthetic images")
+    synthetic = run.samples.images[:n]
+    nearest, distance = metrics.nearest(synthetic, images)
+    return synthetic, images[nearest[:, 0]], distance[:, 0]
+
+
+def embedding(run: Run, n: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Joint t-SNE of extractor features of `n` synthetic and `n` held-out images.
+
+    Returns:
+        Points (2n, 2), labels (2n,), and which are synthetic (2n,) bool.
+    """
+    held_out, labels = privacy.evaluation(run.held_out, "t-SNE of held-out records")
+    samples, seed = run.samples, run.params.seed
+    n = min(n, len(samples.images), len(labels))
+    chosen = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))[:n]
+    images = torch.cat([samples.images[:n], held_out[chosen]])
+    features = metrics.features(images, metrics.convnet(run.artifact("extractor").weights))
+    return metrics.tsne(features, seed), torch.cat([samples.labels[:n], labels[chosen]]), torch.arange(len(images)) < n
+
+
+def strip(run: Run) -> dict[str, Tensor]:
+    """One image a label from each stage, for the headline figure: (n, C, S, S) uint8 by stage."""
+    images, p = {}, run.params
+    if p.constants.builtin:
+        images["real"] = by_label(Samples(*privacy.evaluation(run.private, "headline figure")), p, 1)[0]
+    if (corpus := run.corpus) is not None and corpus.private_labels:
+        seen = "selected public" if corpus.chosen else "released, moved"
+        images[seen] = by_label(Samples(corpus.images, corpus.labels), p, 1)[0]
+        if run.base.private_labels:
+            images["pre-trained"] = preview(run, run.base, 1)[0]
+    images["synthetic"] = preview(run, run.synthesiser, 1)[0]
+    return images
+
+
+def with_and_without(run: Run) -> dict[str, Base]:
+    """The base with and without perturbation, for private runs of methods that perturb; else the base alone."""
+    if not run.settings.get("amp_gamma") or not run.plan.is_private:
+        return {"pre-training": run.base}
+    without = run.params.replace(options={**run.params.options, "amp_gamma": 0.0})
+    return {"with AMP": run.base, "without AMP": Run(without, run.private).base}
+
+
+def learning_parts(run: Run) -> dict[str, tuple[int, int]] | None:
+    """Weights of each part of the denoiser, (those that learn, all), by its name; None of other learners."""
+    if "trainable" not in run.settings:
+        return None
+    model = dp_sgd.ready(run.base, run.params.n_classes, 0)
+    restrict(model, run.settings["trainable"])
+    return by_part(model)
+
+
+def chosen_matrices(run: Run) -> tuple[dp_sapf.Saliency, list[str]] | None:
+    """The released scores and the names of the matrices that learned; None without a probe."""
+    if run.probe is None:
+        return None
+    how = {name: run.settings[name] for name in ("choice", "unit", "share", "seed")}
+    return run.probe, dp_sapf.pick(run.probe.names, run.probe.scores, **how)
+
+
+def noise_to_signal(run: Run) -> tuple[list[str], list[float]] | None:
+    """As `gans.noise_to_signal`; None without a discriminator, or without noise."""
+    if run.base.architecture["network"] != "gan" or not run.plan.is_private:
+        return None
+    return gans.noise_to_signal(run.base, run.plan.mechanism("dp_sgd"), run.params.n_classes, run.params.seed)
