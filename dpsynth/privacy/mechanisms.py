@@ -150,17 +150,18 @@ def statement(mechanism: Mechanism) -> dict[str, Any]:
 
 
 def from_statement(said: dict[str, Any]) -> Mechanism:
-    """The mechanism that a ledger entry states.
+    """The mechanism that a ledger entry states. A field that an older version did not have yet is its default, so a new
+    field's default must be what versions before it did.
 
     Raises:
         ValueError: no kind of mechanism that is known here, or not all of one.
     """
     for cls in KINDS:
         if said.get("kind") == cls.kind:
-            names = [field.name for field in dataclasses.fields(cls)]
-            if missing := [name for name in names if name not in said]:
+            fields = dataclasses.fields(cls)
+            if missing := [f.name for f in fields if f.default is dataclasses.MISSING and f.name not in said]:
                 raise ValueError(f"a mechanism of kind {cls.kind!r} without {', '.join(missing)}")
-            return cls(**{name: said[name] for name in names})
+            return cls(**{f.name: said[f.name] for f in fields if f.name in said})
     raise ValueError(f"no mechanism of kind {said.get('kind')!r}; known: {', '.join(cls.kind for cls in KINDS)}")
 
 

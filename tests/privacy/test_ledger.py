@@ -16,6 +16,7 @@ from dpsynth.privacy import (
     Plan,
     Private,
     Sums,
+    accounting,
     certificate,
     certificate_of_set,
     make_plan,
@@ -72,6 +73,82 @@ def test_seeded_coins_are_reproducible_and_counted_once(tmp_path, plan):
         != a.coins.fingerprint
     )
     assert not (tmp_path / "keys").exists()
+
+
+def seeded(folder, seed=7, private="mnist5k"):
+    return Ledger(folder, private, "seeded", seed)
+
+
+def noise_of(charge):
+    """What the verbs draw under a charge, at any step: words, and the noise made of them."""
+    coins = charge.coins
+    return [coins.words(("noise", step), 8).tolist() for step in (0, 3)] + coins.normals(("noise", 0, 1), 5).tolist()
+
+
+def test_one_seed_is_one_noise_in_two_releases_whatever_they_are_digests_of(tmp_path, plan, wide):
+    """So methods compared at one seed share it, and an edit of the code, which renames a release, redraws none."""
+    first, second = seeded(tmp_path).charge(plan, "query", "r1", []), seeded(tmp_path).charge(wide, "query", "r2", [])
+    assert noise_of(first) == noise_of(second)
+    assert noise_of(first) == noise_of(seeded(tmp_path / "elsewhere").charge(wide, "query", "r3", []))
+    assert first.coins.fingerprint == "951ba776d3fb0017"  # whatever is edited, in whatever version
+
+
+def test_another_seed_set_or_mechanism_is_other_noise(tmp_path, plan):
+    other_set = Plan("fashion_mnist", 4000, 3.0, DELTA, plan.mechanisms)
+    charges = [
+        seeded(tmp_path / "0").charge(plan, "query", "r1", []),
+        seeded(tmp_path / "1", seed=8).charge(plan, "query", "r1", []),
+        seeded(tmp_path / "2", private="fashion_mnist").charge(other_set, "query", "r1", []),
+        seeded(tmp_path / "3").charge(plan, "dp_sgd", "r1", []),
+        secret(tmp_path / "4").charge(plan, "query", "r1", []),
+    ]
+    drawn = [value for charge in charges for value in map(str, noise_of(charge))]
+    assert len(set(drawn)) == len(drawn) == 5 * 7
+
+
+def test_the_noise_on_two_histograms_of_one_seed_is_the_same(tmp_path):
+    plan, private = Plan("mnist5k", 4, 30.0, DELTA, (Counts("query", 1, 6.0),)), toy()
+
+    def answer(release, bin):
+        charge = seeded(tmp_path).charge(plan, "query", release, [], private)
+        return private.count(lambda x, labels, draws: torch.full((len(x), 1), bin), 2, charge)
+
+    assert (answer("r1", 0) - answer("r2", 1)).tolist() == [[2, -2], [2, -2]]  # their exact difference: no releases
+
+
+def test_releases_that_share_seeded_coins_are_counted_each(tmp_path, plan, wide):
+    for release in ("r1", "r2"):
+        seeded(tmp_path).charge(wide, "query", release, [])
+        seeded(tmp_path).settle(release)
+    ledger, both = seeded(tmp_path), accounting.epsilon([Counts("query", 5, 6.0)] * 2, DELTA)
+    assert [e.get("open") or e["close"] for e in ledger.entries()] == ["r1", "r1", "r2", "r2"]
+    assert len({e["coins"] for e in ledger.entries()}) == 1
+    for said in (certificate(wide, ledger, ("r1", "r2")), certificate_of_set(ledger, DELTA)):
+        assert len(said["releases"]) == 2 and said["epsilon"] == pytest.approx(both)
+    assert certificate(wide, ledger, ("r1",))["set_total"]["releases"] == 2
+    with pytest.raises(BudgetError):  # a lineage with both pays for both
+        seeded(tmp_path).charge(plan, "dp_sgd", "r3", ["r1", "r2"])
+
+
+def test_settling_a_release_lets_no_other_of_its_coins_draw_a_noise_twice(tmp_path):
+    plan, private, attempt = Plan("mnist5k", 4, 30.0, DELTA, (Counts("query", 1, 6.0),)), toy(), object()
+    for release in ("r1", "r2"):
+        charge = seeded(tmp_path).charge(plan, "query", release, [], private, attempt)
+        private.count(first_pixel, 2, charge)  # what r1 drew is no matter of r2
+    seeded(tmp_path).settle("r1")
+    with pytest.raises(ValueError, match="the noise of step 0 was drawn already"):
+        private.count(first_pixel, 2, seeded(tmp_path).charge(plan, "query", "r2", [], private, attempt))
+
+
+def test_the_key_of_one_release_is_never_the_secret_of_another(tmp_path, wide):
+    """Such as by a copy of its file: two answers under one secret noise would tell their difference."""
+    first = secret(tmp_path).charge(wide, "query", "r1", [], toy())
+    key, copy = (tmp_path / "keys" / f"{release}.key" for release in ("r1", "r2"))
+    copy.write_bytes(key.read_bytes())
+    copy.chmod(0o600)
+    second = secret(tmp_path).charge(wide, "query", "r2", [], toy())
+    assert second.coins.fingerprint != first.coins.fingerprint and copy.read_bytes() != key.read_bytes()
+    assert [e["open"] for e in secret(tmp_path).entries()] == ["r1", "r2"]
 
 
 def test_a_second_query_is_refused_when_training_could_not_be_paid_after_it(tmp_path, plan):
