@@ -1,5 +1,5 @@
-"""Keys of coins. Secret ones: from the operating system, one a release, sealed to its records, destroyed with their last
-use. Seeded ones: published."""
+"""Keys of coins. Secret: drawn from the operating system, one a release, sealed to its records, and destroyed with the
+last use. Seeded: published."""
 
 import hashlib
 import os
@@ -15,8 +15,8 @@ def seeded(seed: int, private: str, mechanism: str) -> Coins:
     """Published coins, of the seed, the private set and the mechanism's name alone; the step is in each address.
 
     So one seed is one noise, whatever code was edited, and methods compared at one seed share it, as pairs should. Two
-    answers under one noise tell their exact difference; here nothing is lost by that, as anybody can draw this noise and
-    take it off: it is a reproduction on a public benchmark, no release. Of secret coins no two releases share any.
+    answers under one noise tell their exact difference. Here that takes nothing away, as anybody can draw this noise
+    and take it off: it is a reproduction on a public benchmark, and no release. No two releases share a secret key.
 
     Args:
         private: canonical name of the set.

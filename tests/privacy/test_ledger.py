@@ -23,6 +23,7 @@ from dpsynth.privacy import (
 )
 from dpsynth.privacy.disk import EARLIEST
 from dpsynth.privacy.ledger import canonical
+from dpsynth.privacy.mechanisms import from_statement, statement
 
 DELTA = 1e-5
 
@@ -485,6 +486,51 @@ def test_a_ledger_that_lost_entries_is_refused_and_nothing_is_spent(tmp_path, pl
         ):
             touch()
     assert (ledger.path.exists() and ledger.path.read_text()) == before
+
+
+# As it was written at commit 3579d35, under coins that followed from the release.
+OLDER = """\
+{"coins": "e1487eae9906be8e", "digest": "1f02067fc0e9a58a6043cf13f534ea5d", "mechanism": {"kind": "discrete Gaussian \
+on counts", "name": "query", "noise_multiplier": 6.0, "sample_rate": 1.0, "scale": 13.416407864998739, "sensitivity": \
+2.23606797749979, "sensitivity_replace": 3.1622776601683795, "steps": 1, "votes": 5}, "noise": "seeded", "open": "r1"}
+{"close": "r1", "coins": "e1487eae9906be8e", "digest": "4a558193ce62666512843e7bbe4fffa9"}
+{"coins": "5df5d63a1309acb1", "digest": "d1982f81c3c1fd3dce6b38be482ae412", "mechanism": {"divisor": 1000.0, "kind": \
+"Poisson-subsampled Gaussian on clipped gradients", "max_grad_norm": 1.0, "name": "dp_sgd", "noise_multiplicity": 1, \
+"noise_multiplier": 1.0, "sample_rate": 0.25, "scale": 1.0, "sensitivity": 1.0, "sensitivity_replace": 2.0, "steps": \
+40}, "noise": "seeded", "open": "r2"}
+"""
+
+
+@pytest.mark.parametrize("begin", [secret, seeded], ids=["secret", "seeded"])
+def test_a_ledger_of_an_older_version_is_read_counted_and_gone_on_with(tmp_path, wide, begin):
+    begin(tmp_path).path.write_text(OLDER)
+    spent = begin(tmp_path).epsilon(DELTA)
+    sgd = Gradients("dp_sgd", 0.25, 40, 1.0, 1.0, 1, 1000.0)
+    assert spent == pytest.approx(accounting.epsilon([*wide.mechanisms, sgd], DELTA))
+    begin(tmp_path).charge(wide, "query", "r3", [])
+    assert begin(tmp_path).path.read_text().startswith(OLDER) and begin(tmp_path).epsilon(DELTA) > spent
+    for release in ("r1", "r3"):  # the older draw had other coins: it counts beside a new one
+        begin(tmp_path).charge(wide, "query", release, [])
+    assert len(certificate_of_set(begin(tmp_path), DELTA)["releases"]) == 4
+
+
+def test_what_an_older_version_did_not_state_is_what_it_did():
+    stated = statement(Counts("query", 5, 6.0))
+    del stated["steps"]
+    assert from_statement(stated) == Counts("query", 5, 6.0)
+    del stated["votes"]
+    with pytest.raises(ValueError, match="discrete Gaussian on counts' without votes"):
+        from_statement(stated)
+
+
+def test_an_entry_of_a_later_version_is_refused_and_stays(tmp_path, wide):
+    ledger, entry = secret(tmp_path), {"open": "r1", "coins": "c", "noise": "secret", "mechanism": {}, "format": 2}
+    ledger.charge(wide, "query", "r0", [])
+    ledger.path.write_text(later := ledger.path.read_text() + json.dumps({**entry, "digest": "d"}) + "\n")
+    for touch in (ledger.entries, lambda: ledger.charge(wide, "query", "r2", []), lambda: ledger.settle("r0")):
+        with pytest.raises(ValueError, match=r"mnist5k.jsonl:2 is not a ledger entry; restore the file"):
+            touch()
+    assert ledger.path.read_text() == later
 
 
 def test_an_entry_whose_head_a_crash_kept_from_disk_counts(tmp_path, plan):
