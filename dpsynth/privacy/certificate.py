@@ -56,8 +56,8 @@ def certificate_of_set(ledger: Ledger, delta: float) -> dict[str, Any]:
     entries = opened(ledger.entries(), None)
     if not ledger.path.exists():
         raise FileNotFoundError(f"{ledger.path}: no ledger; nothing was released here of {ledger.private}")
-    said = {"private": ledger.private, "adjacency": accounting.ADJACENCY, "delta": delta}
-    return said | _cost(entries, delta) | {"releases": entries}
+    constants = {"private": ledger.private, "adjacency": accounting.ADJACENCY, "delta": delta}
+    return constants | _cost(entries, delta) | {"releases": entries}
 
 
 def _total(ledger: Ledger, delta: float, replace: bool) -> float | str:

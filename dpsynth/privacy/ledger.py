@@ -334,5 +334,5 @@ def _digest(before: str, entry: dict[str, Any]) -> str:
 
 def opened(entries: list[dict[str, Any]], lineage: Sequence[str] | None) -> list[dict[str, Any]]:
     """The opening entries of the releases in `lineage` (all if None), each draw once."""
-    found = {(e["open"], e["coins"]): e for e in entries if "open" in e and (lineage is None or e["open"] in lineage)}
-    return list(found.values())
+    draws = {(e["open"], e["coins"]): e for e in entries if "open" in e and (lineage is None or e["open"] in lineage)}
+    return list(draws.values())

@@ -49,7 +49,7 @@ def test_bounding_scales_down_the_maps_of_more_than_unit_norm_and_nothing_else()
         judge.conv.weight.mul_(20)
         judge.value.weight.mul_(0.1)
     before = {name: w.clone() for name, w in judge.named_parameters()}
-    gan.bound(judge)
+    gan.scale_to_unit_norm(judge)
     for name, w in judge.named_parameters():
         norm = torch.linalg.svdvals(before[name].flatten(1))[0] if w.ndim > 1 and name != "label.weight" else 0
         torch.testing.assert_close(w, before[name] / max(norm, 1.0), msg=name)

@@ -210,7 +210,7 @@ def test_each_clipped_record_stays_below_the_norm_in_float64():
     draws = torch.Generator().manual_seed(0)
     for scale in (1e-15, 1e-3, 1.0, 1e8, 1e15):
         g = [scale * torch.randn(1, 3, 4, generator=draws), scale * torch.randn(1, 5, generator=draws)]
-        total = engine.clip([engine.Reused([t]) for t in g], 0.7)
+        total = engine.clip([engine.Materialised([t]) for t in g], 0.7)
         norm = torch.cat([t.flatten() for t in total]).norm().item()
         assert norm <= 0.7
         assert norm == pytest.approx(
@@ -220,7 +220,9 @@ def test_each_clipped_record_stays_below_the_norm_in_float64():
 
 def test_the_norm_of_many_like_numbers_is_not_too_small():
     g = [torch.full((1, 4_000_000), 0.001), torch.full((1, 3_000_001), 0.001)]
-    assert torch.cat([t.flatten() for t in engine.clip([engine.Reused([t]) for t in g], 0.7)]).norm().item() <= 0.7
+    assert (
+        torch.cat([t.flatten() for t in engine.clip([engine.Materialised([t]) for t in g], 0.7)]).norm().item() <= 0.7
+    )
 
 
 def test_a_uniform_draw_is_below_one_though_float32_rounds_up():
