@@ -12,7 +12,7 @@ from dpsynth.artifacts import Base, Codes, Corpus
 from dpsynth.data import catalog
 from dpsynth.models import training
 from dpsynth.models.latent import Autoencoder
-from dpsynth.privacy import scaled
+from dpsynth.models.pixels import scaled
 from dpsynth.stages import pretrain
 
 BATCH = 128

@@ -18,9 +18,10 @@ from dpsynth.artifacts import Base, Encoder, Synthesiser
 from dpsynth.methods import gans
 from dpsynth.models import diffusion, networks, samplers, training
 from dpsynth.models.classifier import Classifier
+from dpsynth.models.pixels import scaled, to_bytes
 from dpsynth.models.population import Population
 from dpsynth.models.renderer import Renderer
-from dpsynth.privacy import Counts, Private, scaled
+from dpsynth.privacy import Counts, Private
 from dpsynth.stages import planning, query
 
 SIGMA_HIGH, SIGMA_LOW = 2.0, 0.2  # noise levels of a variation of amplitude 1, and of one near 0
@@ -51,7 +52,7 @@ class DenoiserApi:
         for images, labels in zip(state["images"].split(AT_ONCE), state["labels"].split(AT_ONCE), strict=True):
             x = scaled(images) + levels[0] * torch.randn(images.shape, generator=draws)
             *_, x = samplers.ddim(lambda x, level, y=labels: self.model(x, level.expand(len(x)), y), x, levels)
-            varied.append(((x.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8))
+            varied.append(to_bytes(x))
         return {**state, "images": torch.cat(varied)}
 
 

@@ -18,7 +18,8 @@ from tqdm import tqdm
 from dpsynth import privacy, store
 from dpsynth.artifacts import Base, Corpus, Synthesiser
 from dpsynth.models import diffusion, gan, networks, training
-from dpsynth.privacy import Fakes, Gradients, Private, scaled
+from dpsynth.models.pixels import scaled
+from dpsynth.privacy import Fakes, Gradients, Private
 from dpsynth.stages import planning, pretrain
 
 BATCH, PARTS = 64, 2  # of a public batch, worked on side by side

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from dpsynth import device
 from dpsynth.models import samplers
+from dpsynth.models.pixels import to_bytes
 from dpsynth.models.unet import UNet
 
 SIGMA_DATA = 1 / 3**0.5  # images in [-1, 1], as DPDM's code has it
@@ -164,7 +165,7 @@ def sample(
     images = []
     for start in range(0, len(labels), batch):
         *_, x = trajectory(model, labels[start : start + batch], seed + start, solver, n_steps)
-        images.append(((model.decode(x).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8))
+        images.append(to_bytes(model.decode(x)))
     return torch.cat(images)
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dpsynth.models.pixels import to_bytes
 from dpsynth.privacy.engine.norm import GroupNormSwish
 
 LATENT = 64  # numbers that a generator's image is drawn from
@@ -66,7 +67,7 @@ class Generator(nn.Module):
         """Images for `labels`: (N,) -> (N, C, S, S) uint8; the same seed gives every generator the same latents."""
         z = latents(len(labels), torch.Generator().manual_seed(seed))
         images = [self(*part) for part in zip(z.split(AT_ONCE), labels.split(AT_ONCE), strict=True)]
-        return ((torch.cat(images) + 1) * 127.5).round().to(torch.uint8)
+        return to_bytes(torch.cat(images))
 
 
 class Discriminator(nn.Module):

@@ -136,7 +136,7 @@ class Private:
         records = self._drawn(charge, step)
 
         def rescaled(images: Tensor, labels: Tensor, draws: engine.Draws) -> Tensor:
-            return loss(scaled(images), labels, draws)
+            return loss(_scaled(images), labels, draws)
 
         sums = engine.clipped_sum(
             model, rescaled, self._images, self._labels, records, mechanism, charge.coins, step, microbatch
@@ -179,7 +179,7 @@ class Private:
             part = list(records[start : start + AT_ONCE])
             rows = part + [part[-1]] * (AT_ONCE - len(part))
             draws = engine.Draws(charge.coins, step, rows, 1)
-            answers = question(scaled(self._images[rows]), self._labels[rows], draws)
+            answers = question(_scaled(self._images[rows]), self._labels[rows], draws)
             yield part, engine.one_each(answers, len(rows)).detach()[: len(part)]
 
     def _rows(self, records: list[int], by_label: bool) -> np.ndarray:
@@ -217,6 +217,6 @@ def evaluation(private: Private, reason: str) -> tuple[Tensor, Tensor]:
     return private._images, private._labels
 
 
-def scaled(images: Tensor) -> Tensor:
-    """uint8 in 0..255 to float32 in [-1, 1]."""
+def _scaled(images: Tensor) -> Tensor:
+    """uint8 in 0..255 to float32 in [-1, 1], as `models.pixels.scaled`, which the core does not import."""
     return images.float() / 127.5 - 1

@@ -14,8 +14,9 @@ import torch
 from dpsynth import privacy, store
 from dpsynth.artifacts import Base, Synthesiser
 from dpsynth.models import diffusion, training
+from dpsynth.models.pixels import scaled
 from dpsynth.models.trainable import by_part, learning, restrict
-from dpsynth.privacy import Gradients, Private, scaled
+from dpsynth.privacy import Gradients, Private
 from dpsynth.stages import label_prior, planning, pretrain, query, selection
 
 MICROBATCH = 128

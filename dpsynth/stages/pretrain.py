@@ -16,7 +16,7 @@ from tqdm import tqdm
 from dpsynth import store
 from dpsynth.artifacts import Base, Corpus
 from dpsynth.models import amp, diffusion, networks, training
-from dpsynth.privacy import scaled
+from dpsynth.models.pixels import scaled
 from dpsynth.stages import query, selection
 
 BATCH, PARTS = 128, 2  # parts of a batch, worked on side by side; a view costs a quarter less than in batches of 64

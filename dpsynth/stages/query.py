@@ -13,7 +13,8 @@ from dpsynth.artifacts import Central, Codes, Encoder, Perceptual, Release
 from dpsynth.data import catalog
 from dpsynth.models import training
 from dpsynth.models.classifier import Classifier
-from dpsynth.privacy import Counts, Private, scaled
+from dpsynth.models.pixels import scaled
+from dpsynth.privacy import Counts, Private
 from dpsynth.stages import planning
 
 BATCH, RATE = 128, 2e-3

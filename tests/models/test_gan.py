@@ -6,6 +6,7 @@ import torch
 from dpsynth import privacy
 from dpsynth.data import glyphs
 from dpsynth.models import gan, networks
+from dpsynth.models.pixels import scaled
 from dpsynth.models.population import Population
 from dpsynth.models.renderer import Renderer
 
@@ -17,7 +18,7 @@ def test_one_network_serves_every_size_that_four_divides(channels, size, width):
     assert images.shape == (4, channels, size, size) and images.dtype == torch.uint8
     assert torch.equal(images, model.sample(torch.tensor([0, 1, 2, 2]), seed=1))
     assert (images != model.sample(torch.tensor([0, 1, 2, 2]), seed=2)).any()
-    assert model.discriminator(privacy.scaled(images), torch.tensor([0, 1, 2, 2])).shape == (4,)
+    assert model.discriminator(scaled(images), torch.tensor([0, 1, 2, 2])).shape == (4,)
     privacy.PerExample(model.discriminator).close()  # each of its layers has an exact per-record gradient
 
 
