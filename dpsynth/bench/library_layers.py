@@ -5,13 +5,13 @@ import copy
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dpsynth.privacy import Norm
+from dpsynth.privacy.engine.norm import GroupNormSwish
 
 
 class Plain(nn.Module):
-    """What `Norm` computes, from torch's group norm."""
+    """What `GroupNormSwish` computes, from torch's group norm."""
 
-    def __init__(self, norm: Norm):
+    def __init__(self, norm: GroupNormSwish):
         super().__init__()
         self.norm = nn.GroupNorm(norm.groups, len(norm.weight), norm.eps)
         self.norm.load_state_dict(norm.state_dict())
@@ -27,6 +27,6 @@ def plain(model: nn.Module) -> nn.Module:
     twin = copy.deepcopy(model)
     for module in list(twin.modules()):
         for name, child in module.named_children():
-            if type(child) is Norm:
+            if type(child) is GroupNormSwish:
                 setattr(module, name, Plain(child))
     return twin

@@ -13,9 +13,9 @@ from opacus.optimizers import DPOptimizer
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from dpsynth import privacy
 from dpsynth.bench.library_layers import plain
 from dpsynth.models import diffusion, training
+from dpsynth.models.pixels import scaled
 from dpsynth.privacy import Charge, Coins, Gradients, PerExample, Plan, Private
 from dpsynth.stages import dp_sgd
 
@@ -94,7 +94,7 @@ class Bench:
         """Public draws on records `rows`, each `views` times: (views * rows,)."""
         rows = rows.repeat_interleave(self.at.views)
         draws = diffusion.PublicDraws(torch.Generator().manual_seed(int(rows[0])), len(rows))
-        return diffusion.loss(model, "edm", CLASSES, privacy.scaled(self.images[rows]), self.labels[rows], draws)
+        return diffusion.loss(model, "edm", CLASSES, scaled(self.images[rows]), self.labels[rows], draws)
 
     def ordinary(self, model: nn.Module, *, parts: bool) -> Callable[[], None]:
         """Without privacy: the batch at once on all threads, or in parts of `rows` side by side, as our stages do."""

@@ -1,4 +1,4 @@
-"""Figures of notebook 04: which parts of the network learn from the private records."""
+"""Figures of notebook 04: which weights of the network learn from the private records."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ def trainable(shares: Mapping[str, tuple[int, int]], *, badge: str) -> Figure:
     """Weights of each part of the network, and how many of them learn.
 
     Args:
-        shares: name of the part -> (weights that learn, all its weights), as `models.parts.shares` has them.
+        shares: name of the part -> (weights that learn, all its weights), as `models.trainable.by_part` has them.
     Raises:
         ValueError: nothing to draw.
     """

@@ -135,7 +135,7 @@ def dp_gan(
             wrapped, losses(wrapped, True), charge, step, MICROBATCH, Fakes(fakes, labels, losses(wrapped, False))
         )
         optimizer.step()
-        gan.bound(discriminator)
+        gan.scale_to_unit_norm(discriminator)
         if (step + 1) % turn == 0:
             copy.load_state_dict(discriminator.state_dict())
             for number in range(generator_steps):
@@ -208,7 +208,7 @@ def _discriminator_step(model: gan.Gan, optimizer, corpus: Corpus, seed: int, st
         return (real + gan.hinge(model.discriminator(fakes[rows], labels[rows]), False)).sum() / BATCH
 
     value = _descend(model.discriminator, loss, optimizer)
-    gan.bound(model.discriminator)
+    gan.scale_to_unit_norm(model.discriminator)
     return value
 
 

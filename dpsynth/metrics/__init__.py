@@ -17,7 +17,7 @@ from torch_fidelity import calculate_metrics
 
 from dpsynth import device
 from dpsynth.metrics.extractors import FeatureExtractor, convnet, features, inception, train_convnet
-from dpsynth.privacy import scaled
+from dpsynth.models.pixels import scaled
 
 __all__ = [
     "classifiers", "convnet", "distances", "features", "inception", "nearest", "train_convnet", "tsne",

@@ -19,7 +19,7 @@ from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 from torch_fidelity.utils import create_feature_extractor
 
 from dpsynth import device
-from dpsynth.privacy import scaled
+from dpsynth.models.pixels import scaled
 
 SIZE = 28  # pixels a side that the convnet looks at
 DIM = 64  # features of the convnet

@@ -32,9 +32,9 @@ class Classifier(nn.Module):
 
 def rectified(layers: nn.Sequential, x: Tensor) -> Tensor:
     """What every ReLU of `layers` says of each row of x, flattened and joined: (B, ...) -> (B, D)."""
-    said = []
+    activations = []
     for layer in layers:
         x = layer(x)
         if isinstance(layer, nn.ReLU):
-            said.append(x.flatten(1))
-    return torch.cat(said, dim=1)
+            activations.append(x.flatten(1))
+    return torch.cat(activations, dim=1)

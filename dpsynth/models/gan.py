@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dpsynth.privacy import Norm
+from dpsynth.models.pixels import to_bytes
+from dpsynth.privacy.engine.norm import GroupNormSwish
 
 LATENT = 64  # numbers that a generator's image is drawn from
 AT_ONCE = 500  # images that `sample` makes together
@@ -22,8 +23,8 @@ class GenBlock(nn.Module):
 
     def __init__(self, channels: int, code: int):
         super().__init__()
-        self.norm1, self.conv1 = Norm(channels, swish=False), nn.Conv2d(channels, channels, 3, padding=1)
-        self.norm2, self.conv2 = Norm(channels), nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm1, self.conv1 = GroupNormSwish(channels, swish=False), nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm2, self.conv2 = GroupNormSwish(channels), nn.Conv2d(channels, channels, 3, padding=1)
         self.modulate = nn.Linear(code, 2 * channels)
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
@@ -53,7 +54,7 @@ class Generator(nn.Module):
         self.first = nn.Linear(2 * LATENT, high * (size // 4) ** 2)
         self.lower, self.grow = GenBlock(high, 2 * LATENT), nn.Conv2d(high, low, 1)
         self.upper = GenBlock(low, 2 * LATENT)
-        self.last_norm, self.last = Norm(low), nn.Conv2d(low, 4 * channels, 3, padding=1)
+        self.last_norm, self.last = GroupNormSwish(low), nn.Conv2d(low, 4 * channels, 3, padding=1)
 
     def forward(self, z: Tensor, label: Tensor) -> Tensor:
         code = torch.cat([z, self.label(label)], dim=1)
@@ -65,8 +66,8 @@ class Generator(nn.Module):
     def sample(self, labels: Tensor, seed: int) -> Tensor:
         """Images for `labels`: (N,) -> (N, C, S, S) uint8; the same seed gives every generator the same latents."""
         z = latents(len(labels), torch.Generator().manual_seed(seed))
-        made = [self(*part) for part in zip(z.split(AT_ONCE), labels.split(AT_ONCE), strict=True)]
-        return ((torch.cat(made) + 1) * 127.5).round().to(torch.uint8)
+        images = [self(*part) for part in zip(z.split(AT_ONCE), labels.split(AT_ONCE), strict=True)]
+        return to_bytes(torch.cat(images))
 
 
 class Discriminator(nn.Module):
@@ -79,10 +80,10 @@ class Discriminator(nn.Module):
         super().__init__()
         low, high = 2 * width, 4 * width
         self.stem = nn.Conv2d(4 * channels, low, 3, padding=1)
-        self.norm1, self.down1 = Norm(low), nn.Conv2d(low, high, 3, stride=2, padding=1)
-        self.norm2, self.conv = Norm(high), nn.Conv2d(high, high, 3, padding=1)
-        self.norm3, self.down2 = Norm(high), nn.Conv2d(high, high, 3, stride=2, padding=1)
-        self.norm4, self.value, self.label = Norm(high), nn.Linear(high, 1), nn.Embedding(n_labels, high)
+        self.norm1, self.down1 = GroupNormSwish(low), nn.Conv2d(low, high, 3, stride=2, padding=1)
+        self.norm2, self.conv = GroupNormSwish(high), nn.Conv2d(high, high, 3, padding=1)
+        self.norm3, self.down2 = GroupNormSwish(high), nn.Conv2d(high, high, 3, stride=2, padding=1)
+        self.norm4, self.value, self.label = GroupNormSwish(high), nn.Linear(high, 1), nn.Embedding(n_labels, high)
         nn.init.zeros_(self.label.weight)  # the hinge would rest, from the start, on a label that it took for real
 
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
@@ -114,7 +115,7 @@ class Gan(nn.Module):
 
 
 @torch.no_grad()
-def bound(discriminator: Discriminator) -> None:
+def scale_to_unit_norm(discriminator: Discriminator) -> None:
     """Scale down each map of more than unit spectral norm, in place, to that norm; labels' rows are left.
 
     What spectral normalisation (Miyato et al. 2018) does within a forward, done to the weights between two steps, so

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dpsynth.models.diffusion import SIGMA_DATA, Denoiser, Prediction
-from dpsynth.privacy import Norm
+from dpsynth.privacy.engine.norm import GroupNormSwish
 
 CODES = 4  # channels of a code, which has a quarter of the image's side
 NOISE = 0.05  # on codes in (-1, 1), in training
@@ -30,14 +30,14 @@ class Autoencoder(nn.Module):
         self.after = padded - size - self.before
         low, high = width, 2 * width
         self.inward = nn.Sequential(
-            nn.PixelUnshuffle(2), nn.Conv2d(4 * channels, low, 3, padding=1), Norm(low),
-            nn.Conv2d(low, high, 3, stride=2, padding=1), Norm(high),
-            nn.Conv2d(high, high, 3, padding=1), Norm(high), nn.Conv2d(high, CODES, 1), nn.Tanh(),
+            nn.PixelUnshuffle(2), nn.Conv2d(4 * channels, low, 3, padding=1), GroupNormSwish(low),
+            nn.Conv2d(low, high, 3, stride=2, padding=1), GroupNormSwish(high),
+            nn.Conv2d(high, high, 3, padding=1), GroupNormSwish(high), nn.Conv2d(high, CODES, 1), nn.Tanh(),
         )  # fmt: skip
         self.outward = nn.Sequential(
-            nn.Conv2d(CODES, high, 3, padding=1), Norm(high),
-            nn.Conv2d(high, 4 * low, 3, padding=1), nn.PixelShuffle(2), Norm(low),
-            nn.Conv2d(low, low, 3, padding=1), Norm(low),
+            nn.Conv2d(CODES, high, 3, padding=1), GroupNormSwish(high),
+            nn.Conv2d(high, 4 * low, 3, padding=1), nn.PixelShuffle(2), GroupNormSwish(low),
+            nn.Conv2d(low, low, 3, padding=1), GroupNormSwish(low),
             nn.Conv2d(low, 4 * channels, 3, padding=1), nn.PixelShuffle(2),
         )  # fmt: skip
         self.register_buffer("mean", torch.zeros(1, CODES, 1, 1))

@@ -31,9 +31,9 @@ def learning(model: nn.Module) -> float:
 
 def by_part(model: nn.Module) -> dict[str, tuple[int, int]]:
     """Weights of each part of the network, (those that learn, all), by its name."""
-    found: dict[str, tuple[int, int]] = {}
+    weights: dict[str, tuple[int, int]] = {}
     for name, parameter in model.named_parameters():
         part = name.split(".")[1] if name.startswith("net.") else name.split(".")[0]
-        learns, every = found.get(part, (0, 0))
-        found[part] = (learns + parameter.numel() * parameter.requires_grad, every + parameter.numel())
-    return found
+        learns, every = weights.get(part, (0, 0))
+        weights[part] = (learns + parameter.numel() * parameter.requires_grad, every + parameter.numel())
+    return weights

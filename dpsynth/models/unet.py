@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dpsynth.privacy import Norm
+from dpsynth.privacy.engine.norm import GroupNormSwish
 
 
 def embed_noise_level(noise: Tensor, dim: int) -> Tensor:
@@ -33,9 +33,9 @@ class ResBlock(nn.Module):
 
     def __init__(self, channels: int, embedding: int):
         super().__init__()
-        self.norm1, self.conv1 = Norm(channels), nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm1, self.conv1 = GroupNormSwish(channels), nn.Conv2d(channels, channels, 3, padding=1)
         self.shift = nn.Linear(embedding, channels)
-        self.norm2, self.conv2 = Norm(channels), zeroed(nn.Conv2d(channels, channels, 3, padding=1))
+        self.norm2, self.conv2 = GroupNormSwish(channels), zeroed(nn.Conv2d(channels, channels, 3, padding=1))
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         h = self.conv1(self.norm1(x))
@@ -47,7 +47,7 @@ class Attention(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.norm = Norm(channels, swish=False)
+        self.norm = GroupNormSwish(channels, swish=False)
         self.qkv = nn.Linear(channels, 3 * channels)
         self.out = zeroed(nn.Linear(channels, channels))
 
@@ -87,7 +87,7 @@ class UNet(nn.Module):
         self.attention = Attention(high)
         self.grow = nn.Conv2d(high, low, 1)
         self.up = ResBlock(low, embedding)
-        self.head_norm, self.head = Norm(low), zeroed(nn.Conv2d(low, 4 * channels, 3, padding=1))
+        self.head_norm, self.head = GroupNormSwish(low), zeroed(nn.Conv2d(low, 4 * channels, 3, padding=1))
 
     def forward(self, x: Tensor, noise: Tensor, label: Tensor) -> Tensor:
         embedding = F.silu(self.time(embed_noise_level(noise, self.width)) + self.label(label))

@@ -51,11 +51,11 @@ def weights(path: str | Path, device: str = "cpu") -> dict[str, Tensor]:
         )
     try:
         state = torch.load(path, map_location=device, weights_only=True)  # tensors, and no code
-        found = {name: w for name, w in state.items() if name.startswith("features.")}
-        shapes = {name: w.shape for name, w in found.items()}
+        convolutions = {name: w for name, w in state.items() if name.startswith("features.")}
+        shapes = {name: w.shape for name, w in convolutions.items()}
     except (pickle.UnpicklingError, RuntimeError, EOFError, AttributeError):
         shapes = None
     with torch.device("meta"):
         if shapes != {name: w.shape for name, w in Vgg19().state_dict().items()}:
             raise ValueError(f"{path} does not hold the weights of VGG-19; get {FILE}")
-    return found
+    return convolutions

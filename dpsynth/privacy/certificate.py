@@ -45,7 +45,8 @@ def certificate(plan: Plan, ledger: Ledger, lineage: tuple[str, ...]) -> dict[st
 def certificate_of_set(ledger: Ledger, delta: float) -> dict[str, Any]:
     """The composition of all that was ever released from a private set under this ledger, as plain data.
 
-    Draws whose coins follow from a seed are no releases, and are counted all the same: that errs on the safe side.
+    Draws whose coins follow from a seed are no releases, and are counted all the same, each of those that share its
+    coins too: that errs on the safe side.
 
     Raises:
         ValueError: delta outside (0, 1), or a ledger that was edited; FileNotFoundError: there is no such ledger.
@@ -55,8 +56,8 @@ def certificate_of_set(ledger: Ledger, delta: float) -> dict[str, Any]:
     entries = opened(ledger.entries(), None)
     if not ledger.path.exists():
         raise FileNotFoundError(f"{ledger.path}: no ledger; nothing was released here of {ledger.private}")
-    said = {"private": ledger.private, "adjacency": accounting.ADJACENCY, "delta": delta}
-    return said | _cost(entries, delta) | {"releases": entries}
+    constants = {"private": ledger.private, "adjacency": accounting.ADJACENCY, "delta": delta}
+    return constants | _cost(entries, delta) | {"releases": entries}
 
 
 def _total(ledger: Ledger, delta: float, replace: bool) -> float | str:

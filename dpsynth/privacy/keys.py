@@ -1,5 +1,7 @@
-"""Keys of secret coins: drawn from the operating system, sealed to their records, and destroyed with the last use."""
+"""Keys of coins. Secret: drawn from the operating system, one a release, sealed to its records, and destroyed with the
+last use. Seeded: published."""
 
+import hashlib
 import os
 import secrets
 from pathlib import Path
@@ -7,6 +9,19 @@ from typing import Any
 
 from dpsynth.privacy.coins import KEY_BYTES, Coins
 from dpsynth.privacy.disk import forget_times, naming, sync
+
+
+def seeded(seed: int, private: str, mechanism: str) -> Coins:
+    """Published coins, of the seed, the private set and the mechanism's name alone; the step is in each address.
+
+    So one seed is one noise, whatever code was edited, and methods compared at one seed share it, as pairs should. Two
+    answers under one noise tell their exact difference. Here that takes nothing away, as anybody can draw this noise
+    and take it off: it is a reproduction on a public benchmark, and no release. No two releases share a secret key.
+
+    Args:
+        private: canonical name of the set.
+    """
+    return Coins(hashlib.sha256(f"dpsynth seeded coins {(seed, private, mechanism)!r}".encode()).digest())
 
 
 class Keys:

@@ -1,8 +1,9 @@
 """The ledger: what was ever asked of a private set, written before it is asked.
 
 One append-only file a private set, outside build/. An entry opens before the touch and is forced to disk; a run that
-was killed finds its entry, redraws the same coins, and adds nothing. The key of the coins lies beside it until the
-artifact stands, with a seal that binds it to the records it was drawn for, and is then destroyed.
+was killed finds its entry, redraws the same coins, and adds nothing. The key of secret coins lies beside it until the
+artifact stands, with a seal that binds it to the records it was drawn for, and is then destroyed. Releases may share
+seeded coins: entries and attempts are told apart by release and coins, and each counts.
 
 What is noticed: a line edited, added or taken out by hand, as each carries a digest of all lines up to it; an end cut
 off, a file deleted, restored alone from an older copy or written anew, as the head (how many entries, and the last
@@ -24,13 +25,13 @@ from typing import Any
 from dpsynth.privacy import accounting
 from dpsynth.privacy.coins import Coins
 from dpsynth.privacy.disk import forget_times, naming, sync
-from dpsynth.privacy.keys import Keys
+from dpsynth.privacy.keys import Keys, seeded
 from dpsynth.privacy.mechanisms import Mechanism, from_statement, statement
 from dpsynth.privacy.plan import BudgetError, Plan
 
 ENTRIES = ({"open", "coins", "noise", "mechanism"}, {"close", "coins"})  # what opening and closing entries hold
-# Steps whose noise was drawn, by ledger and coins, and the attempt at the release that drew them.
-_ATTEMPTS: dict[tuple[Path, str], tuple[object, set[int]]] = {}
+# Steps whose noise was drawn, by ledger, release and coins, and the attempt at the release that drew them.
+_ATTEMPTS: dict[tuple[Path, str, str], tuple[object, set[int]]] = {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +113,7 @@ class Ledger:
     def check(self, plan: Plan, name: str, release: str, lineage: Sequence[str]) -> None:
         """Raise what `charge` with these arguments would, and write nothing."""
         entries = self.entries()
-        self._afford(plan, name, entries, release, lineage, self._coins(release, entries))
+        self._afford(plan, name, entries, release, lineage, self._coins(name, release, entries))
 
     def charge(
         self, plan: Plan, name: str, release: str, lineage: Sequence[str], private: Any = None, attempt: object = None
@@ -133,7 +134,7 @@ class Ledger:
         """
         with self._locked():
             entries = self.entries()
-            coins = self._coins(release, entries)
+            coins = self._coins(name, release, entries)
             mechanism = self._afford(plan, name, entries, release, lineage, coins)
             if coins is None:
                 self._keys.destroy(release)  # what a crash may have left
@@ -142,10 +143,10 @@ class Ledger:
             entry = dict(open=release, coins=coins.fingerprint, noise=self.noise, mechanism=statement(mechanism))
             if entry not in entries:
                 self._append(entry)
-        return Charge(mechanism, plan, release, coins, seal, self._used(coins, attempt))
+        return Charge(mechanism, plan, release, coins, seal, self._used(release, coins, attempt))
 
-    def _used(self, coins: Coins, attempt: object) -> set[int]:
-        place = (self.path.resolve(), coins.fingerprint)
+    def _used(self, release: str, coins: Coins, attempt: object) -> set[int]:
+        place = (self.path.resolve(), release, coins.fingerprint)
         if place not in _ATTEMPTS or _ATTEMPTS[place][0] is not attempt:
             _ATTEMPTS[place] = (attempt, set())
         return _ATTEMPTS[place][1]
@@ -186,7 +187,7 @@ class Ledger:
                 closing = {"close": release, "coins": entry["coins"]}
                 if closing not in entries:
                     self._append(closing)
-                _ATTEMPTS.pop((self.path.resolve(), entry["coins"]), None)
+                _ATTEMPTS.pop((self.path.resolve(), release, entry["coins"]), None)
             self._keys.destroy(release)
 
     def epsilon(self, delta: float, lineage: Sequence[str] | None = None, *, replace: bool = False) -> float:
@@ -194,13 +195,14 @@ class Ledger:
         entries = opened(self.entries(), lineage)
         return accounting.epsilon([from_statement(e["mechanism"]) for e in entries], delta, replace=replace)
 
-    def _coins(self, release: str, entries: list[dict]) -> Coins | None:
+    def _coins(self, name: str, release: str, entries: list[dict]) -> Coins | None:
         """The coins that the release was begun with, or is to have; None if new ones are to be drawn."""
         if self.noise == "seeded":
-            return Coins(hashlib.sha256(f"dpsynth seeded coins {self.seed} {release}".encode()).digest())
+            return seeded(self.seed, self._set, name)
         coins, _ = self._keys.read(release)
-        drawn = coins and any(e.get("coins") == coins.fingerprint for e in entries if "open" in e)
-        # Of a key that no entry names, nothing was drawn yet; of a closed entry's, nothing may be drawn any more.
+        drawn = coins and any(e["coins"] == coins.fingerprint for e in opened(entries, [release]))
+        # Of a key that no entry of this release names, nothing was drawn yet; of a closed entry's, nothing may be drawn
+        # any more.
         return coins if drawn and {"close": release, "coins": coins.fingerprint} not in entries else None
 
     def _sealed(self, release: str, coins: Coins, private: Any) -> str:
@@ -332,5 +334,5 @@ def _digest(before: str, entry: dict[str, Any]) -> str:
 
 def opened(entries: list[dict[str, Any]], lineage: Sequence[str] | None) -> list[dict[str, Any]]:
     """The opening entries of the releases in `lineage` (all if None), each draw once."""
-    found = {(e["open"], e["coins"]): e for e in entries if "open" in e and (lineage is None or e["open"] in lineage)}
-    return list(found.values())
+    draws = {(e["open"], e["coins"]): e for e in entries if "open" in e and (lineage is None or e["open"] in lineage)}
+    return list(draws.values())

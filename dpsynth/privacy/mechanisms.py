@@ -143,25 +143,26 @@ KINDS = (Counts, Sums, Gradients)
 
 def statement(mechanism: Mechanism) -> dict[str, Any]:
     """Everything that a certificate or a ledger says of a mechanism, as plain data."""
-    said = {"kind": mechanism.kind, **dataclasses.asdict(mechanism)}
+    stated = {"kind": mechanism.kind, **dataclasses.asdict(mechanism)}
     for name in ("sample_rate", "sensitivity", "sensitivity_replace", "scale"):
-        said[name] = getattr(mechanism, name)
-    return said
+        stated[name] = getattr(mechanism, name)
+    return stated
 
 
-def from_statement(said: dict[str, Any]) -> Mechanism:
-    """The mechanism that a ledger entry states.
+def from_statement(stated: dict[str, Any]) -> Mechanism:
+    """The mechanism that a ledger entry states. A field that an older version did not have yet is its default, so a new
+    field's default must be what versions before it did.
 
     Raises:
         ValueError: no kind of mechanism that is known here, or not all of one.
     """
     for cls in KINDS:
-        if said.get("kind") == cls.kind:
-            names = [field.name for field in dataclasses.fields(cls)]
-            if missing := [name for name in names if name not in said]:
+        if stated.get("kind") == cls.kind:
+            fields = dataclasses.fields(cls)
+            if missing := [f.name for f in fields if f.default is dataclasses.MISSING and f.name not in stated]:
                 raise ValueError(f"a mechanism of kind {cls.kind!r} without {', '.join(missing)}")
-            return cls(**{name: said[name] for name in names})
-    raise ValueError(f"no mechanism of kind {said.get('kind')!r}; known: {', '.join(cls.kind for cls in KINDS)}")
+            return cls(**{f.name: stated[f.name] for f in fields if f.name in stated})
+    raise ValueError(f"no mechanism of kind {stated.get('kind')!r}; known: {', '.join(cls.kind for cls in KINDS)}")
 
 
 def _positive(**values: float) -> None:

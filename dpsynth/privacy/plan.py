@@ -54,9 +54,9 @@ class Plan:
 
     def statement(self) -> dict[str, Any]:
         """The plan as plain data, as certificates print it."""
-        said = {"private": self.private, "n_records": self.n_records, "delta": self.delta}
-        said["epsilon_target"] = self.epsilon if self.is_private else "none: not private"
-        return said | {"adjacency": accounting.ADJACENCY, "mechanisms": [statement(m) for m in self.mechanisms]}
+        constants = {"private": self.private, "n_records": self.n_records, "delta": self.delta}
+        constants["epsilon_target"] = self.epsilon if self.is_private else "none: not private"
+        return constants | {"adjacency": accounting.ADJACENCY, "mechanisms": [statement(m) for m in self.mechanisms]}
 
 
 def make_plan(private: str, n_records: int, epsilon: float, delta: float, touches: Sequence[Mechanism]) -> Plan:

@@ -88,8 +88,8 @@ class Private:
         """
         mechanism = self._opened(charge, Counts, step)
         histogram = np.zeros((len(self.classes) if by_label else 1, bins), dtype=np.int64)
-        for records, said in self._said(votes, charge, step, range(len(self._images))):
-            cast = _distinct(said.numpy(), mechanism.votes, bins)
+        for records, answers in self._answers(votes, charge, step, range(len(self._images))):
+            cast = _distinct(answers.numpy(), mechanism.votes, bins)
             np.add.at(histogram, (self._rows(records, by_label)[:, None], cast), 1)
         noise = charge.coins.discrete_gaussians(("noise", step), histogram.size, mechanism.scale)
         return torch.from_numpy(histogram + noise.reshape(histogram.shape))
@@ -109,10 +109,11 @@ class Private:
         """
         mechanism = self._opened(charge, Sums, step)
         table = np.zeros((len(self.classes) if by_label else 1, dim))
-        for records, said in self._said(vectors, charge, step, self._drawn(charge, step)):
-            if said.shape[1:] != (dim,):
-                raise ValueError(f"each record must give a vector of {dim} numbers, got shape {tuple(said.shape[1:])}")
-            bounded, finite = engine.bounded(said, mechanism.bound)
+        for records, answers in self._answers(vectors, charge, step, self._drawn(charge, step)):
+            if answers.shape[1:] != (dim,):
+                shape = tuple(answers.shape[1:])
+                raise ValueError(f"each record must give a vector of {dim} numbers, got shape {shape}")
+            bounded, finite = engine.bounded(answers, mechanism.bound)
             np.add.at(table, self._rows(records, by_label)[finite.numpy()], bounded.numpy())
         noise = charge.coins.normals(("noise", step), table.size)
         noisy = table + mechanism.scale * noise.reshape(table.shape)
@@ -135,7 +136,7 @@ class Private:
         records = self._drawn(charge, step)
 
         def rescaled(images: Tensor, labels: Tensor, draws: engine.Draws) -> Tensor:
-            return loss(scaled(images), labels, draws)
+            return loss(_scaled(images), labels, draws)
 
         sums = engine.clipped_sum(
             model, rescaled, self._images, self._labels, records, mechanism, charge.coins, step, microbatch
@@ -172,13 +173,14 @@ class Private:
         coins = charge.coins.uniforms(("poisson", step), len(self._images))
         return np.flatnonzero(coins < charge.mechanism.sample_rate).tolist()
 
-    def _said(self, question: PerRecord, charge: Charge, step: int, records) -> Iterator[tuple[Any, Tensor]]:
+    def _answers(self, question: PerRecord, charge: Charge, step: int, records) -> Iterator[tuple[Any, Tensor]]:
         """Answers of `records`, in batches of one shape: a record's does not depend on how many others there are."""
         for start in range(0, len(records), AT_ONCE):
             part = list(records[start : start + AT_ONCE])
             rows = part + [part[-1]] * (AT_ONCE - len(part))
-            said = question(scaled(self._images[rows]), self._labels[rows], engine.Draws(charge.coins, step, rows, 1))
-            yield part, engine.one_each(said, len(rows)).detach()[: len(part)]
+            draws = engine.Draws(charge.coins, step, rows, 1)
+            answers = question(_scaled(self._images[rows]), self._labels[rows], draws)
+            yield part, engine.one_each(answers, len(rows)).detach()[: len(part)]
 
     def _rows(self, records: list[int], by_label: bool) -> np.ndarray:
         return self._labels[records].numpy() if by_label else np.zeros(len(records), dtype=np.int64)
@@ -215,6 +217,6 @@ def evaluation(private: Private, reason: str) -> tuple[Tensor, Tensor]:
     return private._images, private._labels
 
 
-def scaled(images: Tensor) -> Tensor:
-    """uint8 in 0..255 to float32 in [-1, 1]."""
+def _scaled(images: Tensor) -> Tensor:
+    """uint8 in 0..255 to float32 in [-1, 1], as `models.pixels.scaled`, which the core does not import."""
     return images.float() / 127.5 - 1

@@ -63,7 +63,7 @@ def test_the_edm_loss_is_a_unit_weight_regression_on_f(model):
             return torch.ones(6)  # no label is dropped
 
     loss = diffusion.loss(model, "edm", 3, x, label, Fixed())
-    noise, sigma = Fixed().normal(1, 8, 8), (diffusion.LN_SIGMA_MEAN + diffusion.LN_SIGMA_STD * Fixed().normal()).exp()
+    noise, sigma = Fixed().normal(1, 8, 8), (diffusion.P_MEAN + diffusion.P_STD * Fixed().normal()).exp()
     s, sd = sigma[:, None, None, None], diffusion.SIGMA_DATA
     f = model.net((x + s * noise) / (s**2 + sd**2).sqrt(), sigma.log() / 4, label)
     target = (x - (x + s * noise) * sd**2 / (s**2 + sd**2)) * (s**2 + sd**2).sqrt() / (s * sd)

@@ -6,6 +6,7 @@ import torch
 from dpsynth import privacy
 from dpsynth.data import glyphs
 from dpsynth.models import gan, networks
+from dpsynth.models.pixels import scaled
 from dpsynth.models.population import Population
 from dpsynth.models.renderer import Renderer
 
@@ -17,7 +18,7 @@ def test_one_network_serves_every_size_that_four_divides(channels, size, width):
     assert images.shape == (4, channels, size, size) and images.dtype == torch.uint8
     assert torch.equal(images, model.sample(torch.tensor([0, 1, 2, 2]), seed=1))
     assert (images != model.sample(torch.tensor([0, 1, 2, 2]), seed=2)).any()
-    assert model.discriminator(privacy.scaled(images), torch.tensor([0, 1, 2, 2])).shape == (4,)
+    assert model.discriminator(scaled(images), torch.tensor([0, 1, 2, 2])).shape == (4,)
     privacy.PerExample(model.discriminator).close()  # each of its layers has an exact per-record gradient
 
 
@@ -49,7 +50,7 @@ def test_bounding_scales_down_the_maps_of_more_than_unit_norm_and_nothing_else()
         judge.conv.weight.mul_(20)
         judge.value.weight.mul_(0.1)
     before = {name: w.clone() for name, w in judge.named_parameters()}
-    gan.bound(judge)
+    gan.scale_to_unit_norm(judge)
     for name, w in judge.named_parameters():
         norm = torch.linalg.svdvals(before[name].flatten(1))[0] if w.ndim > 1 and name != "label.weight" else 0
         torch.testing.assert_close(w, before[name] / max(norm, 1.0), msg=name)

@@ -6,7 +6,7 @@ HARMLESS = {
     "coins.py:Coins.fingerprint: 16 -> 17": "a name longer by a letter",
     "engine/layers.py:_linear_squares: 1 -> 2 (4)": "a shortcut elsewhere: where it is wrong, norms are larger",
     "engine/layers.py:_linear_squares: 1 -> 2 (6)": "it allows for one rounding more than there is",
-    "engine/clip.py:Reused.weighted: True -> False": "the two lists that are zipped are made of the same blocks",
+    "engine/clip.py:Materialised.weighted_sum: True -> False": "two lists are zipped that are made of the same blocks",
     "private.py:Private.count: histogram + noise.reshape(histogram.shape)"
     " -> histogram - noise.reshape(histogram.shape)": "the discrete Gaussian is symmetric",
     "private.py:Private.total: table + mechanism.scale * noise.reshape(table.shape)"

@@ -26,7 +26,7 @@ COUNTS = 'noise = charge.coins.discrete_gaussians(("noise", step), histogram.siz
 PRIVATE, LEDGER, KEYS = "privacy/private.py", "privacy/ledger.py", "privacy/keys.py"
 MECHANISMS, PLAN, ACCOUNTING, COINS = (f"privacy/{n}.py" for n in ("mechanisms", "plan", "accounting", "coins"))
 CERTIFICATE = "privacy/certificate.py"
-PARTS, SUMS, MODEL = (f"privacy/engine/{n}.py" for n in ("clip", "sums", "model"))
+CLIP, SUMS, MODEL = (f"privacy/engine/{n}.py" for n in ("clip", "sums", "model"))
 NORMS = "norms = [torch.linalg.vector_norm(piece, dim=1) for block in self.blocks for piece in _pieces(block)]"
 
 BUGS = (
@@ -46,20 +46,20 @@ BUGS = (
          "        one = dataclasses.replace(mechanism, noise_multiplicity=1)\n"
          "        many = [r for r in records for _ in range(views)]\n"
          "        return clipped_sum(model, loss, images, labels, many, one, coins, step, microbatch)\n"),
-    _bug("the sum is clipped, not its parts", PARTS,
+    _bug("the sum is clipped, not its parts", CLIP,
          "    norms = torch.stack([part.squares() for part in parts]).sum(0).sqrt()\n",
-         "    parts = [Reused([part.each().sum(0, keepdim=True)]) for part in parts]\n"
+         "    parts = [Materialised([part.per_example().sum(0, keepdim=True)]) for part in parts]\n"
          "    norms = torch.stack([part.squares() for part in parts]).sum(0).sqrt()\n"),
-    _bug("each tensor is clipped to C by itself", PARTS, "return [part.weighted(factors) for part in parts]",
-         "return [part.weighted(_factors(part.squares().sqrt(), max_grad_norm)) for part in parts]"),
-    _bug("half of a convolution's norm is forgotten", PARTS, NORMS, NORMS.replace("self.blocks", "self.blocks[:2]")),
-    _bug("products are clipped by half their norm", PARTS, "return exact.clamp(min=0) + ",
+    _bug("each tensor is clipped to C by itself", CLIP, "return [part.weighted_sum(factors) for part in parts]",
+         "return [part.weighted_sum(_factors(part.squares().sqrt(), max_grad_norm)) for part in parts]"),
+    _bug("half of a convolution's norm is forgotten", CLIP, NORMS, NORMS.replace("self.blocks", "self.blocks[:2]")),
+    _bug("products are clipped by half their norm", CLIP, "return exact.clamp(min=0) + ",
          "return exact.clamp(min=0) / 4 + "),
-    _bug("what rounding hides of a norm is believed", PARTS, "return exact.clamp(min=0) + terms", "return exact.clamp(min=0) + 0 * terms"),
-    _bug("the padding of a micro-batch counts", MODEL, "part.chosen(slice(count))", "part.chosen(slice(None))"),
-    _bug("no clip at all", PARTS, "return bound * MARGIN / norms.clamp(min=bound * MARGIN)",
+    _bug("what rounding hides of a norm is believed", CLIP, "return exact.clamp(min=0) + terms", "return exact.clamp(min=0) + 0 * terms"),
+    _bug("the padding of a micro-batch counts", MODEL, "part.select(slice(count))", "part.select(slice(None))"),
+    _bug("no clip at all", CLIP, "return bound * MARGIN / norms.clamp(min=bound * MARGIN)",
          "return torch.ones_like(norms)"),
-    _bug("every gradient is scaled to C, as if small ones were too", PARTS,
+    _bug("every gradient is scaled to C, as if small ones were too", CLIP,
          "return bound * MARGIN / norms.clamp(min=bound * MARGIN)", "return bound * 1.01 / norms.clamp(min=1e-12)"),
     _bug("noise before the clip", PRIVATE, "noisy = total + mechanism.scale * torch.from_numpy(noise).view_as(total)",
          "noisy = total + mechanism.scale * torch.from_numpy(noise).view_as(total)\n"
@@ -87,12 +87,12 @@ BUGS = (
     _bug("the same noise in every histogram", PRIVATE, COUNTS, COUNTS.replace('("noise", step)', '("noise",)')),
     _bug("noise is skipped on an empty batch", PRIVATE, "noisy = total + mechanism.scale * ",
          "noisy = total + (mechanism.scale if records else 0.0) * "),
-    _bug("NaN times zero [Opacus]", PARTS,
-         "    if not finite.all():\n        parts, norms = [part.chosen(finite) for part in parts], norms[finite]\n",
+    _bug("NaN times zero [Opacus]", CLIP,
+         "    if not finite.all():\n        parts, norms = [part.select(finite) for part in parts], norms[finite]\n",
          "    norms = torch.where(finite, norms, torch.inf)\n"),
-    _bug("a record that is not finite counts as a whole one", PARTS,
-         "    if not finite.all():\n        parts, norms = [part.chosen(finite) for part in parts], norms[finite]\n",
-         "    parts = [Reused([part.each().nan_to_num(1.0, 1.0, 1.0)]) for part in parts]\n"
+    _bug("a record that is not finite counts as a whole one", CLIP,
+         "    if not finite.all():\n        parts, norms = [part.select(finite) for part in parts], norms[finite]\n",
+         "    parts = [Materialised([part.per_example().nan_to_num(1.0, 1.0, 1.0)]) for part in parts]\n"
          "    norms = norms.nan_to_num(1.0, 1.0, 1.0)\n"),
     _bug("a query that is left out of the ledger [PrivImage]", LEDGER,
          "            if entry not in entries:\n                self._append(entry)",
@@ -129,8 +129,8 @@ BUGS = (
          "    in_order = sorted(mechanisms, key=repr)"),
     _bug("steps that are not composed", ACCOUNTING, "return step.self_compose(mechanism.steps)\n", "return step\n"),
     _bug("amplification by a rate that is not the sampler's", ACCOUNTING, "sampling_prob=rate,", "sampling_prob=rate / 2,"),
-    _bug("norms in float16", PARTS, NORMS, NORMS.replace("(piece,", "(piece.half(),")),
-    _bug("norms in bfloat16 [Opacus under autocast]", PARTS, NORMS, NORMS.replace("(piece,", "(piece.bfloat16(),")),
+    _bug("norms in float16", CLIP, NORMS, NORMS.replace("(piece,", "(piece.half(),")),
+    _bug("norms in bfloat16 [Opacus under autocast]", CLIP, NORMS, NORMS.replace("(piece,", "(piece.bfloat16(),")),
     _bug("fakes that scale with the batch [GAN code]", PRIVATE,
          "beside = _mean_of_fakes(model, fakes, charge, step, microbatch) if fakes",
          "fakes = fakes and Fakes(fakes.images[: len(records)], fakes.labels[: len(records)], fakes.loss)\n"
@@ -141,15 +141,15 @@ BUGS = (
     _bug("a layer that couples records is let in", MODEL,
          "if isinstance(layer, nn.modules.batchnorm._NormBase | nn.modules.dropout._DropoutNd):",
          "if isinstance(layer, nn.modules.dropout._DropoutNd):",
-         MODEL, "    return type(layer) in RULES or type(layer) is Norm\n", "    return True\n"),
+         MODEL, "    return type(layer) in RULES or type(layer) is GroupNormSwish\n", "    return True\n"),
     _bug("the mean loss is printed [most code]", SUMS, "            return one_each(loss(",
          "            print('loss', loss(images[rows], labels[rows], draws).mean().item())\n"
          "            return one_each(loss("),
-    _bug("answers of more rows than were asked are taken", SUMS, "if said.ndim == 0 or len(said) != rows:", "if False:"),
+    _bug("answers of more rows than were asked are taken", SUMS, "if answers.ndim == 0 or len(answers) != rows:", "if False:"),
     _bug("the size of the batch is logged", PRIVATE, "        records = self._drawn(charge, step)\n\n        def rescaled",
          "        records = self._drawn(charge, step)\n        import logging\n"
          "        logging.getLogger('dpsynth').info('batch of %d', len(records))\n\n        def rescaled"),
-    _bug("the norms are left beside the artifact", PARTS, "    finite = norms < LARGEST  # false of NaN\n    if not",
+    _bug("the norms are left beside the artifact", CLIP, "    finite = norms < LARGEST  # false of NaN\n    if not",
          "    import os, pathlib\n    with open(pathlib.Path(os.environ.get('DPSYNTH_ROOT', '.'), 'norms.log'), 'a') as f:\n"
          "        f.write(f'{norms.tolist()}\\n')\n    finite = norms < LARGEST  # false of NaN\n    if not"),
     _bug("seconds of a private step are kept", "store.py",
@@ -170,12 +170,12 @@ BUGS = (
          "return math.sqrt(self.votes)"),
     _bug("gradients off the grid", PRIVATE, "mean = mechanism.snapped(noisy) / mechanism.divisor",
          "mean = noisy / mechanism.divisor"),
-    _bug("the clip shrinks to the median norm of the micro-batch", PARTS, "factors = _factors(norms, max_grad_norm)",
+    _bug("the clip shrinks to the median norm of the micro-batch", CLIP, "factors = _factors(norms, max_grad_norm)",
          "factors = _factors(norms, min(max_grad_norm, norms.median().item() if len(norms) else 1.0))"),
-    _bug("the largest of a micro-batch is clipped to the second", PARTS, "factors = _factors(norms, max_grad_norm)",
+    _bug("the largest of a micro-batch is clipped to the second", CLIP, "factors = _factors(norms, max_grad_norm)",
          "second = norms.topk(min(2, len(norms))).values[-1].item() if len(norms) else 1.0\n"
          "    factors = _factors(norms, min(max_grad_norm, second))"),
-    _bug("vectors of a batch are scaled by the longest", PARTS,
+    _bug("vectors of a batch are scaled by the longest", CLIP,
          "return vectors.double()[finite] * _factors(norms[finite], bound)[:, None], finite",
          "return vectors.double()[finite] * _factors(norms[finite].max(), bound), finite"),
     _bug("a folder may have seeded coins beyond smoke", "params.py", 'self.noise == "seeded"',
@@ -192,6 +192,16 @@ BUGS = (
     _bug("a fingerprint of half the key", COINS, 'b"dpsynth fingerprint" + self._key', 'b"dpsynth fingerprint" + self._key[:16]'),
     _bug("of two draws of one release the last is quoted", LEDGER, '(e["open"], e["coins"]): e for e in entries',
          'e["open"]: e for e in entries'),
+    _bug("of two releases that share seeded coins one is counted", LEDGER, '(e["open"], e["coins"]): e for e in entries',
+         'e["coins"]: e for e in entries'),
+    _bug("a key that another release was begun with is used", LEDGER, "for e in opened(entries, [release]))",
+         "for e in opened(entries, None))"),
+    _bug("one attempt for all releases of the same coins", LEDGER, "place = (self.path.resolve(), release, coins.fingerprint)",
+         'place = (self.path.resolve(), "", coins.fingerprint)'),
+    _bug("secret coins that follow from a seed", LEDGER, '        if self.noise == "seeded":\n            return seeded(',
+         "        if True:\n            return seeded("),
+    _bug("one noise for all mechanisms of a seed", KEYS, "{(seed, private, mechanism)!r}", "{(seed, private)!r}"),
+    _bug("one noise for all sets of a seed", KEYS, "{(seed, private, mechanism)!r}", "{(seed, mechanism)!r}"),
     _bug("a certificate quotes one of two draws", CERTIFICATE, "entries = opened(ledger.entries(), lineage)",
          'entries = list({e["open"]: e for e in opened(ledger.entries(), lineage)}.values())'),
     _bug("a symbolic link has a second ledger", LEDGER, ".expanduser().resolve()", ".expanduser().absolute()"),

@@ -14,10 +14,11 @@ from torch.utils.checkpoint import checkpoint
 from dpsynth.bench.library_layers import plain
 from dpsynth.models import diffusion
 from dpsynth.models.unet import UNet
-from dpsynth.privacy import Norm, PerExample
+from dpsynth.privacy import PerExample
 from dpsynth.privacy.engine import MARGIN, clip
-from dpsynth.privacy.engine.clip import Products
+from dpsynth.privacy.engine.clip import Ghost
 from dpsynth.privacy.engine.layers import RULES
+from dpsynth.privacy.engine.norm import GroupNormSwish
 
 DTYPES = (torch.float32, torch.bfloat16)
 
@@ -34,15 +35,15 @@ LAYERS = {
     "conv 3x3 with strides": (nn.Conv2d(2, 3, 3, stride=(3, 2), padding=(1, 0)), (2, 8, 7)),
     "group norm": (nn.GroupNorm(2, 4), (4, 3, 5)),
     "layer norm": (nn.LayerNorm(5), (7, 5)),
-    "our norm": (Norm(8), (8, 3, 5)),
-    "our norm without swish": (Norm(8, swish=False), (8, 3, 5)),
+    "our norm": (GroupNormSwish(8), (8, 3, 5)),
+    "our norm without swish": (GroupNormSwish(8, swish=False), (8, 3, 5)),
 }
-KERNELS = {"reused": 1e9, "products": 0.0}  # what `WORTH` must be for either
+KERNELS = {"materialised": 1e9, "ghost": 0.0}  # what `GHOST_IF_BELOW` must be for either
 
 
 @pytest.fixture(params=KERNELS)
 def kernel(request, monkeypatch):
-    monkeypatch.setattr("dpsynth.privacy.engine.model.WORTH", dict.fromkeys(DTYPES, KERNELS[request.param]))
+    monkeypatch.setattr("dpsynth.privacy.engine.model.GHOST_IF_BELOW", dict.fromkeys(DTYPES, KERNELS[request.param]))
     return request.param
 
 
@@ -125,10 +126,10 @@ def test_a_gradient_that_cancels_is_bounded_all_the_same(kernel, layer):
     a, g = torch.randn(1, 25, *shape), 1e3 * torch.randn(1, 25, *shape)
     a, g = torch.cat([a, a], 1), torch.cat([g, -g], 1)
     rule = RULES[type(layer)]
-    part = Products(a, g, rule, layer)
-    (total,) = clip([part if kernel == "products" else part.reused()], 1e-6)
+    part = Ghost(a, g, rule, layer)
+    (total,) = clip([part if kernel == "ghost" else part.materialised()], 1e-6)
     assert total.norm().item() <= 1e-6
-    left = (part if kernel == "products" else part.reused()).weighted(torch.ones(1))
+    left = (part if kernel == "ghost" else part.materialised()).weighted_sum(torch.ones(1))
     assert left.norm() > 1e-6  # so that the clip had to act
 
 
@@ -139,8 +140,8 @@ def test_a_gradient_that_nearly_cancels_is_bounded_all_the_same(kernel):
     a = torch.randn(1, 1, 64).repeat(1, 50, 1)
     g = torch.randn(1, 1, 64) * torch.tensor([1.0, -1.0]).repeat(25)[None, :, None] * 1e3
     g = g + 1e-3 * torch.randn(1, 50, 64)
-    part = Products(a[:, None], g[:, None], RULES[nn.Linear], layer)
-    (total,) = clip([part if kernel == "products" else part.reused()], 0.5)
+    part = Ghost(a[:, None], g[:, None], RULES[nn.Linear], layer)
+    (total,) = clip([part if kernel == "ghost" else part.materialised()], 0.5)
     assert total.norm().item() <= 0.5
     exact = (g.double().mT @ a.double())[0]
     assert exact.norm() > 0.5  # so that the clip had to act
@@ -177,7 +178,7 @@ def test_the_whole_denoiser_agrees_with_a_float64_loop_in_ragged_micro_batches(k
         g = torch.cat([p.flatten() for p in torch.autograd.grad(loss, list(model.parameters()))])
         expected = expected + g * min(1, 0.2 * MARGIN / g.norm().item())
     found = torch.cat([t.flatten() for t in found])
-    if kernel == "products":  # errs towards smaller contributions, by what rounding may hide
+    if kernel == "ghost":  # errs towards smaller contributions, by what rounding may hide
         assert (found - expected).norm() < 0.01 * expected.norm() and found.norm() < expected.norm()
     else:
         torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from dpsynth import privacy
+from dpsynth.models.pixels import scaled
 from dpsynth.privacy import Charge, Coins, Fakes, Gradients, Plan, Private, engine
 
 COINS = Coins(bytes(range(32)))
@@ -28,7 +29,7 @@ def step(critic, n, n_fakes=5, rate=0.6, clip=0.2, noise=1e-9, views=1, loss=Non
     wrapped = privacy.PerExample(critic)
     labels = torch.zeros(n, dtype=torch.int64)
     toy = Private(name="toy", images=images(n), labels=labels, classes=("a",), n_records=9, builtin=True)
-    made = privacy.scaled(images(n_fakes, seed=1)) if n_fakes else None
+    made = scaled(images(n_fakes, seed=1)) if n_fakes else None
     fakes = Fakes(made, torch.zeros(n_fakes, dtype=torch.int64), (loss or hinge)(wrapped, 1)) if n_fakes else None
     toy.gradient(wrapped, hinge(wrapped, -1), charge, 0, 4, fakes)
     found = torch.cat([p.grad.double().flatten() for p in wrapped.parameters])
@@ -50,7 +51,7 @@ def test_one_more_record_moves_a_step_with_fakes_by_at_most_the_clipping_norm(cr
 
 
 def test_the_fakes_add_their_mean_clipped_gradient_whatever_was_drawn(critic):
-    made = privacy.scaled(images(5, seed=1))
+    made = scaled(images(5, seed=1))
     expected = 0
     for fake in made:
         critic.zero_grad()

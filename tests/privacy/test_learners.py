@@ -8,6 +8,7 @@ from dpsynth.artifacts import Encoder
 from dpsynth.methods import dp_mepf, dpsda, gans
 from dpsynth.models import gan
 from dpsynth.models.classifier import Classifier
+from dpsynth.models.pixels import scaled
 from dpsynth.privacy import Charge, Coins, Counts, Fakes, Gradients, Plan, Private, Sums, engine
 
 COINS = Coins(bytes(range(32)))
@@ -100,7 +101,7 @@ def test_a_record_votes_for_the_nearest_candidate_of_its_own_label(encoder):
     eye = dpsda.Eye(encoder)
     images, labels = records(9)
     points = eye(records(15, seed=1)[0]).view(3, 5, -1)
-    cast = dpsda.nearest(eye, points)(privacy.scaled(images), labels, None)[:, 0]
+    cast = dpsda.nearest(eye, points)(scaled(images), labels, None)[:, 0]
     for record, (vote, label) in enumerate(zip(cast.tolist(), labels.tolist(), strict=True)):
         distances = (eye(images[record : record + 1]) - points[label]).norm(dim=1)
         assert distances[vote] == pytest.approx(distances.min().item(), rel=1e-4)
@@ -115,8 +116,8 @@ def test_what_is_said_of_a_record_does_not_depend_on_its_companions_nor_on_its_p
     moved = torch.randperm(256, generator=torch.Generator().manual_seed(3))
     others = images.clone()
     others[100:] = 0
-    x = privacy.scaled(images)
+    x = scaled(images)
     for say in (lambda x, y: eye.features(x), lambda x, y: vote(x, y, None), lambda x, y: embed(x)):
         said = say(x, labels)
         assert torch.equal(said[moved], say(x[moved], labels[moved]))
-        assert torch.equal(said[:100], say(privacy.scaled(others), labels)[:100])
+        assert torch.equal(said[:100], say(scaled(others), labels)[:100])

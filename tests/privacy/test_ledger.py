@@ -16,12 +16,14 @@ from dpsynth.privacy import (
     Plan,
     Private,
     Sums,
+    accounting,
     certificate,
     certificate_of_set,
     make_plan,
 )
 from dpsynth.privacy.disk import EARLIEST
 from dpsynth.privacy.ledger import canonical
+from dpsynth.privacy.mechanisms import from_statement, statement
 
 DELTA = 1e-5
 
@@ -72,6 +74,82 @@ def test_seeded_coins_are_reproducible_and_counted_once(tmp_path, plan):
         != a.coins.fingerprint
     )
     assert not (tmp_path / "keys").exists()
+
+
+def seeded(folder, seed=7, private="mnist5k"):
+    return Ledger(folder, private, "seeded", seed)
+
+
+def noise_of(charge):
+    """What the verbs draw under a charge, at any step: words, and the noise made of them."""
+    coins = charge.coins
+    return [coins.words(("noise", step), 8).tolist() for step in (0, 3)] + coins.normals(("noise", 0, 1), 5).tolist()
+
+
+def test_one_seed_is_one_noise_in_two_releases_whatever_they_are_digests_of(tmp_path, plan, wide):
+    """So methods compared at one seed share it, and an edit of the code, which renames a release, redraws none."""
+    first, second = seeded(tmp_path).charge(plan, "query", "r1", []), seeded(tmp_path).charge(wide, "query", "r2", [])
+    assert noise_of(first) == noise_of(second)
+    assert noise_of(first) == noise_of(seeded(tmp_path / "elsewhere").charge(wide, "query", "r3", []))
+    assert first.coins.fingerprint == "951ba776d3fb0017"  # whatever is edited, in whatever version
+
+
+def test_another_seed_set_or_mechanism_is_other_noise(tmp_path, plan):
+    other_set = Plan("fashion_mnist", 4000, 3.0, DELTA, plan.mechanisms)
+    charges = [
+        seeded(tmp_path / "0").charge(plan, "query", "r1", []),
+        seeded(tmp_path / "1", seed=8).charge(plan, "query", "r1", []),
+        seeded(tmp_path / "2", private="fashion_mnist").charge(other_set, "query", "r1", []),
+        seeded(tmp_path / "3").charge(plan, "dp_sgd", "r1", []),
+        secret(tmp_path / "4").charge(plan, "query", "r1", []),
+    ]
+    drawn = [value for charge in charges for value in map(str, noise_of(charge))]
+    assert len(set(drawn)) == len(drawn) == 5 * 7
+
+
+def test_the_noise_on_two_histograms_of_one_seed_is_the_same(tmp_path):
+    plan, private = Plan("mnist5k", 4, 30.0, DELTA, (Counts("query", 1, 6.0),)), toy()
+
+    def answer(release, bin):
+        charge = seeded(tmp_path).charge(plan, "query", release, [], private)
+        return private.count(lambda x, labels, draws: torch.full((len(x), 1), bin), 2, charge)
+
+    assert (answer("r1", 0) - answer("r2", 1)).tolist() == [[2, -2], [2, -2]]  # their exact difference: no releases
+
+
+def test_releases_that_share_seeded_coins_are_counted_each(tmp_path, plan, wide):
+    for release in ("r1", "r2"):
+        seeded(tmp_path).charge(wide, "query", release, [])
+        seeded(tmp_path).settle(release)
+    ledger, both = seeded(tmp_path), accounting.epsilon([Counts("query", 5, 6.0)] * 2, DELTA)
+    assert [e.get("open") or e["close"] for e in ledger.entries()] == ["r1", "r1", "r2", "r2"]
+    assert len({e["coins"] for e in ledger.entries()}) == 1
+    for said in (certificate(wide, ledger, ("r1", "r2")), certificate_of_set(ledger, DELTA)):
+        assert len(said["releases"]) == 2 and said["epsilon"] == pytest.approx(both)
+    assert certificate(wide, ledger, ("r1",))["set_total"]["releases"] == 2
+    with pytest.raises(BudgetError):  # a lineage with both pays for both
+        seeded(tmp_path).charge(plan, "dp_sgd", "r3", ["r1", "r2"])
+
+
+def test_settling_a_release_lets_no_other_of_its_coins_draw_a_noise_twice(tmp_path):
+    plan, private, attempt = Plan("mnist5k", 4, 30.0, DELTA, (Counts("query", 1, 6.0),)), toy(), object()
+    for release in ("r1", "r2"):
+        charge = seeded(tmp_path).charge(plan, "query", release, [], private, attempt)
+        private.count(first_pixel, 2, charge)  # what r1 drew is no matter of r2
+    seeded(tmp_path).settle("r1")
+    with pytest.raises(ValueError, match="the noise of step 0 was drawn already"):
+        private.count(first_pixel, 2, seeded(tmp_path).charge(plan, "query", "r2", [], private, attempt))
+
+
+def test_the_key_of_one_release_is_never_the_secret_of_another(tmp_path, wide):
+    """Such as by a copy of its file: two answers under one secret noise would tell their difference."""
+    first = secret(tmp_path).charge(wide, "query", "r1", [], toy())
+    key, copy = (tmp_path / "keys" / f"{release}.key" for release in ("r1", "r2"))
+    copy.write_bytes(key.read_bytes())
+    copy.chmod(0o600)
+    second = secret(tmp_path).charge(wide, "query", "r2", [], toy())
+    assert second.coins.fingerprint != first.coins.fingerprint and copy.read_bytes() != key.read_bytes()
+    assert [e["open"] for e in secret(tmp_path).entries()] == ["r1", "r2"]
 
 
 def test_a_second_query_is_refused_when_training_could_not_be_paid_after_it(tmp_path, plan):
@@ -408,6 +486,51 @@ def test_a_ledger_that_lost_entries_is_refused_and_nothing_is_spent(tmp_path, pl
         ):
             touch()
     assert (ledger.path.exists() and ledger.path.read_text()) == before
+
+
+# As it was written at commit 3579d35, under coins that followed from the release.
+OLDER = """\
+{"coins": "e1487eae9906be8e", "digest": "1f02067fc0e9a58a6043cf13f534ea5d", "mechanism": {"kind": "discrete Gaussian \
+on counts", "name": "query", "noise_multiplier": 6.0, "sample_rate": 1.0, "scale": 13.416407864998739, "sensitivity": \
+2.23606797749979, "sensitivity_replace": 3.1622776601683795, "steps": 1, "votes": 5}, "noise": "seeded", "open": "r1"}
+{"close": "r1", "coins": "e1487eae9906be8e", "digest": "4a558193ce62666512843e7bbe4fffa9"}
+{"coins": "5df5d63a1309acb1", "digest": "d1982f81c3c1fd3dce6b38be482ae412", "mechanism": {"divisor": 1000.0, "kind": \
+"Poisson-subsampled Gaussian on clipped gradients", "max_grad_norm": 1.0, "name": "dp_sgd", "noise_multiplicity": 1, \
+"noise_multiplier": 1.0, "sample_rate": 0.25, "scale": 1.0, "sensitivity": 1.0, "sensitivity_replace": 2.0, "steps": \
+40}, "noise": "seeded", "open": "r2"}
+"""
+
+
+@pytest.mark.parametrize("begin", [secret, seeded], ids=["secret", "seeded"])
+def test_a_ledger_of_an_older_version_is_read_counted_and_gone_on_with(tmp_path, wide, begin):
+    begin(tmp_path).path.write_text(OLDER)
+    spent = begin(tmp_path).epsilon(DELTA)
+    sgd = Gradients("dp_sgd", 0.25, 40, 1.0, 1.0, 1, 1000.0)
+    assert spent == pytest.approx(accounting.epsilon([*wide.mechanisms, sgd], DELTA))
+    begin(tmp_path).charge(wide, "query", "r3", [])
+    assert begin(tmp_path).path.read_text().startswith(OLDER) and begin(tmp_path).epsilon(DELTA) > spent
+    for release in ("r1", "r3"):  # the older draw had other coins: it counts beside a new one
+        begin(tmp_path).charge(wide, "query", release, [])
+    assert len(certificate_of_set(begin(tmp_path), DELTA)["releases"]) == 4
+
+
+def test_what_an_older_version_did_not_state_is_what_it_did():
+    stated = statement(Counts("query", 5, 6.0))
+    del stated["steps"]
+    assert from_statement(stated) == Counts("query", 5, 6.0)
+    del stated["votes"]
+    with pytest.raises(ValueError, match="discrete Gaussian on counts' without votes"):
+        from_statement(stated)
+
+
+def test_an_entry_of_a_later_version_is_refused_and_stays(tmp_path, wide):
+    ledger, entry = secret(tmp_path), {"open": "r1", "coins": "c", "noise": "secret", "mechanism": {}, "format": 2}
+    ledger.charge(wide, "query", "r0", [])
+    ledger.path.write_text(later := ledger.path.read_text() + json.dumps({**entry, "digest": "d"}) + "\n")
+    for touch in (ledger.entries, lambda: ledger.charge(wide, "query", "r2", []), lambda: ledger.settle("r0")):
+        with pytest.raises(ValueError, match=r"mnist5k.jsonl:2 is not a ledger entry; restore the file"):
+            touch()
+    assert ledger.path.read_text() == later
 
 
 def test_an_entry_whose_head_a_crash_kept_from_disk_counts(tmp_path, plan):

@@ -10,6 +10,7 @@ from torch import nn
 
 from dpsynth import privacy
 from dpsynth.models import diffusion
+from dpsynth.models.pixels import scaled
 from dpsynth.privacy import Charge, Coins, Counts, Gradients, Plan, Private, engine
 
 COINS = Coins(bytes(range(32)))
@@ -74,7 +75,7 @@ def test_a_step_is_the_clipped_sum_of_a_float64_loop_over_records(denoiser, view
         double = type(
             "D", (), {"normal": lambda s, *a, d=draws: d.normal(*a).double(), "uniform": lambda s, d=draws: d.uniform()}
         )()
-        x = privacy.scaled(images[[record] * views]).double()
+        x = scaled(images[[record] * views]).double()
         loss = diffusion.loss(denoiser, "edm", 3, x, labels[[record] * views], double).mean()
         g = torch.cat([p.flatten() for p in torch.autograd.grad(loss, list(denoiser.parameters()))])
         expected = expected + g * min(1, 0.2 * engine.MARGIN / g.norm().item())
@@ -88,7 +89,7 @@ def test_a_record_does_not_depend_on_which_others_were_drawn(denoiser):
     assert len(parts) == 2 and not torch.allclose(both, sum(parts))
     fewer = one_step(denoiser, images[:11], labels[:11], gradients(rate=1.0, clip=100.0))
     last = engine.clipped_sum(
-        w := privacy.PerExample(denoiser), lambda x, y, d: loss_of(w)(privacy.scaled(x), y, d), images, labels, [11],
+        w := privacy.PerExample(denoiser), lambda x, y, d: loss_of(w)(scaled(x), y, d), images, labels, [11],
         gradients(clip=100.0), COINS, 0, 8,
     )  # fmt: skip
     torch.testing.assert_close(both - fewer, torch.cat([t.flatten() for t in last]) / 100, rtol=1e-4, atol=1e-7)
@@ -143,7 +144,7 @@ def test_one_more_record_moves_the_sum_by_at_most_the_clipping_norm(denoiser, ca
     def loss(model):
         def value(x, y, draws):
             rows = diffusion.loss(model, "edm", 3, x, y, draws)
-            last = (x == privacy.scaled(images[8])).flatten(1).all(1)
+            last = (x == scaled(images[8])).flatten(1).all(1)
             if case == "huge":
                 return torch.where(last, 1e12 * rows, rows)
             return torch.where(last, rows * float("nan"), rows) if case == "nan" else rows
@@ -157,7 +158,7 @@ def test_one_more_record_moves_the_sum_by_at_most_the_clipping_norm(denoiser, ca
         wrapped = privacy.PerExample(denoiser)
         value = loss(wrapped)
         parts = engine.clipped_sum(
-            wrapped, lambda x, y, d, v=value: v(privacy.scaled(x), y, d), images[chosen], labels[chosen],
+            wrapped, lambda x, y, d, v=value: v(scaled(x), y, d), images[chosen], labels[chosen],
             list(range(n)), mechanism, COINS, 0, 8,
         )  # fmt: skip
         sums.append(torch.cat([part.flatten() for part in parts]))
@@ -210,7 +211,7 @@ def test_each_clipped_record_stays_below_the_norm_in_float64():
     draws = torch.Generator().manual_seed(0)
     for scale in (1e-15, 1e-3, 1.0, 1e8, 1e15):
         g = [scale * torch.randn(1, 3, 4, generator=draws), scale * torch.randn(1, 5, generator=draws)]
-        total = engine.clip([engine.Reused([t]) for t in g], 0.7)
+        total = engine.clip([engine.Materialised([t]) for t in g], 0.7)
         norm = torch.cat([t.flatten() for t in total]).norm().item()
         assert norm <= 0.7
         assert norm == pytest.approx(
@@ -220,7 +221,9 @@ def test_each_clipped_record_stays_below_the_norm_in_float64():
 
 def test_the_norm_of_many_like_numbers_is_not_too_small():
     g = [torch.full((1, 4_000_000), 0.001), torch.full((1, 3_000_001), 0.001)]
-    assert torch.cat([t.flatten() for t in engine.clip([engine.Reused([t]) for t in g], 0.7)]).norm().item() <= 0.7
+    assert (
+        torch.cat([t.flatten() for t in engine.clip([engine.Materialised([t]) for t in g], 0.7)]).norm().item() <= 0.7
+    )
 
 
 def test_a_uniform_draw_is_below_one_though_float32_rounds_up():

@@ -9,6 +9,7 @@ from dpsynth import privacy
 from dpsynth.artifacts import Central
 from dpsynth.methods import dp_feta, dp_sapf
 from dpsynth.models import diffusion, lora
+from dpsynth.models.pixels import scaled
 from dpsynth.privacy import Charge, Coins, Counts, Plan, Private, Sums
 from dpsynth.stages import label_prior
 
@@ -80,7 +81,7 @@ def test_one_more_record_moves_the_squared_norms_by_at_most_one(base, norm):
 def test_scores_are_the_shares_of_each_records_clipped_gradient(base):
     names = lora.candidates(base, True)
     images, labels = records(4)
-    x, wrapped = privacy.scaled(images), privacy.PerExample(base)
+    x, wrapped = scaled(images), privacy.PerExample(base)
     draws = privacy.engine.Draws(COINS, 0, [0, 1, 2, 3], 1)
     found = dp_sapf.squared_norms(wrapped, names, x, labels, draws, max_grad_norm=0.01)
     wrapped.close()
@@ -125,7 +126,7 @@ def test_one_more_record_moves_the_mean_of_its_own_label_by_at_most_the_root_of_
 def test_one_more_record_votes_once_for_each_pixel():
     images, _ = records(9)
     for n in (2, 16):
-        cast = dp_feta.level_votes(privacy.scaled(images), n)
+        cast = dp_feta.level_votes(scaled(images), n)
         assert cast.shape == (9, 16) and all(len(set(row)) == 16 for row in cast.tolist())
         assert cast.min() >= 0 and cast.max() < 16 * n
     quiet = Counts("central_images", 16, 1e-3)

@@ -3,15 +3,14 @@
 One forward and one backward a micro-batch. Hooks keep each layer's input and see the gradient at its output; their
 product, taken record by record, is that record's weight gradient. Plain weight gradients are never formed.
 
-`layers` says what each layer's product is, `norm` is a group norm whose backward holds it already, `parts` bounds and
+`layers` says what each layer's product is, `norm` is a group norm whose backward holds it already, `clip` bounds and
 sums, `model` watches a network, `sums` runs a step's micro-batches side by side.
 """
 
-from dpsynth.privacy.engine.clip import MARGIN, Reused, bounded, clip
+from dpsynth.privacy.engine.clip import MARGIN, Materialised, bounded, clip
 from dpsynth.privacy.engine.model import PerExample
-from dpsynth.privacy.engine.norm import Norm
 from dpsynth.privacy.engine.sums import Draws, clipped_sum, one_each, side_by_side
 
 __all__ = [
-    "MARGIN", "Draws", "Norm", "PerExample", "Reused", "bounded", "clip", "clipped_sum", "one_each", "side_by_side",
+    "MARGIN", "Draws", "Materialised", "PerExample", "bounded", "clip", "clipped_sum", "one_each", "side_by_side",
 ]  # fmt: skip

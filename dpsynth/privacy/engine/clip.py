@@ -14,8 +14,8 @@ PIECE = 2**13  # columns taken at once: few enough for float32 to add their squa
 
 
 @dataclass(frozen=True)
-class Reused:
-    """The gradients themselves, in `blocks` of (records, ...) each, used for the norm and again for the sum.
+class Materialised:
+    """The gradients themselves (Opacus: grad samples), in `blocks` of (records, ...) each, used for norm and sum.
 
     They may be bfloat16: what is measured is what is summed, in float32 or better.
     """
@@ -29,27 +29,27 @@ class Reused:
         norms = [torch.linalg.vector_norm(piece, dim=1) for block in self.blocks for piece in _pieces(block)]
         return torch.stack(norms).double().square().sum(0)
 
-    def chosen(self, records: slice | Tensor) -> "Reused":
+    def select(self, records: slice | Tensor) -> "Materialised":
         """Of some of the records."""
-        return Reused([block[records] for block in self.blocks], self.rule, self.layer)
+        return Materialised([block[records] for block in self.blocks], self.rule, self.layer)
 
-    def weighted(self, factors: Tensor) -> Tensor:
+    def weighted_sum(self, factors: Tensor) -> Tensor:
         """Sum over the records of their gradients times `factors` (records,): the weight's shape, float64."""
         sums = [torch.cat([factors.to(p.dtype) @ p for p in _pieces(block)]) for block in self.blocks]
         return self._whole([total.view(block.shape[1:]) for total, block in zip(sums, self.blocks, strict=True)])
 
-    def each(self) -> Tensor:
+    def per_example(self) -> Tensor:
         """The gradients: (records, *shape), float32 or better."""
         return self._whole([_wide(block) for block in self.blocks], torch.float32)
 
-    def reused(self) -> "Reused":
+    def materialised(self) -> "Materialised":
         """Itself."""
         return self
 
-    def __add__(self, other: "Part") -> "Reused":
+    def __add__(self, other: "Part") -> "Materialised":
         """Of a weight used twice in one forward: the sum of both uses."""
-        both = zip(self.blocks, other.reused().blocks, strict=True)
-        return Reused([a + b for a, b in both], self.rule, self.layer)
+        both = zip(self.blocks, other.materialised().blocks, strict=True)
+        return Materialised([a + b for a, b in both], self.rule, self.layer)
 
     def _whole(self, blocks: list[Tensor], dtype: torch.dtype = torch.float64) -> Tensor:
         whole = self.rule.whole(self.layer, blocks) if self.rule else blocks[0]
@@ -57,8 +57,9 @@ class Reused:
 
 
 @dataclass(frozen=True)
-class Products:
-    """A layer's inputs and output gradients, (records, views, ...) each, whose products are never formed.
+class Ghost:
+    """A layer's inputs and output gradients, (records, views, ...) each, whose products are never formed (ghost
+    clipping).
 
     The norm comes from inner products of positions (Goodfellow 2015), the sum from one product of all records.
     """
@@ -69,34 +70,35 @@ class Products:
     layer: torch.nn.Module
 
     def squares(self) -> Tensor:
-        """As of `Reused`, and above it by what rounding in float32 may hide, so that the clip holds all the same."""
+        """As of `Materialised`, and above it by what rounding in float32 may hide, so that the clip holds all the
+        same."""
         exact, reach, terms = self.rule.products.squares(self.layer, self.a, self.g)
         return exact.clamp(min=0) + terms * torch.finfo(torch.float32).eps / 2 * reach.square()
 
-    def chosen(self, records: slice | Tensor) -> "Products":
-        """As of `Reused`."""
-        return Products(self.a[records], self.g[records], self.rule, self.layer)
+    def select(self, records: slice | Tensor) -> "Ghost":
+        """As of `Materialised`."""
+        return Ghost(self.a[records], self.g[records], self.rule, self.layer)
 
-    def weighted(self, factors: Tensor) -> Tensor:
-        """As of `Reused`."""
+    def weighted_sum(self, factors: Tensor) -> Tensor:
+        """As of `Materialised`."""
         g = self.g * factors.to(self.g.dtype).view(-1, *[1] * (self.g.ndim - 1))
         return self.rule.products.total(self.layer, self.a, g).double()
 
-    def each(self) -> Tensor:
-        """As of `Reused`."""
-        return self.reused().each()
+    def per_example(self) -> Tensor:
+        """As of `Materialised`."""
+        return self.materialised().per_example()
 
-    def reused(self) -> Reused:
+    def materialised(self) -> Materialised:
         """The same with the products formed."""
         records, a, g = len(self.a), self.a.flatten(0, 1), self.g.flatten(0, 1)
-        return Reused(self.rule.weight(self.layer, a, g, records), self.rule, self.layer)
+        return Materialised(self.rule.weight(self.layer, a, g, records), self.rule, self.layer)
 
-    def __add__(self, other: "Part") -> Reused:
-        """As of `Reused`."""
-        return self.reused() + other.reused()
+    def __add__(self, other: "Part") -> Materialised:
+        """As of `Materialised`."""
+        return self.materialised() + other.materialised()
 
 
-Part = Reused | Products
+Part = Materialised | Ghost
 
 
 def clip(parts: list[Part], max_grad_norm: float) -> list[Tensor]:
@@ -110,9 +112,9 @@ def clip(parts: list[Part], max_grad_norm: float) -> list[Tensor]:
     norms = torch.stack([part.squares() for part in parts]).sum(0).sqrt()
     finite = norms < LARGEST  # false of NaN
     if not finite.all():
-        parts, norms = [part.chosen(finite) for part in parts], norms[finite]
+        parts, norms = [part.select(finite) for part in parts], norms[finite]
     factors = _factors(norms, max_grad_norm)
-    return [part.weighted(factors) for part in parts]
+    return [part.weighted_sum(factors) for part in parts]
 
 
 def bounded(vectors: Tensor, bound: float) -> tuple[Tensor, Tensor]:

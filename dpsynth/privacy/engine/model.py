@@ -7,22 +7,22 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from dpsynth.privacy.engine.clip import Part, Products, Reused, clip
+from dpsynth.privacy.engine.clip import Ghost, Materialised, Part, clip
 from dpsynth.privacy.engine.layers import RULES
-from dpsynth.privacy.engine.norm import Norm
+from dpsynth.privacy.engine.norm import GroupNormSwish
 
-# A layer's gradients are left as products where squared positions, times this, are at most the weight's size: measured
+# A layer's gradients stay ghosts where squared positions, times this, are at most the weight's size: measured
 # with `make bench`. A rule on shapes and not a measurement of each run, so that two runs have the same bits.
-WORTH = {torch.float32: 24, torch.bfloat16: 256}
+GHOST_IF_BELOW = {torch.float32: 24, torch.bfloat16: 256}
 
 
 class _MicroBatch(threading.local):
-    """Of this thread: `records` in it, their `parts`, the `rows` that each layer saw, leaves of its `own` forward."""
+    """Of this thread: `records` in it, their `parts`, the `rows` that each layer saw, `leaves` of its own forward."""
 
     records, parts = 0, None
 
     def __init__(self):
-        self.rows, self.own = {}, {}
+        self.rows, self.leaves = {}, {}
 
 
 class PerExample:
@@ -41,7 +41,7 @@ class PerExample:
         self._names = {id(layer): name for name, layer in model.named_modules()}
         trained = [layer for layer in model.modules() if any(_trainable(layer))]
         self._hooks = [layer.register_forward_hook(self._keep) for layer in trained if type(layer) in RULES]
-        self._norms = [layer for layer in trained if type(layer) is Norm]
+        self._norms = [layer for layer in trained if type(layer) is GroupNormSwish]
         for layer in self._norms:
             layer.rows = partial(self._rows, layer)
         self._now = _MicroBatch()
@@ -68,27 +68,27 @@ class PerExample:
         Raises:
             ValueError: a layer saw another number of rows than there are losses, so that rows cannot be told apart.
         """
-        return [part.each() for part in self._parts(losses, records)]
+        return [part.per_example() for part in self._parts(losses, records)]
 
     def clipped(self, losses: Callable[[], Tensor], records: int, count: int, max_grad_norm: float) -> list[Tensor]:
         """Sum over the first `count` of `records` of their gradients, each clipped: one float64 tensor a parameter.
 
         Args and Raises as of `gradients`.
         """
-        return clip([part.chosen(slice(count)) for part in self._parts(losses, records)], max_grad_norm)
+        return clip([part.select(slice(count)) for part in self._parts(losses, records)], max_grad_norm)
 
     def _parts(self, losses: Callable[[], Tensor], records: int) -> list[Part]:
         self._now.records, self._now.parts = records, [None] * len(self.parameters)
-        self._now.rows, self._now.own = {}, {}
+        self._now.rows, self._now.leaves = {}, {}
         with torch.enable_grad():
             values = losses()
             self._check_rows(len(values))
             total = values.sum()
             self._check_reach(total)
-            torch.autograd.backward(total, inputs=list(self._now.own.values()))  # and no other leaf
-        parts, self._now.parts, self._now.own = self._now.parts, None, {}
+            torch.autograd.backward(total, inputs=list(self._now.leaves.values()))  # and no other leaf
+        parts, self._now.parts, self._now.leaves = self._now.parts, None, {}
         return [
-            Reused([torch.zeros(records, *p.shape)]) if part is None else part  # of a layer that this forward skipped
+            part or Materialised([torch.zeros(records, *p.shape)])  # of a layer that this forward skipped
             for part, p in zip(parts, self.parameters, strict=True)
         ]
 
@@ -102,7 +102,7 @@ class PerExample:
     def _check_reach(self, total: Tensor) -> None:
         """Refuse a loss that reaches other weights: `backward` would leave their exact gradients behind."""
         for leaf in leaves(total):
-            if id(leaf) not in self._now.own:
+            if id(leaf) not in self._now.leaves:
                 raise ValueError(
                     f"the loss reaches a tensor of shape {tuple(leaf.shape)} that is not of the wrapped network and "
                     "requires a gradient, which would be exact: detach it, or call requires_grad_(False)"
@@ -118,7 +118,7 @@ class PerExample:
             return
         self._saw(layer, len(output))
         if not output.requires_grad:
-            self._now.own[id(output)] = output.requires_grad_()  # nothing before this layer needs a gradient
+            self._now.leaves[id(output)] = output.requires_grad_()  # nothing before this layer needs a gradient
         kept = inputs[0].detach()
         output.register_hook(lambda g: self._take(layer, kept, g.detach()))
 
@@ -128,23 +128,23 @@ class PerExample:
         if id(layer.weight) in self._index:
             self._add(layer.weight, _part(layer, a, g, records))
         if id(getattr(layer, "bias", None)) in self._index:
-            self._add(layer.bias, Reused([rule.bias(layer, g, records)]))
+            self._add(layer.bias, Materialised([rule.bias(layer, g, records)]))
 
-    def _rows(self, layer: Norm, n: int) -> tuple[Tensor, Tensor]:
+    def _rows(self, layer: GroupNormSwish, n: int) -> tuple[Tensor, Tensor]:
         rows = []
         if torch.is_grad_enabled():
             self._saw(layer, n)
         for parameter in (layer.weight, layer.bias):
             row = parameter.detach().expand(n, -1)
             if torch.is_grad_enabled() and id(parameter) in self._index:
-                self._now.own[id(row)] = row
+                self._now.leaves[id(row)] = row
                 row.requires_grad_().register_hook(partial(self._take_rows, parameter))
             rows.append(row)
         return tuple(rows)
 
     @torch.no_grad()
     def _take_rows(self, parameter: Tensor, g: Tensor) -> None:
-        self._add(parameter, Reused([g.view(self._now.records, -1, g.shape[1]).sum(1)]))
+        self._add(parameter, Materialised([g.view(self._now.records, -1, g.shape[1]).sum(1)]))
 
     def _add(self, parameter: Tensor, part: Part) -> None:
         place = self._index[id(parameter)]
@@ -173,7 +173,7 @@ def check(model: nn.Module) -> None:
     """
     bad = [f"{name} ({type(layer).__name__})" for name, layer in model.named_modules() if not _exact(layer)]
     if bad:
-        known = ", ".join(layer.__name__ for layer in (*RULES, Norm))
+        known = ", ".join(layer.__name__ for layer in (*RULES, GroupNormSwish))
         raise ValueError(
             f"no exact per-record gradient for {', '.join(bad)}; there is one for {known}, with zero padding, "
             "without groups or dilation"
@@ -183,10 +183,11 @@ def check(model: nn.Module) -> None:
 def _part(layer: nn.Module, a: Tensor, g: Tensor, records: int) -> Part:
     rule = RULES[type(layer)]
     positions = rule.products.positions(layer, g, records) if rule.products else None
-    if positions is None or WORTH.get(g.dtype, WORTH[torch.float32]) * positions**2 > layer.weight.numel():
-        return Reused(rule.weight(layer, a, g, records), rule, layer)
+    price = GHOST_IF_BELOW.get(g.dtype, GHOST_IF_BELOW[torch.float32])
+    if positions is None or price * positions**2 > layer.weight.numel():
+        return Materialised(rule.weight(layer, a, g, records), rule, layer)
     wide = torch.promote_types(g.dtype, torch.float32)
-    return Products(*(t.to(g.dtype).to(wide).unflatten(0, (records, -1)) for t in (a, g)), rule, layer)
+    return Ghost(*(t.to(g.dtype).to(wide).unflatten(0, (records, -1)) for t in (a, g)), rule, layer)
 
 
 def _trainable(layer: nn.Module) -> Iterator[bool]:
@@ -205,4 +206,4 @@ def _exact(layer: nn.Module) -> bool:
         return type(layer) is nn.Embedding and layer.max_norm is None and not layer.scale_grad_by_freq
     if isinstance(layer, nn.LayerNorm):
         return type(layer) is nn.LayerNorm and len(layer.normalized_shape) == 1
-    return type(layer) in RULES or type(layer) is Norm
+    return type(layer) in RULES or type(layer) is GroupNormSwish

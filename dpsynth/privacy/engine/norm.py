@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class Norm(nn.Module):
+class GroupNormSwish(nn.Module):
     """(B, C, H, W), and (B, C) or None -> (B, C, H, W): swish(groupnorm(x + shift)), or without the swish.
 
     Statistics are of one record at a time, in float32 or better whatever the input's type. Weight and bias enter as one
@@ -26,10 +26,10 @@ class Norm(nn.Module):
         return self.weight.expand(n, -1), self.bias.expand(n, -1)
 
     def forward(self, x: Tensor, shift: Tensor | None = None) -> Tensor:
-        return _Norm.apply(x, shift, *self.rows(len(x)), self.groups, self.swish, self.eps)
+        return _GroupNormSwish.apply(x, shift, *self.rows(len(x)), self.groups, self.swish, self.eps)
 
 
-class _Norm(torch.autograd.Function):
+class _GroupNormSwish(torch.autograd.Function):
     """With v = x + shift: normalised = (v - mean) * rstd by group, y = normalised * weight + bias, out = swish(y)."""
 
     @staticmethod
@@ -74,5 +74,5 @@ def _image(v: Tensor, like: Tensor) -> Tensor:
 
 def _by_group(values: Tensor, groups: int) -> Tensor:
     """Mean over each group's channels, at every channel: (B, C) -> (B, C)."""
-    each = values.view(len(values), groups, -1)
-    return each.mean(2, keepdim=True).expand_as(each).reshape(values.shape)
+    grouped = values.view(len(values), groups, -1)
+    return grouped.mean(2, keepdim=True).expand_as(grouped).reshape(values.shape)

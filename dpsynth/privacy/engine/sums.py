@@ -81,15 +81,15 @@ def clipped_sum(
     return total
 
 
-def one_each(said: Tensor, rows: int) -> Tensor:
-    """`said`, if it has one answer a row: of more or fewer, it is not known whose they are.
+def one_each(answers: Tensor, rows: int) -> Tensor:
+    """`answers`, if it has one answer a row: of more or fewer, it is not known whose they are.
 
     Raises:
         ValueError: it has not.
     """
-    if said.ndim == 0 or len(said) != rows:
-        raise ValueError(f"{rows} rows were asked and gave answers of shape {tuple(said.shape)}: whose are they?")
-    return said
+    if answers.ndim == 0 or len(answers) != rows:
+        raise ValueError(f"{rows} rows were asked and gave answers of shape {tuple(answers.shape)}: whose are they?")
+    return answers
 
 
 def side_by_side(work: Callable, parts: Iterable) -> Iterator:
