@@ -53,6 +53,7 @@ from dpsynth import figures
 from dpsynth.artifacts import Central, Release
 from dpsynth.methods import dp_feta
 from dpsynth.params import Params
+from dpsynth.pipeline import Run
 from dpsynth.report import displays
 from dpsynth.stages import label_prior, planning, query, recall, selection
 
@@ -77,7 +78,7 @@ figures.toy({"zebra": 3, "bee": 0}, noise_multiplier=1.0, seed=p.seed, badge=bad
 # Neighbouring data sets differ by **adding or removing one record**.
 
 # %%
-plan = planning.run(p)
+plan = Run(p).plan
 
 # %% tags=["raises-exception"]
 displays.plan(plan)
@@ -94,7 +95,7 @@ displays.plan(plan)
 # (For DP-LDM on codes, Lyu et al. 2023, an autoencoder of public images stands in its place.)
 
 # %%
-encoder = query.encoder(p)
+encoder = Run(p).encoder
 
 # %% tags=["raises-exception"]
 print(displays.encoder(encoder))
@@ -109,7 +110,7 @@ print(displays.encoder(encoder))
 # leaves; bars show one standard deviation of the noise.
 
 # %%
-release = query.run(p)
+release = Run(p).release
 voted = isinstance(release, Release)
 
 # %% tags=["raises-exception"]
@@ -164,7 +165,7 @@ else:
 # default here; `prior: noisy` asks how many records each label has (one vote a record, sensitivity 1), in the same plan.
 
 # %%
-prior = label_prior.run(p)
+prior = Run(p).prior
 
 # %% tags=["raises-exception"]
 displays.prior(prior, p)

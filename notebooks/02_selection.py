@@ -47,12 +47,13 @@ options: dict = {}  # the method's own options
 # %%
 from dpsynth import figures
 from dpsynth.params import Params
+from dpsynth.pipeline import Run
 from dpsynth.report import displays
 from dpsynth.stages import planning, query, selection
 
 p = Params.read(globals())
 badge = displays.badge(p)
-plan = planning.run(p)
+plan = Run(p).plan
 
 # %% tags=["raises-exception"]
 displays.plan(plan)
@@ -70,7 +71,7 @@ displays.plan(plan)
 # proportion to the noisy votes of each kept class.
 
 # %%
-corpus = selection.run(p)
+corpus = Run(p).corpus
 
 # %% tags=["raises-exception"]
 print(displays.selection(corpus, p))
@@ -81,7 +82,7 @@ print(displays.selection(corpus, p))
 # Each private label, and the public classes it took.
 
 # %%
-encoder = query.encoder(p)
+encoder = Run(p).encoder
 
 # %% tags=["raises-exception"]
 displays.label_map(corpus, getattr(encoder, "classes", None), p)

@@ -47,12 +47,13 @@ options: dict = {}  # the method's own options
 # %%
 from dpsynth import figures
 from dpsynth.params import Params
+from dpsynth.pipeline import Run
 from dpsynth.report import displays
 from dpsynth.stages import evaluate, planning, pretrain
 
 p = Params.read(globals())
 badge = displays.badge(p)
-plan = planning.run(p)
+plan = Run(p).plan
 
 # %% tags=["raises-exception"]
 displays.plan(plan)
@@ -76,7 +77,7 @@ displays.plan(plan)
 # itself with labels.
 
 # %%
-base = pretrain.run(p)
+base = Run(p).base
 
 # %% tags=["raises-exception"]
 print(displays.base(base))

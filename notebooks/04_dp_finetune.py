@@ -47,12 +47,13 @@ options: dict = {}  # the method's own options
 from dpsynth import figures, privacy
 from dpsynth.methods import dp_sapf, gans
 from dpsynth.params import Params
+from dpsynth.pipeline import Run
 from dpsynth.report import audit, displays, results
 from dpsynth.stages import dp_sgd, evaluate, planning, pretrain
 
 p = Params.read(globals())
 badge = displays.badge(p)
-plan = planning.run(p)
+plan = Run(p).plan
 
 # %% tags=["raises-exception"]
 displays.plan(plan)
@@ -75,14 +76,14 @@ displays.plan(plan)
 # records, no batch size, no step time: each is computed from private records and none has noise.
 
 # %%
-base = pretrain.run(p)  # of notebook 03
+base = Run(p).base  # of notebook 03
 
 # %% tags=["raises-exception"]
 if plan.is_private and (minutes := dp_sgd.expected_minutes(p)):
     print(f"expected: about {minutes:.1f} minutes, if it was not done before")
 
 # %%
-synthesiser = dp_sgd.run(p)
+synthesiser = Run(p).synthesiser
 
 # %% [markdown]
 # ## The ledger closes
@@ -91,7 +92,7 @@ synthesiser = dp_sgd.run(p)
 # this run's lineage, with both sensitivities, by the accountant of record (privacy loss distributions) and by the others.
 
 # %%
-certificate = privacy.certificate(plan, planning.ledger(p), synthesiser.artifact.lineage)
+certificate = privacy.certificate(plan, Run(p).ledger, synthesiser.artifact.lineage)
 results.write_certificate(p, certificate);
 
 # %% tags=["raises-exception"]

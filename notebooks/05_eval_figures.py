@@ -54,12 +54,13 @@ options: dict = {}  # the method's own options
 # %%
 from dpsynth import figures
 from dpsynth.params import Params
+from dpsynth.pipeline import Run
 from dpsynth.report import displays, results
 from dpsynth.stages import evaluate, planning
 
 p = Params.read(globals())
 badge = displays.badge(p)
-plan = planning.run(p)
+plan = Run(p).plan
 
 # %% tags=["raises-exception"]
 displays.plan(plan)
@@ -72,7 +73,7 @@ displays.plan(plan)
 # generator in one; DPSDA hands out its last population.
 
 # %%
-samples = evaluate.samples(p)
+samples = Run(p).samples
 results.write_synthetic(p, samples);
 
 # %% tags=["raises-exception"]
@@ -89,7 +90,7 @@ figures.grid(*evaluate.by_label(samples, p, 12), title="Synthetic images", badge
 # `moment-noise`, the ends of notebook 04's curves.
 
 # %%
-measured = evaluate.run(p)
+measured = Run(p).measurements
 results.write_metrics(p, measured);
 
 # %% tags=["raises-exception"]

@@ -24,12 +24,13 @@ import torch
 from dpsynth.data import glyphs
 from dpsynth.models import training
 from dpsynth.params import Params
+from dpsynth.pipeline import Run
 from dpsynth.stages import dp_sgd
 torch.set_num_threads(1)
 training.PATIENCE = 0.0
 glyphs.PER_CLASS = 4
-dp_sgd.run(Params(method="rpgen", epsilon=1.0, noise=sys.argv[1], steps=16, sample_rate=0.02, width=8, seed=3,
-                    pretrain_steps=4, encoder_steps=2))
+Run(Params(method="rpgen", epsilon=1.0, noise=sys.argv[1], steps=16, sample_rate=0.02, width=8, seed=3,
+                    pretrain_steps=4, encoder_steps=2)).synthesiser
 """
 PATIENCE = 300  # seconds
 KILLS_A_ROUND = 5

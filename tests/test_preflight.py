@@ -16,6 +16,7 @@ from dpsynth.data import catalog
 from dpsynth.methods import METHODS, gans
 from dpsynth.models import networks
 from dpsynth.params import Params
+from dpsynth.pipeline import Run
 from dpsynth.stages import dp_sgd, planning, pretrain, query
 
 READERS = [
@@ -236,7 +237,7 @@ def test_a_benchmarks_held_out_split_is_opened_too(quick, root, monkeypatch):
 
 @pytest.mark.parametrize("text", ["garbage\n", '{"open": "x"}\n', '{"open": "x", "digest": "0"}\n'])
 def test_a_damaged_ledger_is_refused_in_the_plan(own, quick, root, text):
-    path = planning.ledger(own()).path
+    path = Run(own()).ledger.path
     path.parent.mkdir()
     path.write_text(text)
     with pytest.raises(ValueError, match="restore the file"):
@@ -253,7 +254,7 @@ def test_a_release_that_is_closed_and_gone_is_refused_in_the_plan(own, root, met
     )  # central images have none
     preflight.check([p])
     assert not spent(root)
-    dp_sgd.run(p)
+    Run(p).synthesiser
     before = spent(root)
     preflight.check([p])
     shutil.rmtree(root / "build")
@@ -261,7 +262,7 @@ def test_a_release_that_is_closed_and_gone_is_refused_in_the_plan(own, root, met
         preflight.check([p])
     preflight._ready.clear()
     with pytest.raises(privacy.BudgetError, match=r"restore .*build"):
-        dp_sgd.run(p)
+        Run(p).synthesiser
     assert spent(root) == before and not list(root.glob("build/artifacts/synthesiser-*[!k]"))
     if ways:
         assert preflight.check([p.replace(seed=1)])
@@ -269,8 +270,8 @@ def test_a_release_that_is_closed_and_gone_is_refused_in_the_plan(own, root, met
 
 def test_a_release_that_stands_without_its_entry_is_refused_in_the_plan(own, root):
     p = own()
-    dp_sgd.run(p)
-    planning.ledger(p).path.unlink()
+    Run(p).synthesiser
+    Run(p).ledger.path.unlink()
     with pytest.raises(ValueError, match=r"held 2 entries that are not all there any more"):
         preflight.check([p])
     shutil.rmtree(root / "ledger" / "heads")  # which would have told
@@ -283,13 +284,13 @@ def test_a_killed_release_may_go_on(own, root, monkeypatch):
         raise KeyboardInterrupt
 
     p = own()
-    assert planning.run(p).is_private and pretrain.run(p)  # what is public stands
+    assert Run(p).plan.is_private and Run(p).base  # what is public stands
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(store, "_split", killed)
-        dp_sgd.run(p)
+        Run(p).synthesiser
     assert len(spent(root)) == 1
     preflight.check([p])
-    dp_sgd.run(p)
+    Run(p).synthesiser
     assert len([entry for entry in spent(root) if "open" in entry]) == 1
 
 
@@ -310,7 +311,7 @@ def test_a_public_folder_with_records_is_refused_by_each_notebook_alone(own, roo
 def test_an_artifact_whose_ancestors_were_edited_is_named_in_the_plan(own):
     """Else what they released would drop out of the budget."""
     p = own("dp_feta")
-    made = dp_sgd.run(p).artifact
+    made = Run(p).synthesiser.artifact
     meta = json.loads((made.path / "meta.json").read_text())
     (made.path / "meta.json").write_text(json.dumps({**meta, "lineage": []}))
     with pytest.raises(ValueError, match=rf"{made.path}/meta.json was edited: .* other ancestors; restore it"):
@@ -320,7 +321,7 @@ def test_an_artifact_whose_ancestors_were_edited_is_named_in_the_plan(own):
 @pytest.mark.parametrize("text", ['{"format": 0}', '{"format": 1, "fie', ""])
 def test_an_artifact_that_is_not_whole_is_named_in_the_plan(own, quick, text):
     p = own("pdp_diffusion")
-    *_, base, _ = lineage.of(p, planning.private(p))
+    *_, base, _ = lineage.of(p, Run(p).private)
     base.path.mkdir(parents=True)
     (base.path / "meta.json").write_text(text)
     with pytest.raises(ValueError, match=f"{base.path}.*restore it from a copy"):
@@ -342,7 +343,7 @@ def test_a_notebook_that_is_started_alone_is_as_careful(own, quick, root, monkey
     monkeypatch.setattr(preflight, "check", refuse)
     for _ in range(2):
         with pytest.raises(ValueError, match="not so"):
-            dp_sgd.run(p)
+            Run(p).synthesiser
     assert asked == [kind, kind] and not spent(root) and not list(root.glob(f"build/artifacts/{kind}-*[!k]"))
 
 
@@ -350,11 +351,11 @@ def test_a_run_is_looked_over_once_a_process(own, root, monkeypatch):
     checked, check = [], preflight.check
     monkeypatch.setattr(preflight, "check", lambda points, private: checked.append(points) or check(points, private))
     p = own("dp_feta")
-    query.run(p)
-    dp_sgd.run(p)
+    Run(p).release
+    Run(p).synthesiser
     assert checked == [[p]]
     preflight._ready.clear()
-    dp_sgd.run(p)  # all of it stands
+    Run(p).synthesiser  # all of it stands
     assert checked == [[p]]
 
 

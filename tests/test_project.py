@@ -15,6 +15,7 @@ from PIL import Image
 from dpsynth import __main__ as command
 from dpsynth import mistakes, project, store
 from dpsynth.params import Params
+from dpsynth.pipeline import Run
 from dpsynth.privacy.disk import EARLIEST
 from dpsynth.runner import execute
 from dpsynth.stages import planning
@@ -86,7 +87,7 @@ def test_elsewhere_it_is_the_checkout_of_the_package_and_else_none(tmp_path, mon
 def planned(p):
     def action():
         with mistakes.mistakes():
-            planning.ledger(p)
+            Run(p).ledger
 
     return mistakes.ended(action)
 
@@ -118,7 +119,7 @@ def test_a_relative_folder_means_the_same_wherever_a_run_is_read(place, monkeypa
     for given, below in ((p, place), (there, place / "notebooks")):
         monkeypatch.chdir(below)
         digests.append((
-            planning.ledger(given).path.resolve(),
+            Run(given).ledger.path.resolve(),
             store.digest_of("corpus", lambda: None, {"public": given.public}, {}),
         ))  # fmt: skip
     assert digests[0] == digests[1] and digests[0][0].parent == place / "ledger"

@@ -15,6 +15,7 @@ from dpsynth.bench.steps import THREADS
 from dpsynth.models import diffusion
 from dpsynth.models.samplers import ddim, dpm_solver, heun
 from dpsynth.params import Params
+from dpsynth.pipeline import Run
 from dpsynth.runner import experiments
 from dpsynth.stages import dp_sgd, evaluate, planning
 
@@ -33,9 +34,9 @@ def chosen() -> Params:
 
 def measure(p: Params) -> pd.DataFrame:
     """A row a sampler: evaluations of the denoiser an image, images a second, and metrics over seeds."""
-    images, labels = privacy.evaluation(planning.private(p, "test"), "comparison of samplers")
+    images, labels = privacy.evaluation(Run(p).held_out, "comparison of samplers")
     extractor = metrics.convnet(store.build("extractor", evaluate.train_extractor, p).weights)
-    model, wanted, rows = evaluate.network(dp_sgd.run(p)), torch.arange(IMAGES) % p.n_classes, []
+    model, wanted, rows = evaluate.network(Run(p).synthesiser), torch.arange(IMAGES) % p.n_classes, []
     for solver, n_steps in TRIALS:
         for seed in range(SEEDS):
             start = time.perf_counter()

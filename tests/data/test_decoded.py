@@ -17,6 +17,7 @@ from PIL import Image
 from dpsynth import store
 from dpsynth.data import catalog, decoded, imagefiles
 from dpsynth.params import Params
+from dpsynth.pipeline import Run
 from dpsynth.privacy import Ledger
 from dpsynth.privacy.disk import EARLIEST
 from dpsynth.stages import planning
@@ -291,15 +292,15 @@ def test_the_background_reaches_private_and_public_images(root):
     for name, values in (("white", (255, 255, 255)), ("#102030", (16, 32, 48))):
         expected = torch.tensor(values, dtype=torch.uint8)[:, None, None].expand(6, 3, 8, 8)
         p = params(root, background=name)
-        assert planning.private(p)._images.equal(expected)
+        assert Run(p).private._images.equal(expected)
         assert catalog.public(f"folder:{root}/public", *p.shape, background=p.background).images.equal(expected)
 
 
 def test_another_background_is_another_set_of_records(root):
     transparent(root / "pets")
-    white, again, black = (planning.private(params(root, background=b)).identity for b in ("white", "#fff", "black"))
+    white, again, black = (Run(params(root, background=b)).private.identity for b in ("white", "#fff", "black"))
     assert white == again != black
-    assert planning.private(params(root)).identity == white
+    assert Run(params(root)).private.identity == white
 
 
 def test_the_background_counts_in_the_digest_only_where_it_is_another():

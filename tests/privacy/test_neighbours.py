@@ -9,6 +9,7 @@ import torch
 import worlds
 
 from dpsynth.methods import METHODS, VARIANTS, Touch
+from dpsynth.pipeline import Run
 from dpsynth.privacy import Charge, Coins, Counts, Ledger, Plan, Private, mechanisms, private
 from dpsynth.stages import dp_sgd, planning
 
@@ -19,28 +20,28 @@ ROWS = 16  # of a micro-batch: more than all of them
 
 # What the parameters say of each mechanism, by its name in a plan: all but the noise, which is calibrated.
 STATED = {
-    "dp_sgd": lambda p: {
-        "sample_rate": p.sample_rate, "steps": p.steps, "max_grad_norm": p["max_grad_norm"],
-        "noise_multiplicity": p.noise_multiplicity, "divisor": p.sample_rate * p.n_records,
+    "dp_sgd": lambda s: {
+        "sample_rate": s["sample_rate"], "steps": s["steps"], "max_grad_norm": s["max_grad_norm"],
+        "noise_multiplicity": s["noise_multiplicity"], "divisor": s["sample_rate"] * s["n_records"],
     },
-    "mean_embedding": lambda p: {"bound": p["moments"] ** 0.5, "divisor": p.n_records, "steps": 1, "sample_rate": 1.0},
-    "nearest_votes": lambda p: {"votes": 1, "steps": p["iterations"]},
-    "semantic_histogram": lambda p: {"votes": p["votes"], "steps": 1},
-    "label_histogram": lambda p: {"votes": 1, "steps": 1},
-    "central_images": lambda p: {
-        "mode": {"votes": 3 * 8 * 8, "steps": 1}, "mean": {"bound": (3 * 8 * 8) ** 0.5, "divisor": p.n_records / 2},
-    }[p["centre"]],
-    "saliency": lambda p: {
-        "votes": {"votes": p["saliency_votes"]}, "sq_norm": {"bound": 1.0, "divisor": p.n_records, "sample_rate": 1.0},
-    }[p["score"]],
+    "mean_embedding": lambda s: {"bound": s["moments"] ** 0.5, "divisor": s["n_records"], "steps": 1, "sample_rate": 1.0},
+    "nearest_votes": lambda s: {"votes": 1, "steps": s["iterations"]},
+    "semantic_histogram": lambda s: {"votes": s["votes"], "steps": 1},
+    "label_histogram": lambda s: {"votes": 1, "steps": 1},
+    "central_images": lambda s: {
+        "mode": {"votes": 3 * 8 * 8, "steps": 1}, "mean": {"bound": (3 * 8 * 8) ** 0.5, "divisor": s["n_records"] / 2},
+    }[s["centre"]],
+    "saliency": lambda s: {
+        "votes": {"votes": s["saliency_votes"]}, "sq_norm": {"bound": 1.0, "divisor": s["n_records"], "sample_rate": 1.0},
+    }[s["score"]],
 }  # fmt: skip
 
 
 # Whether a record's answer goes to the row of its own label, or to the one row.
 BY_LABEL = {
-    "mean_embedding": lambda p: True, "nearest_votes": lambda p: True, "label_histogram": lambda p: True,
-    "central_images": lambda p: True, "saliency": lambda p: False, "dp_sgd": lambda p: None,
-    "semantic_histogram": lambda p: p["mode"] == "per_class",
+    "mean_embedding": lambda s: True, "nearest_votes": lambda s: True, "label_histogram": lambda s: True,
+    "central_images": lambda s: True, "saliency": lambda s: False, "dp_sgd": lambda s: None,
+    "semantic_histogram": lambda s: s["mode"] == "per_class",
 }  # fmt: skip
 
 
@@ -157,9 +158,9 @@ def test_one_record_more_or_another_moves_each_question_of_a_method_by_at_most_w
 ):
     worlds.enter(tmp_path / "root", worlds.more(0), rendered, monkeypatch)
     p = worlds.parameters(method, options, sample_rate=1.0)
-    dp_sgd.run(p)
+    Run(p).synthesiser
     # What was stated is what was used: each step once, under the mechanism and the coins of its ledger entry.
-    plan, entries = planning.run(p), planning.ledger(p).entries()
+    plan, entries = Run(p).plan, Run(p).ledger.entries()
     opened = {(e["open"], e["coins"]): e["mechanism"] for e in entries if "open" in e}
     assert len(opened) == len(plan.mechanisms) == len({release for release, _ in opened})
     uses = [(charge.release, charge.coins.fingerprint, step) for charge, step, _ in asked]
@@ -204,5 +205,5 @@ def test_the_noise_that_an_option_names_is_the_plans_and_without_it_the_rules(
     worlds.enter(tmp_path / "root", worlds.more(0), rendered, monkeypatch)
     for noise in (None, 9.0, 25.0):
         p = worlds.parameters(method, {option: noise}, sample_rate=1.0)
-        found = planning.run(p).mechanism(name).noise_multiplier
+        found = Run(p).plan.mechanism(name).noise_multiplier
         assert found == noise if noise else found >= 4

@@ -8,6 +8,7 @@ import pytest
 import worlds
 
 from dpsynth.artifacts import Release
+from dpsynth.pipeline import Run
 from dpsynth.methods import METHODS
 from dpsynth.stages import dp_sgd, query
 
@@ -49,8 +50,8 @@ def test_nothing_unnoised_leaves(method, options, rendered, tmp_path, monkeypatc
         capfd.readouterr()
         caplog.clear()
         caplog.set_level(logging.DEBUG)
-        release = query.run(p)
-        synthesiser = dp_sgd.run(p)
+        release = Run(p).release
+        synthesiser = Run(p).synthesiser
         said = capfd.readouterr()
         text = worlds.without_times(said.out + said.err + caplog.text)
         both.append((text, written(root), release, synthesiser))

@@ -8,6 +8,7 @@ from dpsynth import privacy, store
 from dpsynth.artifacts import Measurement, Samples
 from dpsynth.methods import METHODS
 from dpsynth.params import Params
+from dpsynth.pipeline import Run
 from dpsynth.privacy import Counts, Gradients
 from dpsynth.report import comparison, results
 from dpsynth.report.variants import agreeing
@@ -66,7 +67,7 @@ def test_metrics_have_a_row_each_with_what_it_cost(root, planned):
         "real": "rpgen",
     }
     assert by.loc["rpgen", "epsilon_spent"] == 9.99 and by.loc["rpgen", "epsilon_target"] == 10
-    query = planning.run(p).spent(steps=0)
+    query = Run(p).plan.spent(steps=0)
     assert 0 < query < 9.99
     assert by.loc["floor_public", "epsilon_spent"] == by.loc["pretrained", "epsilon_spent"] == query
     assert by.loc["real", ["epsilon_target", "epsilon_spent", "delta", "adjacency"]].isna().all()

@@ -13,6 +13,7 @@ from dpsynth.artifacts import Measurement
 from dpsynth.data import catalog
 from dpsynth.methods import METHODS
 from dpsynth.params import Params
+from dpsynth.pipeline import Run
 from dpsynth.privacy import Counts, Gradients
 from dpsynth.report import comparison, results
 from dpsynth.runner import execute, experiments, reproduce, workers
@@ -103,7 +104,7 @@ def test_the_plans_artifacts_are_those_that_the_stages_build(quick, sealed, monk
             return store.Stored(artifact=artifact)
 
         monkeypatch.setattr(store, "build", build)
-        dp_sgd.run(p)
+        Run(p).synthesiser
         made = lineage.of(p, sealed)
         assert dict((path, kind) for kind, path in asked) == {one.path: one.kind for one in made}, p.method
         assert {one.digest: one.lineage for one in made} == ancestors

@@ -15,6 +15,7 @@ from dpsynth.methods import dp_mepf, dpsda, gans
 from dpsynth.models import diffusion, gan, networks, training, vgg
 from dpsynth.models.renderer import Renderer
 from dpsynth.params import Params
+from dpsynth.pipeline import Run
 from dpsynth.privacy import Private
 from dpsynth.stages import dp_sgd, evaluate, planning, pretrain, query
 
@@ -66,15 +67,15 @@ def test_a_killed_learner_goes_on_and_ends_with_the_same_bits(method, monkeypatc
         patch.setattr(training, "PATIENCE", -1.0)  # a checkpoint each step
         patch.setattr(owner, name, killed)
         with pytest.raises(KeyboardInterrupt):
-            dp_sgd.run(p)
-        resumed = dp_sgd.run(p)
+            Run(p).synthesiser
+        resumed = Run(p).synthesiser
     assert len(calls) == 4  # the third step was begun twice, no other
     shutil.rmtree(resumed.artifact.path)
-    straight = dp_sgd.run(p)
+    straight = Run(p).synthesiser
     for field in ("weights", "snapshots", "curves"):
         ours, theirs = getattr(resumed, field), getattr(straight, field)
         assert ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
-    opened = [e["open"] for e in planning.ledger(p).entries() if "open" in e]
+    opened = [e["open"] for e in Run(p).ledger.entries() if "open" in e]
     assert opened.count(straight.artifact.digest) == 1
 
 
@@ -105,7 +106,7 @@ def test_a_method_that_needs_its_noise_has_no_non_private_twin(method):
 
 @pytest.mark.parametrize("method", [*NEW, "dpgan_p"])
 def test_records_without_labels_are_one_class(method, monkeypatch):
-    samples = evaluate.samples(few(monkeypatch, method, NEW.get(method, {})))
+    samples = Run(few(monkeypatch, method, NEW.get(method, {}))).samples
     assert samples.images.shape == (20, 3, 16, 16) and (samples.labels == 0).all()
 
 
@@ -136,7 +137,7 @@ def test_the_discriminator_is_bounded_after_each_step_of_either_training(stage, 
 
     p = Params(method="dpgan_p", seed=seed, **TINY)
     if stage is dp_sgd:
-        pretrain.run(p)
+        Run(p).base
     monkeypatch.setattr(gan, "bound", bound)
     stage.run(p)
     assert len(norms) == steps
@@ -144,7 +145,7 @@ def test_the_discriminator_is_bounded_after_each_step_of_either_training(stage, 
 
 
 def test_labels_of_a_public_corpus_do_not_survive_into_the_private_ones_of_a_gan():
-    base = pretrain.run(Params(method="dpgan_p", **TINY))
+    base = Run(Params(method="dpgan_p", **TINY)).base
     model, fresh = gans.ready(base, 10, seed=0), gans.initial((1, 28), 10, 8, seed=0)
     assert base.architecture["n_labels"] == 1000 and model.n_labels == 10
     for net in ("generator", "discriminator"):
@@ -155,7 +156,7 @@ def test_labels_of_a_public_corpus_do_not_survive_into_the_private_ones_of_a_gan
 def test_noise_to_signal_is_the_noise_over_the_clip_and_public():
     p = Params(method="dpgan", **TINY)
     layers, ratios = gans.noise_to_signal(p)
-    mechanism = planning.run(p).mechanism("dp_sgd")
+    mechanism = Run(p).plan.mechanism("dp_sgd")
     weights = sum(w.numel() for w in gans.initial((1, 28), 10, 8, 0).discriminator.parameters())
     assert layers[-1] == "all layers" and ratios[-1] == max(ratios)
     assert ratios[-1] == pytest.approx(mechanism.noise_multiplier * weights**0.5 / (0.01 * 4000))
@@ -177,7 +178,7 @@ def test_moment_matching_closes_the_gap_to_an_exact_release():
 
 
 def test_two_moments_are_two_unit_vectors():
-    encoder = query.encoder(Params(method="dp_mepf", **TINY))
+    encoder = Run(Params(method="dp_mepf", **TINY)).encoder
     x = torch.randn(5, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     one, dim = dp_mepf.perceptual(encoder, (1, 28, 28), 1)
     both, twice = dp_mepf.perceptual(encoder, (1, 28, 28), 2)
@@ -214,8 +215,8 @@ def test_vggs_activations_begin_and_end_with_those_of_torchvisions_network(vgg_f
 
 def test_moments_of_vggs_features_train_a_generator_and_no_encoder(vgg_file, monkeypatch):
     p = few(monkeypatch, "dp_mepf", {"vgg19": str(vgg_file), "matching_steps": 1})
-    assert isinstance(query.encoder(p), Perceptual)
-    assert dp_sgd.run(p).curves["gap"].isfinite().all()
+    assert isinstance(Run(p).encoder, Perceptual)
+    assert Run(p).synthesiser.curves["gap"].isfinite().all()
 
 
 def test_a_file_that_is_not_vggs_is_refused_before_anything_is_asked(tmp_path):
@@ -229,7 +230,7 @@ def test_a_file_that_is_not_vggs_is_refused_before_anything_is_asked(tmp_path):
     ):  # fmt: skip
         p = Params(method="dp_mepf", options={"vgg19": str(path)}, **TINY)
         with pytest.raises(error, match=said):
-            planning.run(p)
+            Run(p).plan
 
 
 def test_candidates_are_drawn_in_proportion_to_what_their_counts_have_above_the_threshold():
@@ -255,11 +256,11 @@ def test_a_variation_of_a_denoiser_stays_near_and_nearer_as_the_amplitude_falls(
 
 def test_the_renderer_is_a_base_that_trains_nothing():
     p = Params(method="dpsda", options=NEW["dpsda"], **TINY)
-    base = pretrain.run(p)
+    base = Run(p).base
     assert base.weights == {} and not base.private_labels
     assert isinstance(networks.rebuild(base.architecture, base.averaged), Renderer)
     images, _, names = evaluate.preview(base, p, 2)
     assert images.shape == (20, 1, 28, 28) and names[0] == "class 0"
     assert store.settings_of(p.row.base, p) == {"shape": (1, 28)}
-    said = privacy.certificate(planning.run(p), planning.ledger(p), dp_sgd.run(p).artifact.lineage)
+    said = privacy.certificate(Run(p).plan, Run(p).ledger, Run(p).synthesiser.artifact.lineage)
     assert [e["mechanism"]["name"] for e in said["releases"]] == ["nearest_votes"]

@@ -13,6 +13,7 @@ from dpsynth.artifacts import Prior
 from dpsynth.data import glyphs
 from dpsynth.methods import METHODS, dp_sapf
 from dpsynth.params import Params
+from dpsynth.pipeline import Run
 from dpsynth.stages import dp_sgd, evaluate, label_prior, planning, pretrain, query, recall, selection
 
 TINY = dict(
@@ -51,61 +52,61 @@ def folder_params(folder, **changes):
 @pytest.mark.parametrize("method", METHODS)
 def test_each_method_spends_what_its_plan_says_and_yields_labelled_images(tiny_root, method):
     p = Params(method=method, **TINY)
-    synthesiser, plan = dp_sgd.run(p), planning.run(p)
-    said = privacy.certificate(plan, planning.ledger(p), synthesiser.artifact.lineage)
+    synthesiser, plan = Run(p).synthesiser, Run(p).plan
+    said = privacy.certificate(plan, Run(p).ledger, synthesiser.artifact.lineage)
     names = [entry["mechanism"]["name"] for entry in said["releases"]]
     row = METHODS[method]
     assert names == [touch.name for touch in (row.release, row.probe, row.learn) if touch]
     assert 9.99 <= said["epsilon"] <= 10
     assert said["status"].startswith("a reproduction")
-    samples = evaluate.samples(p)
+    samples = Run(p).samples
     assert samples.images.shape == (20, 1, 28, 28) and samples.labels.bincount().tolist() == [2] * 10
 
 
 def test_equal_work_is_shared_between_methods_and_private_work_is_counted_once(tiny_root):
     rpgen, privimage = (Params(method=m, **TINY) for m in ("rpgen", "privimage_d"))
-    assert query.run(rpgen).artifact.digest == query.run(privimage).artifact.digest
-    assert selection.run(rpgen).artifact.digest == selection.run(privimage).artifact.digest
-    assert pretrain.run(rpgen).artifact.digest != pretrain.run(privimage).artifact.digest
-    assert pretrain.twins(rpgen)["without AMP"].artifact.digest == pretrain.run(privimage).artifact.digest
-    dp_sgd.run(rpgen), dp_sgd.run(privimage)
-    entries = planning.ledger(rpgen).entries()
+    assert Run(rpgen).release.artifact.digest == Run(privimage).release.artifact.digest
+    assert Run(rpgen).corpus.artifact.digest == Run(privimage).corpus.artifact.digest
+    assert Run(rpgen).base.artifact.digest != Run(privimage).base.artifact.digest
+    assert pretrain.twins(rpgen)["without AMP"].artifact.digest == Run(privimage).base.artifact.digest
+    Run(rpgen).synthesiser, Run(privimage).synthesiser
+    entries = Run(rpgen).ledger.entries()
     asked = [e for e in entries if "open" in e and e["mechanism"]["name"] == "semantic_histogram"]
     assert len(asked) == len({e["open"] for e in asked})
 
 
 def test_the_non_private_twin_says_so_and_writes_nothing_to_the_ledger(tiny_root):
     p = Params(method="dpdm", epsilon=float("inf"), **TINY)
-    before = planning.ledger(p).entries()
-    twin = dp_sgd.run(p)
-    said = privacy.certificate(planning.run(p), planning.ledger(p), twin.artifact.lineage)
-    assert said["status"].startswith("none") and planning.ledger(p).entries() == before
-    assert evaluate.row_name(p) == "nonprivate"
+    before = Run(p).ledger.entries()
+    twin = Run(p).synthesiser
+    said = privacy.certificate(Run(p).plan, Run(p).ledger, twin.artifact.lineage)
+    assert said["status"].startswith("none") and Run(p).ledger.entries() == before
+    assert Run(p).row_name == "nonprivate"
 
 
 def test_labels_of_a_public_corpus_do_not_survive_into_the_private_ones(tiny_root):
-    base = pretrain.run(Params(method="pdp_diffusion", **TINY))
+    base = Run(Params(method="pdp_diffusion", **TINY)).base
     model = dp_sgd.ready(base, 10, seed=0)
     assert base.architecture["n_labels"] == 1000 and model.null == 10
     fresh = pretrain.initial(model.architecture, 0).net.label.weight
     assert torch.equal(model.net.label.weight[:-1], fresh[:-1])
     assert torch.equal(model.net.label.weight[-1], base.averaged["net.label.weight"][-1])
-    mapped = pretrain.run(Params(method="privimage_d", **TINY))
+    mapped = Run(Params(method="privimage_d", **TINY)).base
     assert torch.equal(dp_sgd.ready(mapped, 10, 0).net.label.weight, mapped.averaged["net.label.weight"])
 
 
 @pytest.mark.parametrize("method", ["rpgen", "dpdm"])
 def test_a_folder_of_colour_images_gets_a_release_with_destroyed_coins(tiny_root, folder, method, capfd):
     p = folder_params(folder, method=method, options={"kept": 2} if method == "rpgen" else {}, delta=1e-3)
-    synthesiser = dp_sgd.run(p)
-    said = privacy.certificate(planning.run(p), planning.ledger(p), synthesiser.artifact.lineage)
+    synthesiser = Run(p).synthesiser
+    said = privacy.certificate(Run(p).plan, Run(p).ledger, synthesiser.artifact.lineage)
     assert said["status"].startswith("a release") and said["noise"] == "secret" and said["epsilon"] <= 10
     assert not list((tiny_root / "ledger" / "keys").iterdir())
-    assert evaluate.samples(p).images.shape == (20, 3, 16, 16)
-    assert evaluate.run(p) == {} and list(evaluate.rows(p)) == [method]
+    assert Run(p).samples.images.shape == (20, 3, 16, 16)
+    assert Run(p).measurements == {} and list(Run(p).rows) == [method]
     assert "seconds" not in synthesiser.artifact.meta
     with pytest.raises(PermissionError, match="its records stay closed"):
-        dp_sgd.without_privacy(None, planning.private(p), None, seed=0, learning_rate=1, average=0, sample_rate=1,
+        dp_sgd.without_privacy(None, Run(p).private, None, seed=0, learning_rate=1, average=0, sample_rate=1,
                                  trainable="all", steps=1, noise_multiplicity=1)  # fmt: skip
 
 
@@ -120,9 +121,9 @@ def test_what_is_printed_and_logged_does_not_depend_on_the_records(tiny_root, tm
             )
         capfd.readouterr()
         p = folder_params(path, method="dpdm", labels=(), options={}, delta=1e-3)
-        dp_sgd.run(p)
+        Run(p).synthesiser
         output = capfd.readouterr()
-        meta = json.loads((dp_sgd.run(p).artifact.path / "meta.json").read_text())
+        meta = json.loads((Run(p).synthesiser.artifact.path / "meta.json").read_text())
         for volatile in ("digest", "lineage", "upstream"):
             meta.pop(volatile)
         said.append(((output.out + output.err).replace(str(path), "the folder"), json.dumps(meta)))
@@ -142,17 +143,17 @@ def test_recall_falls_with_noise(tiny_root):
 def test_a_query_that_eats_the_budget_is_refused_before_the_ledger_is_written(root, folder):
     p = folder_params(folder, method="rpgen", epsilon=0.5, delta=1e-3, options={"query_noise": 1.0})
     with pytest.raises(privacy.BudgetError, match="alone costs"):
-        dp_sgd.run(p)
+        Run(p).synthesiser
     assert not (root / "ledger").exists()
 
 
 @pytest.mark.parametrize("options", [{"kept": 600}, {"votes": 1001}])
 def test_asking_for_more_classes_than_there_are_is_refused_before_anything_is_asked(tiny_root, folder, options):
     p = folder_params(folder, method="rpgen", delta=1e-3, options=options)
-    before = planning.ledger(p).entries()
+    before = Run(p).ledger.entries()
     with pytest.raises(ValueError, match="more classes than the 1000 of glyphs"):
-        dp_sgd.run(p)
-    assert planning.ledger(p).entries() == before
+        Run(p).synthesiser
+    assert Run(p).ledger.entries() == before
 
 
 def test_the_store_names_the_thread_count_that_the_bits_depend_on(tiny_root):
@@ -163,15 +164,15 @@ def test_the_store_names_the_thread_count_that_the_bits_depend_on(tiny_root):
 def test_a_noisy_label_prior_is_in_the_plan_the_ledger_and_the_samples(tiny_root, folder):
     p = folder_params(folder, method="dpdm", options={"prior": "noisy"}, delta=1e-3)
     uniform = p.replace(options={})
-    plan = planning.run(p)
+    plan = Run(p).plan
     assert [m.name for m in plan.mechanisms] == ["label_histogram", "dp_sgd"]
-    assert plan.mechanisms[-1].noise_multiplier > planning.run(uniform).mechanisms[-1].noise_multiplier
-    synthesiser, prior = dp_sgd.run(p), label_prior.run(p)
+    assert plan.mechanisms[-1].noise_multiplier > Run(uniform).plan.mechanisms[-1].noise_multiplier
+    synthesiser, prior = Run(p).synthesiser, Run(p).prior
     assert prior.artifact.digest in synthesiser.artifact.lineage
-    said = privacy.certificate(plan, planning.ledger(p), synthesiser.artifact.lineage)
+    said = privacy.certificate(plan, Run(p).ledger, synthesiser.artifact.lineage)
     assert [e["mechanism"]["name"] for e in said["releases"]] == ["label_histogram", "dp_sgd"]
     assert 9.99 <= said["epsilon"] <= 10
-    assert torch.equal(evaluate.samples(p).labels, label_prior.proportional(prior, 20))
+    assert torch.equal(Run(p).samples.labels, label_prior.proportional(prior, 20))
     with pytest.raises(ValueError, match="prior: noisy asks how frequent each label is"):
         p.replace(labels=())
     with pytest.raises(ValueError, match="dpdm has no non-private twin: its prior"):
@@ -188,16 +189,16 @@ def test_labels_are_shared_out_by_the_noisy_counts_and_never_by_negative_ones(co
 
 def test_methods_that_only_select_weights_share_the_base_of_pdp_diffusion(tiny_root):
     pdp, ldm, same = (
-        pretrain.run(Params(method=method, options=options, **TINY)).artifact.digest
+        Run(Params(method=method, options=options, **TINY)).base.artifact.digest
         for method, options in (("pdp_diffusion", {}), ("dp_ldm", {}), ("dp_sapf", {"attention": "middle"}))
     )
     assert pdp == ldm == same
-    assert pretrain.run(Params(method="dp_sapf", **TINY)).artifact.digest != pdp
+    assert Run(Params(method="dp_sapf", **TINY)).base.artifact.digest != pdp
 
 
 def test_only_the_light_weights_move(tiny_root):
     p = Params(method="dp_ldm", **TINY)
-    before, after = dp_sgd.ready(pretrain.run(p), 10, p.seed).state_dict(), dp_sgd.run(p).weights
+    before, after = dp_sgd.ready(Run(p).base, 10, p.seed).state_dict(), Run(p).synthesiser.weights
     moved = {name.split(".")[1] for name, w in after.items() if not torch.equal(w, before[name])}
     assert moved == {"attention", "label", "time", "stem"}
 
@@ -207,12 +208,12 @@ def test_what_a_synthesiser_says_of_itself_stands_beside_its_metrics_alone(tiny_
         monkeypatch.setattr(metrics, name, lambda *args: {"CA-CNN": 50.0})
     for trainable, low, high in (("light", 1, 99), ("all", 100, 100)):
         p = Params(method="dp_ldm", options={"trainable": trainable}, **TINY)
-        found = evaluate.run(p)
+        found = Run(p).measurements
         assert found["dp_ldm"].values["CA-CNN"] == 50.0
         assert low <= found["dp_ldm"].values["learning-percent"] <= high
         assert set(found["real"].values) == {"CA-CNN"}
     parts = dp_sgd.shares(Params(method="dp_ldm", **TINY)).values()
-    assert evaluate.run(Params(method="dp_ldm", **TINY))["dp_ldm"].values["learning-percent"] == pytest.approx(
+    assert Run(Params(method="dp_ldm", **TINY)).measurements["dp_ldm"].values["learning-percent"] == pytest.approx(
         100 * sum(learn for learn, _ in parts) / sum(every for _, every in parts)
     )
 
@@ -220,7 +221,7 @@ def test_what_a_synthesiser_says_of_itself_stands_beside_its_metrics_alone(tiny_
 @pytest.mark.parametrize("low_rank", [True, False])
 def test_only_the_chosen_matrices_and_the_labels_move(tiny_root, low_rank):
     p = Params(method="dp_sapf", options={"low_rank": low_rank, "share": 0.5}, **{**TINY, "pretrain_steps": 3})
-    before, after = dp_sgd.ready(pretrain.run(p), 10, p.seed).state_dict(), dp_sgd.run(p).weights
+    before, after = dp_sgd.ready(Run(p).base, 10, p.seed).state_dict(), Run(p).synthesiser.weights
     moved = {name for name, w in after.items() if not torch.equal(w, before[name])}
     _, chosen = dp_sapf.chosen(p)
     assert len(chosen) == 6
@@ -229,17 +230,17 @@ def test_only_the_chosen_matrices_and_the_labels_move(tiny_root, low_rank):
 
 def test_a_base_without_labels_speaks_none_and_is_no_reference_row(tiny_root):
     p = Params(method="privimage_d", options={"conditional": False}, **TINY)
-    base = pretrain.run(p)
+    base = Run(p).base
     assert base.architecture["n_labels"] == 1 and not base.private_labels
-    assert list(evaluate.rows(p)) == ["privimage_d", "floor_public", "real"]
+    assert list(Run(p).rows) == ["privimage_d", "floor_public", "real"]
     assert evaluate.preview(base, p, 2)[2] == ["class 0"]
 
 
 @pytest.mark.parametrize(("warmup", "same"), [("none", "dpdm"), ("public", "pdp_diffusion")])
 def test_without_central_images_dp_feta_is_a_method_that_asks_nothing(tiny_root, warmup, same):
     p, other = Params(method="dp_feta", options={"warmup": warmup}, **TINY), Params(method=same, **TINY)
-    assert query.run(p) is None
-    assert dp_sgd.run(p).artifact.digest == dp_sgd.run(other).artifact.digest
+    assert Run(p).release is None
+    assert Run(p).synthesiser.artifact.digest == Run(other).synthesiser.artifact.digest
 
 
 @pytest.mark.parametrize(
@@ -249,9 +250,9 @@ def test_without_central_images_dp_feta_is_a_method_that_asks_nothing(tiny_root,
 )  # fmt: skip
 def test_images_without_labels_are_one_class(tiny_root, folder, method, options):
     p = folder_params(folder / "red", method=method, n_records=20, labels=(), options=options, delta=1e-3)
-    samples, plan = evaluate.samples(p), planning.run(p)
+    samples, plan = Run(p).samples, Run(p).plan
     assert samples.images.shape == (20, 3, 16, 16) and not samples.labels.any()
-    said = privacy.certificate(plan, planning.ledger(p), dp_sgd.run(p).artifact.lineage)
+    said = privacy.certificate(plan, Run(p).ledger, Run(p).synthesiser.artifact.lineage)
     assert len(said["releases"]) == len(plan.mechanisms) and said["epsilon"] <= 10
 
 
@@ -266,10 +267,10 @@ def test_methods_without_a_twin_say_which_column_needs_noise(method, options, sa
 
 def test_more_saliency_votes_than_matrices_are_refused_before_anything_is_asked(tiny_root, folder):
     p = folder_params(folder, method="dp_sapf", delta=1e-3, options={"score": "votes", "saliency_votes": 13})
-    before = planning.ledger(p).entries()
+    before = Run(p).ledger.entries()
     with pytest.raises(ValueError, match="saliency_votes=13, but the network has only 12 candidate matrices"):
-        dp_sgd.run(p)
-    assert planning.ledger(p).entries() == before
+        Run(p).synthesiser
+    assert Run(p).ledger.entries() == before
 
 
 @pytest.mark.parametrize(
@@ -293,8 +294,8 @@ def test_what_fails_in_public_preparation_has_opened_no_entry(root, monkeypatch,
     monkeypatch.setattr(f"dpsynth.{fails}", fail)
     p = Params(method=method, options={"api": "glyphs"} if method == "dpsda" else {}, **TINY)
     with pytest.raises(MemoryError):
-        dp_sgd.run(p)
-    assert not planning.ledger(p).path.exists()
+        Run(p).synthesiser
+    assert not Run(p).ledger.path.exists()
 
 
 @pytest.mark.parametrize(("method", "epsilon", "kind"), [
@@ -312,5 +313,5 @@ def test_training_that_diverges_ends_before_samples_and_certificate(tiny_root, m
     made = set(tiny_root.rglob("samples-*"))
     for _ in range(2):  # the same coins, the same end
         with pytest.raises(ValueError, match=rf"^{kind}: weights/.* is not finite, its training diverged: .* lower"):
-            evaluate.samples(p)
+            Run(p).samples
     assert set(tiny_root.rglob("samples-*")) == made
