@@ -26,10 +26,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from dpsynth.checkpoints import Work
+from dpsynth.checkpoints import Work, refuse_infinite
 from dpsynth.mistakes import naming
 from dpsynth.privacy.disk import forget_times, sync
 from dpsynth.project import placed, root
+from dpsynth.seeds import seed_of as seed_of
 from dpsynth.sources import code_digest
 
 FORMAT = 1  # of the artifact folder; an artifact of another format is refused, not guessed at
@@ -39,11 +40,6 @@ NOT_WHOLE = (
     OSError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, RecursionError, SafetensorError,
 )  # fmt: skip
 RESTORE = "restore it from a copy; if no private records were asked for it, that folder may be deleted and made again"
-
-
-def seed_of(seed: int, *names: str) -> int:
-    """A seed for public randomness, named after what it is for; 32 bits, as torch's CPU generator keeps no more."""
-    return int.from_bytes(hashlib.sha256(repr((seed, *names)).encode()).digest()[:4], "big")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,20 +210,6 @@ def _make(function: Callable, settings: dict, upstream: dict, work: Work, path: 
     sync(path.parent)
     if not timed:
         forget_times(path.parent, path.parent.parent)
-
-
-def refuse_infinite(kind: str, tensors: dict[str, torch.Tensor]) -> None:
-    """Let nothing that diverged become an artifact, from which samples would be drawn.
-
-    Raises:
-        ValueError: a tensor holds NaN or an infinity, by its name.
-    """
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise ValueError(
-                f"{kind}: {name} is not finite, its training diverged: choose a lower learning rate; what it asked of "
-                "private records, if it did, is spent, and the same command would end the same way"
-            )
 
 
 def _split(value: Stored) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

@@ -17,7 +17,7 @@ from dpsynth.artifacts import Base, Encoder, Perceptual, Synthesiser
 from dpsynth.methods import gans
 from dpsynth.models import diffusion, gan, networks, training, vgg
 from dpsynth.privacy import Private, Sums
-from dpsynth.stages import planning, query
+from dpsynth.stages import planning, progress, query
 
 HALF = 100  # images of each half of a batch, about: equally many of each label
 SNAPSHOTS, POINTS = 5, 50  # along training: samples, and points of the curve
@@ -72,12 +72,12 @@ def match_moments(
     averaged = diffusion.Average(generator, average)
     seen: dict[str, list] = {"steps": [], "images": [], "gap": []}
     parts = {"model": generator, "optimizer": optimizer, "average": averaged}
-    bar = training.silent(matching_steps, "moment matching")
+    bar = progress.silent(matching_steps, "moment matching")
     for step in training.steps(work, matching_steps, parts, seen):
         optimizer.param_groups[0]["lr"] = matching_rate * training.cosine(step, matching_steps)
         seen["gap"].append(_match(generator, embed, released, optimizer, store.seed_of(seed, "matching"), step))
         averaged.update(generator)
-        training.tell(bar, step + 1)
+        progress.tell(bar, step + 1)
         if (step + 1) % max(1, matching_steps // SNAPSHOTS) == 0:
             seen["steps"].append(step + 1)
             seen["images"].append(gans.shown(generator, averaged, seed))

@@ -22,7 +22,7 @@ from dpsynth.models.pixels import scaled, to_bytes
 from dpsynth.models.population import Population
 from dpsynth.models.renderer import Renderer
 from dpsynth.privacy import Counts, Private
-from dpsynth.stages import planning, query
+from dpsynth.stages import planning, progress, query
 
 SIGMA_HIGH, SIGMA_LOW = 2.0, 0.2  # noise levels of a variation of amplitude 1, and of one near 0
 DENOISING = 5  # steps of the denoiser in a variation
@@ -41,7 +41,7 @@ class DenoiserApi:
     def random(self, n: int, seed: int) -> State:
         """RANDOM_API: `n` candidates."""
         labels = torch.randint(self.model.n_labels, (n,), generator=torch.Generator().manual_seed(seed))
-        return {"images": self.model.sample(labels, seed), "labels": labels}
+        return {"images": samplers.sample(self.model, labels, seed), "labels": labels}
 
     @torch.no_grad()
     def vary(self, state: State, amplitude: float, seed: int) -> State:
@@ -103,7 +103,7 @@ def evolve(
     n_labels, n_steps = len(private.classes), allowance.mechanism.steps
     state = _Kept(api.random(n_labels * candidates, store.seed_of(seed, "random")))
     seen: dict[str, list] = {"images": []}
-    bar = training.silent(n_steps, "evolution")
+    bar = progress.silent(n_steps, "evolution")
     charge = allowance.charge(work, private)
     for step in training.steps(work, n_steps, {"population": state}, seen):
         amplitude, number = 1 - step / n_steps, str(step)
@@ -117,7 +117,7 @@ def evolve(
         seen["images"].append(_favourites(state.now["images"], counts))
         chosen = resampled(counts, threshold * allowance.mechanism.scale, training.generator(seed, step))
         state.now = api.vary(_picked(state.now, chosen), amplitude, store.seed_of(seed, "variation", number))
-        training.tell(bar, step + 1, allowance.plan)
+        progress.tell(bar, step + 1, allowance.plan)
     bar.close()
     population = Population(*private.shape[:2], n_labels, candidates)
     snapshots = gans.captioned(list(range(1, n_steps + 1)), seen["images"], "most voted for in iteration")

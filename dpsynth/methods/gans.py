@@ -17,10 +17,10 @@ from tqdm import tqdm
 
 from dpsynth import privacy, store
 from dpsynth.artifacts import Base, Corpus, Synthesiser
-from dpsynth.models import diffusion, gan, networks, training
+from dpsynth.models import diffusion, gan, networks, samplers, training
 from dpsynth.models.pixels import scaled
 from dpsynth.privacy import Fakes, Gradients, Private
-from dpsynth.stages import planning, pretrain
+from dpsynth.stages import planning, pretrain, progress
 
 BATCH, PARTS = 64, 2  # of a public batch, worked on side by side
 MICROBATCH = 64
@@ -94,7 +94,7 @@ def dp_gan(
     n_steps, n = allowance.mechanism.steps, n_fakes(allowance.mechanism)
     seen: dict[str, list] = {"steps": [], "images": []}
     parts = {"model": model, "optimizer": optimizer, "turns": turns, "average": averaged}
-    bar = training.silent(n_steps, "DP-SGD")
+    bar = progress.silent(n_steps, "DP-SGD")
     charge = allowance.charge(work, private)
     for step in training.steps(work, n_steps, parts, seen):
         fakes, labels = _fakes(generator, n, store.seed_of(seed, "fakes"), step)
@@ -108,7 +108,7 @@ def dp_gan(
             for number in range(generator_steps):
                 generator_step(generator, copy, turns, store.seed_of(seed, "turn", str(number)), step)
                 averaged.update(generator)
-        training.tell(bar, step + 1, allowance.plan)
+        progress.tell(bar, step + 1, allowance.plan)
         if (step + 1) % max(1, n_steps // SNAPSHOTS) == 0:
             seen["steps"].append(step + 1)
             seen["images"].append(shown(generator, averaged, seed))
@@ -212,7 +212,7 @@ def shown(generator: gan.Generator, averaged: diffusion.Average, seed: int) -> T
     """A few samples of the averaged generator, always of the same latents, for the figure of training."""
     twin = networks.rebuild(generator.architecture, averaged.weights)
     labels = torch.arange(min(SHOWN, generator.n_labels)).repeat_interleave(PER_LABEL)
-    return twin.sample(labels, store.seed_of(seed, "snapshots"))
+    return samplers.sample(twin, labels, store.seed_of(seed, "snapshots"))
 
 
 def captioned(numbers: list[int], images: list[Tensor], word: str) -> dict[str, Tensor]:

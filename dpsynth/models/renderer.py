@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dpsynth.data import catalog, glyphs
+from dpsynth.data import glyphs, shapes
 
 # What a variation of full amplitude changes a hand by: standard deviations of the glyphs' own.
 JITTER = np.array([glyphs.ROTATION, glyphs.SHEAR[1], glyphs.ASPECT, 0.05, 0.5, glyphs.SHIFT, glyphs.SHIFT])
@@ -44,4 +44,4 @@ class Renderer(nn.Module):
             glyphs.write(characters[label], face, glyphs.Hand(*hand))
             for label, face, hand in zip(labels.tolist(), faces.tolist(), hands.tolist(), strict=True)
         ]
-        return catalog.in_shape(torch.from_numpy(np.stack(written))[:, None], channels, size)
+        return shapes.in_shape(torch.from_numpy(np.stack(written))[:, None], channels, size)

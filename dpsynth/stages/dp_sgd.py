@@ -17,7 +17,7 @@ from dpsynth.models import diffusion, training
 from dpsynth.models.pixels import scaled
 from dpsynth.models.trainable import by_part, learning, restrict
 from dpsynth.privacy import Gradients, Private
-from dpsynth.stages import label_prior, planning, pretrain, query, selection
+from dpsynth.stages import label_prior, planning, pretrain, progress, query, selection
 
 MICROBATCH = 128
 
@@ -183,12 +183,12 @@ def _train(work, model, step_gradient, n_steps, learning_rate, average, plan) ->
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
     averaged = diffusion.Average(model, average)
     state = {"model": model, "optimizer": optimizer, "average": averaged}
-    bar = training.silent(n_steps, "DP-SGD" if plan else "training without privacy")
+    bar = progress.silent(n_steps, "DP-SGD" if plan else "training without privacy")
     for step in training.steps(work, n_steps, state, {}):
         optimizer.param_groups[0]["lr"] = learning_rate * min(1, (step + 1) / 10)
         step_gradient(step)
         optimizer.step()
         averaged.update(model)
-        training.tell(bar, step + 1, plan)
+        progress.tell(bar, step + 1, plan)
     bar.close()
     return Synthesiser(averaged.weights, model.architecture)

@@ -11,7 +11,7 @@ import torch
 from dpsynth import metrics, privacy, store
 from dpsynth.artifacts import Base, Corpus, Extractor, Measurement, Prior, Samples, Synthesiser
 from dpsynth.data import catalog
-from dpsynth.models import networks
+from dpsynth.models import networks, samplers
 from dpsynth.stages import dp_sgd, label_prior, planning, pretrain, selection
 
 
@@ -74,7 +74,7 @@ def preview(
     labels = torch.arange(limit).repeat_interleave(per_label)
     speaks = isinstance(model, Synthesiser) or model.private_labels
     names = p.constants.classes if speaks else [f"class {n}" for n in range(limit)]
-    return drawn_from.sample(labels, store.seed_of(p.seed, "preview")), labels, list(names[:limit])
+    return samplers.sample(drawn_from, labels, store.seed_of(p.seed, "preview")), labels, list(names[:limit])
 
 
 def by_label(drawn: Samples, p, per_label: int, limit: int = 10) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
@@ -129,7 +129,7 @@ def draw(
 ) -> Samples:
     """Draw `n_synthetic` images, the labels in turn; with a released prior, as many of each as it says."""
     labels = torch.arange(n_synthetic) % n_classes if prior is None else label_prior.proportional(prior, n_synthetic)
-    return Samples(network(model).sample(labels, store.seed_of(seed, "sample")), labels)
+    return Samples(samplers.sample(network(model), labels, store.seed_of(seed, "sample")), labels)
 
 
 def floor(work: store.Work, corpus: Corpus, *, n_synthetic: int, seed: int) -> Samples:
