@@ -23,7 +23,13 @@ class Work:
     lineage: tuple[str, ...]
 
     def save(self, **state: Any) -> None:
-        """Replace the checkpoint by `state` (tensors, numbers, lists, dicts), atomically, and force it to disk."""
+        """Replace the checkpoint by `state` (tensors, numbers, lists, dicts), atomically, and force it to disk.
+
+        Raises:
+            ValueError: of the state dicts in `trained`, a tensor at the top, weights and averages, is not finite.
+        """
+        for name, of_one in state.get("trained", {}).items():
+            refuse_infinite(self.kind, {f"{name}/{key}": v for key, v in of_one.items() if isinstance(v, torch.Tensor)})
         aside, path = self.path / "checkpoint.tmp", self.path / "checkpoint.pt"
         with naming(aside), open(aside, "wb") as file:
             torch.save({"of": self.digest, **state}, file)
@@ -61,3 +67,17 @@ class Work:
         """The artifact is made: no checkpoint is needed any more."""
         for file in self.path.glob("checkpoint.*"):
             file.unlink()
+
+
+def refuse_infinite(kind: str, tensors: dict[str, torch.Tensor]) -> None:
+    """Let nothing that diverged become an artifact, from which samples would be drawn.
+
+    Raises:
+        ValueError: a tensor holds NaN or an infinity, by its name.
+    """
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise ValueError(
+                f"{kind}: {name} is not finite, its training diverged: choose a lower learning rate; what it asked of "
+                "private records, if it did, is spent, and the same command would end the same way"
+            )

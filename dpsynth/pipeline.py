@@ -125,7 +125,7 @@ class Run:
         p = self.params
         constants = {"n_records": p.constants.n_records, "n_classes": p.n_classes, "shape": p.shape}
         own = self.options.model_dump()
-        return p.model_dump() | constants | {"sampler": self.row.sampler} | self.row.settings | own
+        return p.model_dump() | constants | self.row.settings | own
 
     @cached_property
     def questions(self) -> list[Mechanism]:

@@ -51,9 +51,7 @@ def query_noise(p: Params, votes: int, learner: Mechanism) -> float:
 
 
 @work
-def calibrate(
-    work: Work, *, private: str, n_records: int, epsilon: float, delta: float, questions: list
-) -> Calibrated:
+def calibrate(work: Work, *, private: str, n_records: int, epsilon: float, delta: float, questions: list) -> Calibrated:
     """The learner's noise, so that all together cost at most (epsilon, delta)."""
     made = privacy.make_plan(private, n_records, epsilon, delta, [from_statement(stated) for stated in questions])
     return Calibrated([statement(m) for m in made.mechanisms])

@@ -29,7 +29,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from dpsynth import device
-from dpsynth.checkpoints import Work
+from dpsynth.checkpoints import Work, refuse_infinite
 from dpsynth.mistakes import naming
 from dpsynth.privacy.disk import forget_times, sync
 from dpsynth.project import placed, root
@@ -99,17 +99,16 @@ class Name:
     def identity(self) -> str:
         """Its hex digest: SHA-256 over all that it depends on."""
         identities = {name: _identity(value) for name, value in self.inputs.items()}
-        settings = {name: _plain(value) for name, value in self.settings.items()}
+        settings = {name: placed(value) for name, value in self.settings.items()}
         made_by = [self.function.version] if self.lasts else [self.code, device.kind(), str(device.precision())]
         what = [FORMAT, self.kind, self.function.__qualname__, settings, identities, made_by]
         return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()
 
     @property
     def code(self) -> str:
-        """Digest of the code that makes it: the work's, that of functions among its settings, of inputs that read."""
-        given = [work_digest(value) for value in self.settings.values() if inspect.isroutine(value)]
+        """Digest of the code that makes it, and of the code that reads a public set among its inputs."""
         read = [value.version for value in self.inputs.values() if hasattr(value, "version")]
-        return hashlib.sha256(" ".join([work_digest(self.function), *given, *read]).encode()).hexdigest()
+        return hashlib.sha256(" ".join([work_digest(self.function), *read]).encode()).hexdigest()
 
     @functools.cached_property
     def ancestors(self) -> tuple[str, ...]:
@@ -243,11 +242,6 @@ def _lineage(value: Any) -> tuple[str, ...]:
     return value.artifact.lineage if isinstance(value, Stored) else getattr(value, "lineage", ())
 
 
-def _plain(value: Any) -> Any:
-    """A setting, as a name holds it: a folder by its whole path, a function by its own name."""
-    return f"{value.__module__}.{value.__qualname__}" if inspect.isroutine(value) else placed(value)
-
-
 def _make(name: Name, timed: bool) -> None:
     work = Work(name.kind, name.identity, name.path.with_name(f"{name.path.name}.partial"), name.ancestors)
     work.path.mkdir(parents=True, exist_ok=True)
@@ -259,7 +253,7 @@ def _make(name: Name, timed: bool) -> None:
     cost = {"seconds": round(time.perf_counter() - start, 2), "peak_MiB": peak_mib()} if timed else {}
     meta = {
         "format": FORMAT, "kind": work.kind, "digest": work.digest, "lineage": work.lineage,
-        "settings": {setting: _plain(value) for setting, value in name.settings.items()},
+        "settings": {setting: placed(value) for setting, value in name.settings.items()},
         "upstream": {key: _identity(value) for key, value in name.inputs.items()}, "fields": fields, **cost,
         "versions": {package: importlib.metadata.version(package) for package in VERSIONS},
         "commit": commit(), "code": name.code, "version": name.function.version, "device": device.kind(),
@@ -277,20 +271,6 @@ def _make(name: Name, timed: bool) -> None:
     sync(path.parent)
     if not timed:
         forget_times(path.parent, path.parent.parent)
-
-
-def refuse_infinite(kind: str, tensors: dict[str, torch.Tensor]) -> None:
-    """Let nothing that diverged become an artifact, from which samples would be drawn.
-
-    Raises:
-        ValueError: a tensor holds NaN or an infinity, by its name.
-    """
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise ValueError(
-                f"{kind}: {name} is not finite, its training diverged: choose a lower learning rate; what it asked of "
-                "private records, if it did, is spent, and the same command would end the same way"
-            )
 
 
 def _split(value: Stored) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

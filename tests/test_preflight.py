@@ -14,10 +14,10 @@ from PIL import Image
 from dpsynth import lineage, preflight, privacy, sources, store
 from dpsynth.data import catalog
 from dpsynth.methods import METHODS, gans
-from dpsynth.models import networks
+from dpsynth.models import networks, samplers
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
-from dpsynth.stages import dp_sgd, planning, pretrain, query
+from dpsynth.stages import planning, pretrain, query
 
 READERS = [
     ("rpgen", {"kept": 1, "votes": 1}), ("privimage_d", {"kept": 1, "votes": 1}), ("pdp_diffusion", {}), ("dp_ldm", {}),
@@ -377,7 +377,7 @@ def test_every_network_takes_every_size_that_parameters_allow(size, channels):
         gans.initial(shape, 2, 8, 0).architecture,
     ):
         made = networks.build(architecture)
-        assert made.sample(labels, 0).shape == (3, channels, size, size)
+        assert samplers.sample(made, labels, 0).shape == (3, channels, size, size)
     assert made.discriminator(torch.zeros(3, channels, size, size), labels).shape == (3,)
     encoder = query.Classifier(channels, 2).eval()
     assert encoder(torch.zeros(3, channels, size, size)).shape == (3, 2)

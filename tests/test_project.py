@@ -18,7 +18,6 @@ from dpsynth.params import Params
 from dpsynth.pipeline import Run
 from dpsynth.privacy.disk import EARLIEST
 from dpsynth.runner import execute
-from dpsynth.stages import planning
 
 CHECKOUT = Path(__file__).parents[1]
 OWN = {

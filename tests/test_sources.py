@@ -1,17 +1,14 @@
 """The digest wall: an artifact's name depends on the code of its work alone."""
 
 import ast
-import importlib
-import inspect
 from pathlib import Path
 
 import pytest
 
 import dpsynth
 from dpsynth import sources
-from dpsynth.methods import METHODS, options_of
-from dpsynth.params import Params
-from dpsynth.pipeline import STEPS, Run
+from dpsynth.methods import METHODS
+from dpsynth.pipeline import STEPS
 
 PACKAGE = Path(dpsynth.__file__).parent
 # Edits that change no artifact: file, a line of it, what stands there instead.

@@ -12,12 +12,11 @@ import torch
 
 from dpsynth import metrics, privacy, store
 from dpsynth.bench.steps import THREADS
-from dpsynth.models import diffusion
-from dpsynth.models.samplers import ddim, dpm_solver, heun
+from dpsynth.models.samplers import ddim, denoised, dpm_solver, heun
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
 from dpsynth.runner import experiments
-from dpsynth.stages import dp_sgd, evaluate, planning
+from dpsynth.stages import evaluate
 
 TRIALS = [
     (ddim, 250), (ddim, 20), (heun, 18), (heun, 10), (heun, 6),
@@ -40,7 +39,7 @@ def measure(p: Params) -> pd.DataFrame:
     for solver, n_steps in TRIALS:
         for seed in range(SEEDS):
             start = time.perf_counter()
-            drawn = diffusion.sample(model, wanted, store.seed_of(seed, "sample"), solver, n_steps)
+            drawn = denoised(model, wanted, store.seed_of(seed, "sample"), solver, n_steps)
             seconds = time.perf_counter() - start
             found = metrics.distances(drawn, images, extractor)
             found |= metrics.classifiers(drawn, wanted, images, labels, p.n_classes, seed)

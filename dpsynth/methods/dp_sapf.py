@@ -110,9 +110,7 @@ def probe_mechanism(
         return Sums("saliency", 1.0, saliency_noise or rule(1), n_records)
     model = networks.build(pretrain.architecture(shape, n_classes, width, prediction, attention))
     if saliency_votes > (available := len(lora.candidates(model, convolutions))):
-        raise ValueError(
-            f"saliency_votes={saliency_votes}, but the network has only {available} candidate matrices"
-        )
+        raise ValueError(f"saliency_votes={saliency_votes}, but the network has only {available} candidate matrices")
     return Counts("saliency", saliency_votes, saliency_noise or rule(saliency_votes))
 
 

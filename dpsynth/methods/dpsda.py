@@ -20,7 +20,7 @@ from dpsynth.artifacts import Base, Encoder, Synthesiser
 from dpsynth.methods import gans
 from dpsynth.methods.diffusion import AT_ONE_PLACE
 from dpsynth.methods.method import Method, Options, PrivateStep
-from dpsynth.models import diffusion, networks, population, samplers, training
+from dpsynth.models import diffusion, networks, samplers, training
 from dpsynth.models.classifier import Classifier
 from dpsynth.models.pixels import scaled, to_bytes
 from dpsynth.models.population import Population
@@ -36,6 +36,7 @@ SIGMA_HIGH, SIGMA_LOW = 2.0, 0.2  # noise levels of a variation of amplitude 1, 
 DENOISING = 5  # steps of the denoiser in a variation
 AT_ONCE = 250  # candidates computed on together
 SHOWN, PER_LABEL = 10, 2  # in the figure: of how many labels, and how many of each
+
 
 class Evolution(Options, pretrain.Conditional):
     """DPSDA's options."""
@@ -62,7 +63,7 @@ class DenoiserApi:
     def random(self, n: int, seed: int) -> State:
         """RANDOM_API: `n` candidates."""
         labels = torch.randint(self.model.n_labels, (n,), generator=torch.Generator().manual_seed(seed))
-        return {"images": diffusion.sample(self.model, labels, seed), "labels": labels}
+        return {"images": samplers.denoised(self.model, labels, seed), "labels": labels}
 
     @torch.no_grad()
     def vary(self, state: State, amplitude: float, seed: int) -> State:
@@ -231,6 +232,6 @@ def _rendered(usual: Method, options: Evolution) -> Method:
 EVOLUTION = PrivateStep(name="nearest_votes", release=evolve, mechanism=mechanism)
 DPSDA = Method(
     paper="DPSDA, Private Evolution (ICLR 2024)", options=Evolution, encoder=query.train_classifier,
-    corpus=selection.all_public, base=pretrain.train_diffusion, learn=EVOLUTION, sampler=population.sample,
+    corpus=selection.all_public, base=pretrain.train_diffusion, learn=EVOLUTION,
     settings=AT_ONE_PLACE, adapt=_rendered,
 )  # fmt: skip

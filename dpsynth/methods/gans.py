@@ -20,7 +20,7 @@ from dpsynth import privacy
 from dpsynth.artifacts import Base, Corpus, Synthesiser
 from dpsynth.methods.diffusion import HISTOGRAM
 from dpsynth.methods.method import Method, Options, PrivateStep
-from dpsynth.models import diffusion, gan, networks, training
+from dpsynth.models import diffusion, gan, networks, samplers, training
 from dpsynth.models.pixels import scaled
 from dpsynth.params import Real
 from dpsynth.privacy import Fakes, Gradients, Private
@@ -241,7 +241,7 @@ def shown(generator: gan.Generator, averaged: diffusion.Average, seed: int) -> T
     """A few samples of the averaged generator, always of the same latents, for the figure of training."""
     twin = networks.rebuild(generator.architecture, averaged.weights)
     labels = torch.arange(min(SHOWN, generator.n_labels)).repeat_interleave(PER_LABEL)
-    return twin.sample(labels, seed_of(seed, "snapshots"))
+    return samplers.generated(twin, labels, seed_of(seed, "snapshots"))
 
 
 def captioned(numbers: list[int], images: list[Tensor], word: str) -> dict[str, Tensor]:
@@ -256,13 +256,13 @@ def _shape(model: gan.Gan) -> tuple[int, int]:
 
 DISCRIMINATOR = PrivateStep(name="dp_sgd", release=dp_gan, mechanism=mechanism)
 DPGAN = Method(
-    paper="DPGAN (Xie et al. 2018)", options=Gan, base=fresh_gan, learn=DISCRIMINATOR, sampler=gan.sample,
+    paper="DPGAN (Xie et al. 2018)", options=Gan, base=fresh_gan, learn=DISCRIMINATOR,
 )  # fmt: skip
 DPGAN_P = Method(
     paper="DPGAN-p (Xie et al. 2018, pre-trained; PrivImage Sec. 4.2)", options=PublicGan,
-    corpus=selection.all_public, base=train_gan, learn=DISCRIMINATOR, sampler=gan.sample,
+    corpus=selection.all_public, base=train_gan, learn=DISCRIMINATOR,
 )  # fmt: skip
 PRIVIMAGE_G = Method(
     paper="PrivImage+G (USENIX Security 2024)", options=SemanticGan, encoder=query.train_classifier, release=HISTOGRAM,
-    corpus=selection.top_classes, base=train_gan, learn=DISCRIMINATOR, sampler=gan.sample,
+    corpus=selection.top_classes, base=train_gan, learn=DISCRIMINATOR,
 )  # fmt: skip

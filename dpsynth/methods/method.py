@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from dpsynth.models import diffusion
 from dpsynth.params import Strict
 from dpsynth.stages import label_prior
 
@@ -50,7 +49,6 @@ class Method:
     Attributes:
         options: of the method, a model that refuses unknown keys.
         settings: what the row fixes of the settings that its works ask for and its options do not name.
-        sampler: how images are drawn of what the base and the learner yield.
         adapt: the row as options have it, where they change more than settings.
     """
 
@@ -63,7 +61,6 @@ class Method:
     corpus: Callable | None = None
     probe: PrivateStep | None = None
     prior: PrivateStep | None = None
-    sampler: Callable = diffusion.sample
     settings: Mapping[str, Any] = field(default_factory=dict)
     adapt: Callable[["Method", Any], "Method"] | None = None
 

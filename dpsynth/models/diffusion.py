@@ -1,23 +1,19 @@
-"""The diffusion model: preconditioning, loss and noise levels of Karras et al. (2022), EDM; solvers are in `samplers`.
+"""The diffusion model: preconditioning and loss of Karras et al. (2022), EDM; `samplers` draws from it.
 
 The network F sees scaled inputs; the denoiser D(x; sigma) is a fixed mixture of x and F, so that loss and samplers are
 written once, in terms of D and sigma alone. `ddpm` keeps the epsilon-prediction that RPGen's text names (Ho et al.
 2020), in the same terms: D(x; sigma) = x - sigma F.
 """
 
-from collections.abc import Callable, Iterator
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from dpsynth import device
-from dpsynth.models import samplers
-from dpsynth.models.pixels import to_bytes
 from dpsynth.models.unet import UNet
 
 SIGMA_DATA = 1 / 3**0.5  # images in [-1, 1], as DPDM's code has it
-SIGMA_MIN, SIGMA_MAX, RHO = 0.002, 80.0, 7.0
 # Mean and deviation of ln sigma in training. EDM has -1.2 and 1.2, tuned for long training on photographs. In short
 # training the shapes of digits, which are settled at large sigma, are what is missing: on the choosing split, 1,000
 # steps of pre-training gave a CNN accuracy of 62 percent with EDM's values and 78 with these.
@@ -88,10 +84,6 @@ class Denoiser(nn.Module):
         """Images of what the denoiser works on."""
         return x
 
-    def sample(self, labels: Tensor, seed: int) -> Tensor:
-        """Images for `labels`: (N, C, S, S) uint8."""
-        return sample(self, labels, seed)
-
     def forward(self, x: Tensor, sigma: Tensor, label: Tensor) -> Tensor:
         """D = c_skip x + c_out F(c_in x; ln(sigma) / 4) (Karras et al. 2022, Eq. 7 and Table 1)."""
         s = sigma[:, None, None, None]
@@ -131,42 +123,6 @@ def loss(model: nn.Module, prediction: Prediction, null: int, x: Tensor, label: 
 def _ddpm_sigmas() -> Tensor:
     kept = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 0)
     return ((1 - kept) / kept).sqrt().float()
-
-
-def noise_levels(n: int) -> Tensor:
-    """n decreasing noise levels and a final zero (Karras et al. 2022, Eq. 5): (n + 1,)."""
-    ramp = torch.linspace(0, 1, n)
-    high, low = SIGMA_MAX ** (1 / RHO), SIGMA_MIN ** (1 / RHO)
-    return torch.cat([(high + ramp * (low - high)) ** RHO, torch.zeros(1)])
-
-
-@torch.no_grad()
-def trajectory(
-    model: Denoiser, labels: Tensor, seed: int, solver: Callable = samplers.dpm_solver, n_steps: int = 10
-) -> Iterator[Tensor]:
-    """From pure noise to images: yields x after each step.
-
-    Args:
-        labels: (B,) int64; seed: of the starting noise; solver: of `samplers`, over `n_steps` noise levels. The default
-            was the quickest of those that cost no accuracy on the choosing split (`make samplers`).
-    """
-    generator = torch.Generator().manual_seed(seed)
-    levels = noise_levels(n_steps)
-    x = levels[0] * torch.randn(len(labels), *model.net.shape, generator=generator)
-    yield from solver(lambda x, sigma: model(x, sigma.expand(len(labels)), labels), x, levels)
-
-
-def sample(
-    model: Denoiser, labels: Tensor, seed: int, solver: Callable = samplers.dpm_solver, n_steps: int = 10,
-    batch: int = 250,
-) -> Tensor:  # fmt: skip
-    """Images for `labels`: (N, C, S, S) uint8; the same seed gives every model the same starting noise."""
-    model.eval()
-    images = []
-    for start in range(0, len(labels), batch):
-        *_, x = trajectory(model, labels[start : start + batch], seed + start, solver, n_steps)
-        images.append(to_bytes(model.decode(x)))
-    return torch.cat(images)
 
 
 class Average:

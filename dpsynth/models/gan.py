@@ -11,11 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dpsynth.models.pixels import to_bytes
 from dpsynth.privacy.engine.norm import GroupNormSwish
 
 LATENT = 64  # numbers that a generator's image is drawn from
-AT_ONCE = 500  # images that `sample` makes together
 
 
 class GenBlock(nn.Module):
@@ -49,7 +47,7 @@ class Generator(nn.Module):
             raise ValueError(f"Expected size={size} to be a multiple of 4: the generator doubles an image twice")
         self.architecture = _architecture("generator", channels, size, n_labels, width)
         low, high = width, 2 * width
-        self.n_labels, self.start = n_labels, (high, size // 4, size // 4)
+        self.n_labels, self.latent, self.start = n_labels, LATENT, (high, size // 4, size // 4)
         self.label = nn.Embedding(n_labels, LATENT)
         self.first = nn.Linear(2 * LATENT, high * (size // 4) ** 2)
         self.lower, self.grow = GenBlock(high, 2 * LATENT), nn.Conv2d(high, low, 1)
@@ -61,13 +59,6 @@ class Generator(nn.Module):
         h = self.lower(self.first(code).view(-1, *self.start), code)
         h = self.upper(F.interpolate(self.grow(h), scale_factor=2), code)
         return torch.tanh(F.pixel_shuffle(self.last(self.last_norm(h)), 2))
-
-    @torch.no_grad()
-    def sample(self, labels: Tensor, seed: int) -> Tensor:
-        """Images for `labels`: (N,) -> (N, C, S, S) uint8; the same seed gives every generator the same latents."""
-        z = latents(len(labels), torch.Generator().manual_seed(seed))
-        images = [self(*part) for part in zip(z.split(AT_ONCE), labels.split(AT_ONCE), strict=True)]
-        return to_bytes(torch.cat(images))
 
 
 class Discriminator(nn.Module):
@@ -96,7 +87,7 @@ class Discriminator(nn.Module):
 
 
 class Gan(nn.Module):
-    """Both networks, as a base model holds them; draws with its generator."""
+    """Both networks, as a base model holds them."""
 
     def __init__(self, channels: int, size: int, n_labels: int, width: int):
         super().__init__()
@@ -108,10 +99,6 @@ class Gan(nn.Module):
     def n_labels(self) -> int:
         """Number of classes."""
         return self.generator.n_labels
-
-    def sample(self, labels: Tensor, seed: int) -> Tensor:
-        """As of `Generator`."""
-        return self.generator.sample(labels, seed)
 
 
 @torch.no_grad()

@@ -1,28 +1,22 @@
-"""The networks that a base or a synthesiser may be: by the name that their architecture carries.
+"""The networks that a base or a synthesiser may be: by the name that their architecture carries."""
 
-Each is a module with `sample(labels, seed) -> (N, C, H, W) uint8` and `n_labels`, the number of labels it speaks: all
-that evaluation asks of it.
-"""
-
+import importlib
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from dpsynth.models.diffusion import Denoiser
-from dpsynth.models.gan import Gan, Generator
-from dpsynth.models.latent import LatentDenoiser
-from dpsynth.models.population import Population
-from dpsynth.models.renderer import Renderer
-
-NETWORKS: dict[str, type[nn.Module]] = {
-    "denoiser": Denoiser, "latent_denoiser": LatentDenoiser, "gan": Gan, "generator": Generator,
-    "population": Population, "renderer": Renderer,
+# Imported on use: else the code of every network were part of the name of every artifact. Those who train a network
+# import it, and so its code is part of the name of its weights, and of all that is made with them.
+NETWORKS = {
+    "denoiser": "dpsynth.models.diffusion:Denoiser", "latent_denoiser": "dpsynth.models.latent:LatentDenoiser",
+    "gan": "dpsynth.models.gan:Gan", "generator": "dpsynth.models.gan:Generator",
+    "population": "dpsynth.models.population:Population", "renderer": "dpsynth.models.renderer:Renderer",
 }  # fmt: skip
 
 
 def build(architecture: dict[str, Any]) -> nn.Module:
-    """A network with random weights.
+    """A network with random weights; `n_labels` of it is the number of labels it speaks.
 
     Args:
         architecture: plain data: `network`, its name here, and the arguments of its class.
@@ -33,7 +27,8 @@ def build(architecture: dict[str, Any]) -> nn.Module:
     name = arguments.pop("network")
     if name not in NETWORKS:
         raise ValueError(f"no network {name!r}; there are {', '.join(NETWORKS)}")
-    return NETWORKS[name](**arguments).to(memory_format=torch.channels_last)
+    module, _, network = NETWORKS[name].partition(":")
+    return getattr(importlib.import_module(module), network)(**arguments).to(memory_format=torch.channels_last)
 
 
 def rebuild(architecture: dict[str, Any], weights: dict[str, Tensor]) -> nn.Module:

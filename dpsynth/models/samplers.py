@@ -1,16 +1,21 @@
-"""Solvers of the probability-flow ODE, dx / dsigma = (x - D(x; sigma)) / sigma, from much noise to none.
+"""Drawing images from trained networks, and the solvers of the probability-flow ODE that the diffusion models need.
 
-Each takes a denoiser D, x at the first of the decreasing noise `levels` (the last is 0), and yields x at each next one.
-`make samplers` measures them on a trained synthesiser.
+Apart from the networks: those who train import them and not this, so that a sampler's edit renames no trained weights.
+
+A solver follows dx / dsigma = (x - D(x; sigma)) / sigma from much noise to none: it takes a denoiser D, x at the first
+of the decreasing noise `levels` (the last is 0), and yields x at each next one. `make samplers` measures them.
 """
 
 import itertools
 from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from dpsynth.models.pixels import to_bytes
 
 Denoise = Callable[[Tensor, Tensor], Tensor]  # (x, sigma) -> D(x; sigma)
+SIGMA_MIN, SIGMA_MAX, RHO = 0.002, 80.0, 7.0  # Karras et al. (2022), Table 1
 
 
 def ddim(denoise: Denoise, x: Tensor, levels: Tensor) -> Iterator[Tensor]:
@@ -47,3 +52,61 @@ def dpm_solver(denoise: Denoise, x: Tensor, levels: Tensor) -> Iterator[Tensor]:
         x = then / now * x + (1 - then / now) * ahead
         before = clean, now
         yield x
+
+
+def noise_levels(n: int) -> Tensor:
+    """n decreasing noise levels and a final zero (Karras et al. 2022, Eq. 5): (n + 1,)."""
+    ramp = torch.linspace(0, 1, n)
+    high, low = SIGMA_MAX ** (1 / RHO), SIGMA_MIN ** (1 / RHO)
+    return torch.cat([(high + ramp * (low - high)) ** RHO, torch.zeros(1)])
+
+
+@torch.no_grad()
+def trajectory(
+    model: nn.Module, labels: Tensor, seed: int, solver: Callable = dpm_solver, n_steps: int = 10
+) -> Iterator[Tensor]:
+    """From pure noise to what a denoiser works on: yields x after each step.
+
+    Args:
+        labels: (B,) int64; seed: of the starting noise; solver: over `n_steps` noise levels. The default was the
+            quickest of those that cost no accuracy on the choosing split (`make samplers`).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    levels = noise_levels(n_steps)
+    x = levels[0] * torch.randn(len(labels), *model.net.shape, generator=generator)
+    yield from solver(lambda x, sigma: model(x, sigma.expand(len(labels)), labels), x, levels)
+
+
+def denoised(
+    model: nn.Module, labels: Tensor, seed: int, solver: Callable = dpm_solver, n_steps: int = 10, batch: int = 250
+) -> Tensor:
+    """Images of a `diffusion.Denoiser`: (N, C, S, S) uint8; the same seed gives every model the same starting noise."""
+    images = []
+    for start in range(0, len(labels), batch):
+        *_, x = trajectory(model, labels[start : start + batch], seed + start, solver, n_steps)
+        images.append(to_bytes(model.decode(x)))
+    return torch.cat(images)
+
+
+@torch.no_grad()
+def generated(model: nn.Module, labels: Tensor, seed: int, batch: int = 500) -> Tensor:
+    """Images of a `gan.Generator`: (N, C, S, S) uint8; the same seed gives every generator the same latents."""
+    z = torch.randn(len(labels), model.latent, generator=torch.Generator().manual_seed(seed))
+    return to_bytes(torch.cat([model(*part) for part in zip(z.split(batch), labels.split(batch), strict=True)]))
+
+
+def sample(network: nn.Module, labels: Tensor, seed: int) -> Tensor:
+    """Images for `labels`, in eval mode: (N,) int64 -> (N, C, S, S) uint8.
+
+    Args:
+        network: of `networks`; one that is not trained, a population or a renderer, has a `sample` of its own.
+    """
+    network.eval()
+    match network.architecture["network"]:
+        case "denoiser" | "latent_denoiser":
+            return denoised(network, labels, seed)
+        case "gan":
+            return generated(network.generator, labels, seed)
+        case "generator":
+            return generated(network, labels, seed)
+    return network.sample(labels, seed)

@@ -11,7 +11,7 @@ from torch import Tensor
 from dpsynth import metrics, privacy
 from dpsynth.artifacts import Base, Corpus, Samples, SemanticHistogram, Synthesiser
 from dpsynth.methods import dp_sapf, gans
-from dpsynth.models import networks
+from dpsynth.models import networks, samplers
 from dpsynth.models.trainable import by_part, restrict
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
@@ -77,7 +77,7 @@ def preview(run: Run, model: Base | Synthesiser, per_label: int) -> Grid:
     labels = torch.arange(n_labels).repeat_interleave(per_label)
     speaks = isinstance(model, Synthesiser) or model.private_labels
     names = run.params.constants.classes if speaks else [f"class {n}" for n in range(n_labels)]
-    images = networks.sampler(model.architecture)(network, labels, seed_of(run.params.seed, "preview"))
+    images = samplers.sample(network, labels, seed_of(run.params.seed, "preview"))
     return images, labels, list(names[:n_labels])
 
 

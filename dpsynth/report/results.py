@@ -27,6 +27,7 @@ TYPES = dict.fromkeys(("experiment", "variant", "commit", "params_digest"), "str
 TYPES |= dict.fromkeys(("n_synthetic", "n_reference"), "Int64")
 COMMITTED = Path(__file__).parents[2] / "results"  # of a checkout; an installed package has none
 
+
 class Cost(NamedTuple):
     """Of one stage: seconds of work, and the largest resident memory of its process in MiB."""
 

@@ -28,7 +28,11 @@ from dpsynth.runner import cells, execute, experiments, terminal, workers
 from dpsynth.runner.experiments import Experiment
 
 NOTEBOOKS = dict(
-    zip(STAGES, ("01_semantic_query", "02_selection", "03_pretrain_amp", "04_dp_finetune", "05_eval_figures"), strict=True)
+    zip(
+        STAGES,
+        ("01_semantic_query", "02_selection", "03_pretrain_amp", "04_dp_finetune", "05_eval_figures"),
+        strict=True,
+    )
 )
 BESIDE = {"finetune": ("certificate.json",), "evaluate": ("metrics.csv",)}  # files that these leave too
 

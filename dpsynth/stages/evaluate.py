@@ -3,14 +3,12 @@
 Only built-in benchmarks are measured; of a folder set the samples alone are shown.
 """
 
-from collections.abc import Callable
-
 import torch
 
 from dpsynth import metrics, privacy
 from dpsynth.artifacts import Base, Corpus, Extractor, LabelCounts, Measurement, Samples, Synthesiser
 from dpsynth.data import catalog
-from dpsynth.models import networks
+from dpsynth.models import networks, samplers
 from dpsynth.seeds import seed_of
 from dpsynth.stages import label_prior
 from dpsynth.store import Work, work
@@ -19,28 +17,26 @@ from dpsynth.store import Work, work
 @work
 def draw(
     work: Work, synthesiser: Synthesiser, prior: LabelCounts | None,
-    *, n_classes: int, n_synthetic: int, seed: int, sampler: Callable,
+    *, n_classes: int, n_synthetic: int, seed: int,
 ) -> Samples:  # fmt: skip
     """Draw `n_synthetic` images, the labels in turn; with a released prior, as many of each as it says."""
     network = networks.rebuild(synthesiser.architecture, synthesiser.weights)
-    return _drawn(network, prior, n_classes, n_synthetic, seed, sampler)
+    return _drawn(network, prior, n_classes, n_synthetic, seed)
 
 
 @work
 def draw_of_base(
     work: Work, base: Base, prior: LabelCounts | None,
-    *, n_classes: int, n_synthetic: int, seed: int, sampler: Callable,
+    *, n_classes: int, n_synthetic: int, seed: int,
 ) -> Samples:  # fmt: skip
     """The same of the base, before any private learning."""
     network = networks.rebuild(base.architecture, base.averaged)
-    return _drawn(network, prior, n_classes, n_synthetic, seed, sampler)
+    return _drawn(network, prior, n_classes, n_synthetic, seed)
 
 
-def _drawn(
-    network: torch.nn.Module, prior: LabelCounts | None, n_classes: int, n: int, seed: int, sampler: Callable
-) -> Samples:
+def _drawn(network: torch.nn.Module, prior: LabelCounts | None, n_classes: int, n: int, seed: int) -> Samples:
     labels = torch.arange(n) % n_classes if prior is None else label_prior.proportional(prior, n)
-    return Samples(sampler(network, labels, seed_of(seed, "sample")), labels)
+    return Samples(samplers.sample(network, labels, seed_of(seed, "sample")), labels)
 
 
 @work
@@ -77,9 +73,7 @@ def measure(
         FileNotFoundError, ValueError: the file is missing, or not those weights.
     """
     images, labels = privacy.evaluation(held_out, "metrics on the held-out records")
-    values = metrics.classifiers(
-        samples.images, samples.labels, images, labels, n_classes, seed_of(seed, "metrics")
-    )
+    values = metrics.classifiers(samples.images, samples.labels, images, labels, n_classes, seed_of(seed, "metrics"))
     seen_by = metrics.inception(inception) if inception else metrics.convnet(extractor.weights)
     values |= metrics.distances(samples.images, images, seen_by)
     return Measurement(values, len(samples.images), len(images), seen_by.name)

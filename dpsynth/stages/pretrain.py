@@ -30,9 +30,7 @@ class Conditional(Strict):
 
 
 @work
-def fresh(
-    work: Work, *, shape: tuple, n_classes: int, seed: int, width: int, prediction: str, attention: str
-) -> Base:
+def fresh(work: Work, *, shape: tuple, n_classes: int, seed: int, width: int, prediction: str, attention: str) -> Base:
     """A denoiser with random weights (DPDM)."""
     return Base.untrained(initial(architecture(shape, n_classes, width, prediction, attention), seed))
 

@@ -86,9 +86,7 @@ def semantic_histogram(
 
 
 @work
-def exact_histogram(
-    work: Work, private: Private, encoder: Encoder, *, votes: int, mode: str
-) -> SemanticHistogram:
+def exact_histogram(work: Work, private: Private, encoder: Encoder, *, votes: int, mode: str) -> SemanticHistogram:
     """The same votes without noise, through `privacy.evaluation`: an evaluation, not a release."""
     images, labels = privacy.evaluation(private, "votes without noise")
     cast = predict(classifier(encoder, private.shape[0]), images, votes)

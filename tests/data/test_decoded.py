@@ -20,7 +20,6 @@ from dpsynth.params import Params
 from dpsynth.pipeline import Run
 from dpsynth.privacy import Ledger
 from dpsynth.privacy.disk import EARLIEST
-from dpsynth.stages import planning
 
 
 def fill(folder, n=6, side=12):

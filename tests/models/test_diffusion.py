@@ -91,7 +91,7 @@ def test_labels_are_dropped_at_the_declared_rate():
 
 
 def test_noise_levels_are_the_papers():
-    levels = diffusion.noise_levels(18)
+    levels = samplers.noise_levels(18)
     assert len(levels) == 19 and levels[-1] == 0
     assert levels[0].item() == pytest.approx(80, rel=1e-5) and levels[-2].item() == pytest.approx(0.002, rel=1e-4)
     assert (levels.diff() < 0).all()
@@ -119,16 +119,16 @@ def test_each_solver_converges_to_the_solution_at_its_order(solver, order):
     solution = 0.2 + (start - 0.2) * 0.3 / (0.09 + 80**2) ** 0.5
     errors = []
     for n_steps in (20, 40):
-        *_, x = diffusion.trajectory(Gaussian(), labels, 0, solver, n_steps)
+        *_, x = samplers.trajectory(Gaussian(), labels, 0, solver, n_steps)
         errors.append((x - solution).norm().item())
     assert errors[0] / errors[1] == pytest.approx(2**order, rel=0.35)
-    *_, x = diffusion.trajectory(Gaussian(), labels, 0, solver, 400)
+    *_, x = samplers.trajectory(Gaussian(), labels, 0, solver, 400)
     torch.testing.assert_close(x, solution, atol=0.01, rtol=0)
 
 
 def test_samples_are_bytes_and_follow_their_seed(model):
     labels = torch.arange(5) % 3
-    a, b, c = (diffusion.sample(model, labels, seed, n_steps=3) for seed in (0, 0, 1))
+    a, b, c = (samplers.denoised(model, labels, seed, n_steps=3) for seed in (0, 0, 1))
     assert a.dtype == torch.uint8 and a.shape == (5, 1, 8, 8)
     assert torch.equal(a, b) and not torch.equal(a, c)
 

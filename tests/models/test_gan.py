@@ -5,7 +5,7 @@ import torch
 
 from dpsynth import privacy
 from dpsynth.data import glyphs
-from dpsynth.models import gan, networks
+from dpsynth.models import gan, networks, samplers
 from dpsynth.models.pixels import scaled
 from dpsynth.models.population import Population
 from dpsynth.models.renderer import Renderer
@@ -14,10 +14,10 @@ from dpsynth.models.renderer import Renderer
 @pytest.mark.parametrize(("channels", "size", "width"), [(1, 28, 24), (3, 32, 16), (3, 12, 8)])
 def test_one_network_serves_every_size_that_four_divides(channels, size, width):
     model = networks.build({"network": "gan", "channels": channels, "size": size, "n_labels": 3, "width": width})
-    images = model.sample(torch.tensor([0, 1, 2, 2]), seed=1)
+    images = samplers.sample(model, torch.tensor([0, 1, 2, 2]), seed=1)
     assert images.shape == (4, channels, size, size) and images.dtype == torch.uint8
-    assert torch.equal(images, model.sample(torch.tensor([0, 1, 2, 2]), seed=1))
-    assert (images != model.sample(torch.tensor([0, 1, 2, 2]), seed=2)).any()
+    assert torch.equal(images, samplers.sample(model, torch.tensor([0, 1, 2, 2]), seed=1))
+    assert (images != samplers.sample(model, torch.tensor([0, 1, 2, 2]), seed=2)).any()
     assert model.discriminator(scaled(images), torch.tensor([0, 1, 2, 2])).shape == (4,)
     privacy.PerExample(model.discriminator).close()  # each of its layers has an exact per-record gradient
 

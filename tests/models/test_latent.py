@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dpsynth import privacy
-from dpsynth.models import latent, networks
+from dpsynth.models import latent, networks, samplers
 
 
 @pytest.mark.parametrize(("channels", "size"), [(1, 28), (3, 16), (3, 32), (1, 20)])
@@ -15,10 +15,10 @@ def test_codes_have_a_quarter_of_the_padded_side_and_images_come_back_in_shape(c
     code = model.encode(x)
     side = -(-size // 16) * 4
     assert code.shape == (3, latent.CODES, side, side) and model.decode(code).shape == x.shape
-    drawn = model.sample(torch.tensor([0, 1]), seed=0)
+    drawn = samplers.sample(model, torch.tensor([0, 1]), seed=0)
     assert drawn.shape == (2, channels, size, size) and drawn.dtype == torch.uint8
     again = networks.rebuild(model.architecture, model.state_dict())
-    assert torch.equal(again.sample(torch.tensor([0, 1]), seed=0), drawn) and not again.training
+    assert torch.equal(samplers.sample(again, torch.tensor([0, 1]), seed=0), drawn) and not again.training
 
 
 def test_a_code_does_not_depend_on_its_companions_and_the_encoder_does_not_learn():

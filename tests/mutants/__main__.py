@@ -51,7 +51,7 @@ CONCERNED = {
     "methods/gans.py": "gan or privimage_g", "stages/label_prior.py": "noisy", "methods/dp_mepf.py": "mepf",
     "stages/planning.py": "noisy", "stages/query.py": "rpgen or privimage", "methods/dp_sapf.py": "sapf",
     "models/diffusion.py": "dpdm", "models/gan.py": "gan or privimage_g", "models/latent.py": "latent",
-    "models/training.py": "dpdm or noisy",
+    "stages/progress.py": "dpdm or noisy",
 }  # fmt: skip
 
 

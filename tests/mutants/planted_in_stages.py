@@ -30,9 +30,9 @@ IN_STAGES = (
      "return tuple(digest for one in self.earlier for digest in one.artifact.lineage)", "return ()"),
     ("the probe is left out of the plan", PLANNING, "(p.row.prior, p.row.release, p.row.probe)", "(p.row.prior, p.row.release)"),
     ("the second moment is a second question under the same coins", MOMENTS,
-     '    bar = training.silent(matching_steps, "moment matching")',
+     '    bar = progress.silent(matching_steps, "moment matching")',
      "    private.total(lambda x, labels, draws: embed(x).square(), dim, allowance.charge(work, private), by_label=True)\n"
-     '    bar = training.silent(matching_steps, "moment matching")'),
+     '    bar = progress.silent(matching_steps, "moment matching")'),
     ("labels are asked for twice under one noise", LABELLING, "    def vote(x, labels, draws):",
      "    private.count(lambda x, labels, draws: torch.zeros(len(labels), 1, dtype=torch.int64), 1,\n"
      "                  allowance.charge(work, private), by_label=False)\n\n    def vote(x, labels, draws):"),
@@ -88,9 +88,9 @@ IN_STAGES = (
      'seen["images"].append(_favourites(state.now["images"], votes.true))'),
     ("a threshold made of true votes", *COUNTED, EVOLUTION, "threshold * allowance.mechanism.scale",
      "votes.true[0].max().item() - 8"),
-    ("candidates made of records", *COUNTED, EVOLUTION, "        training.tell(bar, step + 1, allowance.plan)\n",
+    ("candidates made of records", *COUNTED, EVOLUTION, "        progress.tell(bar, step + 1, allowance.plan)\n",
      '        state.now["images"][0] = ((votes.seen[-1] + 1) * 127.5).to(torch.uint8)\n'
-     "        training.tell(bar, step + 1, allowance.plan)\n"),
+     "        progress.tell(bar, step + 1, allowance.plan)\n"),
     ("the true mean embedding's norm is kept as a fact", MOMENTS, "HALF = 100 ", "SAID = []\nHALF = 100 ",
      MOMENTS, EMBED, EMBED.replace("embed(x), dim", "SAID.append(embed(x)) or SAID[-1], dim"),
      MOMENTS, '    facts = {f"moment-{name}": curve[-1].clone() for name, curve in curves.items()}\n',
@@ -109,6 +109,6 @@ IN_STAGES = (
      LABELLING, "[:, 0])\n", "[:, 0] + vote.highest % 2)\n"),
     ("a stage prints how many records there are", FINETUNE, "    charge, steps = allowance.charge(work, private), allowance.mechanism.steps\n",
      "    charge, steps = allowance.charge(work, private), allowance.mechanism.steps\n    print(len(vars(private)['_im' + 'ages']), 'records')\n"),
-    ("a bar tells how long a private step takes", "models/training.py",
+    ("a bar tells how long a private step takes", "stages/progress.py",
      'bar_format="{desc}: step {n_fmt}/{total_fmt}{postfix}", ', ""),
 )  # fmt: skip

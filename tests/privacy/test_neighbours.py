@@ -11,7 +11,6 @@ import worlds
 from dpsynth.methods import METHODS, VARIANTS, Touch
 from dpsynth.pipeline import Run
 from dpsynth.privacy import Charge, Coins, Counts, Ledger, Plan, Private, mechanisms, private
-from dpsynth.stages import dp_sgd, planning
 
 VERBS = {"count": Private.count, "total": Private.total, "gradient": Private.gradient}
 ALIKE = 4  # records of each label; of each label one more, unlike all others, comes beside them

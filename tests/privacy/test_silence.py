@@ -8,9 +8,8 @@ import pytest
 import worlds
 
 from dpsynth.artifacts import Release
-from dpsynth.pipeline import Run
 from dpsynth.methods import METHODS
-from dpsynth.stages import dp_sgd, query
+from dpsynth.pipeline import Run
 
 RELEASED = ("prior", "release", "probe", "synthesiser")  # under noise, in their tensors
 PUBLIC = ("encoder", "corpus", "base")  # computed from public images and released numbers: may show both, and time

@@ -17,7 +17,7 @@ from dpsynth.pipeline import Run
 from dpsynth.privacy import Counts, Gradients
 from dpsynth.report import comparison, results
 from dpsynth.runner import execute, experiments, reproduce, workers
-from dpsynth.stages import dp_sgd, planning
+from dpsynth.stages import planning
 
 POINTS = [*(Params(method=method) for method in METHODS), Params(epsilon=math.inf)]
 FILE = "reproduces: A test.\nover: {method: [rpgen, privimage_d], seed: [0]}\nalso: [{method: dpdm}]\n"

@@ -17,7 +17,7 @@ from dpsynth.models.renderer import Renderer
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
 from dpsynth.privacy import Private
-from dpsynth.stages import dp_sgd, evaluate, planning, pretrain, query
+from dpsynth.stages import dp_sgd, evaluate, planning, pretrain
 
 TINY = dict(
     steps=3, sample_rate=0.01, pretrain_steps=2, encoder_steps=2, extractor_steps=2, width=8, n_synthetic=20,

@@ -14,7 +14,7 @@ from dpsynth.data import glyphs
 from dpsynth.methods import METHODS, dp_sapf
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
-from dpsynth.stages import dp_sgd, evaluate, label_prior, planning, pretrain, query, recall, selection
+from dpsynth.stages import dp_sgd, evaluate, label_prior, pretrain, recall
 
 TINY = dict(
     steps=2, sample_rate=0.01, noise_multiplicity=2, pretrain_steps=2, encoder_steps=2, extractor_steps=2, width=8,

@@ -5,9 +5,7 @@ many others were drawn. Each is one thread's work, and as many run at once as to
 is quicker than many threads in one operator, and the bits of a step do not depend on the number of threads.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -15,6 +13,7 @@ from torch import Tensor
 
 from dpsynth.privacy.coins import Coins, as_normals, as_uniforms
 from dpsynth.privacy.engine.model import PerExample
+from dpsynth.privacy.engine.parallel import side_by_side
 from dpsynth.privacy.mechanisms import Gradients
 
 
@@ -90,19 +89,3 @@ def one_each(answers: Tensor, rows: int) -> Tensor:
     if answers.ndim == 0 or len(answers) != rows:
         raise ValueError(f"{rows} rows were asked and gave answers of shape {tuple(answers.shape)}: whose are they?")
     return answers
-
-
-def side_by_side(work: Callable, parts: Iterable) -> Iterator:
-    """`work(part)` of each part, in their order: as many at once as torch has threads, each on one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # threads that start now inherit it
-    try:
-        with ThreadPoolExecutor(threads) as pool:
-            pending = deque()
-            for part in parts:
-                pending.append(pool.submit(work, part))
-                if len(pending) > threads:
-                    yield pending.popleft().result()
-            yield from (future.result() for future in pending)
-    finally:
-        torch.set_num_threads(threads)
