@@ -21,6 +21,8 @@ NOT_WORK = {f"dpsynth.{name}" for name in (
     "store", "stages.permit", "stages.progress", "privacy.accounting", "privacy.certificate", "privacy.disk",
     "privacy.keys", "privacy.ledger", "privacy.plan",
 )}  # fmt: skip
+# Closed records are followed verb by verb, as the verbs are different works; each draws by the coins, which it is given.
+RECORDS, COINS = ("dpsynth.privacy.private", "Private"), ("dpsynth.privacy.coins", "Coins")
 
 
 class Module(NamedTuple):
@@ -55,30 +57,36 @@ def page_digest(module: str) -> str:
 def _visit(module: str, name: str, seen: dict[str, str]) -> None:
     """Add the definition of `name` in `module`, and what it mentions, to `seen`."""
     place = f"{module}:{name}"
-    if place in seen or module in NOT_WORK or (source := _module(module)) is None:
-        return
-    if name not in source.definitions:
-        if name in source.imports:
-            _visit(*source.imports[name], seen)
-        return
-    statements = source.definitions[name]
+    if place not in seen and module not in NOT_WORK and name in _module(module).definitions:
+        _read(place, _module(module).definitions[name], module, seen)
+
+
+def _read(place: str, statements: list[ast.stmt], module: str, seen: dict[str, str]) -> None:
+    """Add a definition under the name `place`, and visit what it mentions."""
     seen[place] = hashlib.sha256("".join(ast.dump(_Silent().visit(_copy(s))) for s in statements).encode()).hexdigest()
-    for chain in {chain for statement in statements for chain in _mentioned(statement)}:
-        _follow(module, source, chain, seen)
+    chains = {chain for statement in statements for chain in _mentioned(statement)}
+    meant = {_meaning(module, chain) for chain in chains} | ({RECORDS, COINS} if module == RECORDS[0] else set())
+    for origin, name in sorted(meant - {("", ""), RECORDS}):
+        _visit(origin, name, seen)
+    if RECORDS in meant:
+        attributes = {n.attr for statement in statements for n in ast.walk(statement) if isinstance(n, ast.Attribute)}
+        for verb in _module(RECORDS[0]).definitions[RECORDS[1]][0].body:
+            if getattr(verb, "name", "") in attributes and (inner := f"{':'.join(RECORDS)}.{verb.name}") not in seen:
+                _read(inner, [verb], RECORDS[0], seen)
 
 
-def _follow(module: str, source: Module, chain: tuple[str, ...], seen: dict[str, str]) -> None:
-    """What `a` or `a.b.c` means in `module`: its own definition, or one of the first module on the way that has it."""
-    first, *rest = chain
+def _meaning(module: str, chain: tuple[str, ...]) -> tuple[str, str]:
+    """Module and name of what `a` or `a.b.c` means in `module`; empty if it is nothing of a module's top."""
+    source, (first, *rest) = _module(module), chain
     if first in source.definitions:
-        return _visit(module, first, seen)
-    if first not in source.imports:
-        return
-    module, name = source.imports[first]
+        return module, first
+    module, name = source.imports.get(first, ("", ""))
     while rest and _path(f"{module}.{name}" if name else module):  # a module was imported, not what is in it
         module, name = (f"{module}.{name}" if name else module), rest.pop(0)
-    if name:
-        _visit(module, name, seen)
+    source = _module(module)
+    if name and source and name not in source.definitions and source.imports.get(name, (module, ""))[0] != module:
+        return _meaning(module, (name, *rest))  # a package passes on what its modules define
+    return (module, name) if name and source else ("", "")
 
 
 def _mentioned(statement: ast.stmt) -> Iterator[tuple[str, ...]]:
