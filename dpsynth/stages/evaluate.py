@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import torch
 
-from dpsynth import metrics, privacy, store
+from dpsynth import privacy, store
 from dpsynth.artifacts import Base, Corpus, Extractor, Measurement, Prior, Samples, Synthesiser
 from dpsynth.data import catalog
+from dpsynth.metrics import classifiers, distances, extractors
 from dpsynth.models import networks, samplers
 from dpsynth.stages import dp_sgd, label_prior, planning, pretrain, selection
 
@@ -89,7 +90,7 @@ def neighbours(p, n: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """`n` synthetic images, the training record nearest to each in pixel space, and the distances. Benchmarks only."""
     images, _ = privacy.evaluation(planning.private(p), "nearest neighbours of synthetic images")
     synthetic = samples(p).images[:n]
-    nearest, distance = metrics.nearest(synthetic, images)
+    nearest, distance = distances.nearest(synthetic, images)
     return synthetic, images[nearest[:, 0]], distance[:, 0]
 
 
@@ -104,9 +105,10 @@ def embedding(p, n: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     n = min(n, len(drawn.images), len(labels))
     chosen = torch.randperm(len(labels), generator=torch.Generator().manual_seed(p.seed))[:n]
     images = torch.cat([drawn.images[:n], held_out[chosen]])
-    extractor = metrics.convnet(store.build("extractor", train_extractor, p).weights)
-    features = metrics.features(images, extractor)
-    return metrics.tsne(features, p.seed), torch.cat([drawn.labels[:n], labels[chosen]]), torch.arange(len(images)) < n
+    extractor = extractors.convnet(store.build("extractor", train_extractor, p).weights)
+    features = extractors.features(images, extractor)
+    points = distances.tsne(features, p.seed)
+    return points, torch.cat([drawn.labels[:n], labels[chosen]]), torch.arange(len(images)) < n
 
 
 def strip(p) -> dict[str, torch.Tensor]:
@@ -147,7 +149,7 @@ def real(work: store.Work, private: privacy.Private) -> Samples:
 def train_extractor(work: store.Work, *, extractor_steps: int) -> Extractor:
     """The convnet whose features the Frechet distance is taken on: public glyphs, no method sees it."""
     glyphs = catalog.public("glyphs", 1, 28)
-    return Extractor(metrics.train_convnet(glyphs.images, glyphs.labels, len(glyphs.classes), extractor_steps))
+    return Extractor(extractors.train_convnet(glyphs.images, glyphs.labels, len(glyphs.classes), extractor_steps))
 
 
 def measure(
@@ -162,9 +164,9 @@ def measure(
         FileNotFoundError, ValueError: the file is missing, or not those weights.
     """
     images, labels = privacy.evaluation(held_out, "metrics on the held-out records")
-    values = metrics.classifiers(
+    values = classifiers.accuracies(
         samples.images, samples.labels, images, labels, n_classes, store.seed_of(seed, "metrics")
     )
-    seen_by = metrics.inception(inception) if inception else metrics.convnet(extractor.weights)
-    values |= metrics.distances(samples.images, images, seen_by)
+    seen_by = extractors.inception(inception) if inception else extractors.convnet(extractor.weights)
+    values |= distances.between(samples.images, images, seen_by)
     return Measurement(values, len(samples.images), len(images), seen_by.name)
