@@ -1,14 +1,22 @@
-"""In which precision networks compute: bfloat16 where the processor multiplies it in hardware, else float32."""
+"""Where networks compute, and in which precision: the only file that names a device.
+
+Artifacts say both, as their bits depend on them.
+"""
 
 import torch
 
 
-def fastest() -> torch.dtype:
+def kind() -> str:
+    """Of the device."""
+    return "cpu"
+
+
+def precision() -> torch.dtype:
     """bfloat16 if the processor has instructions for it, which take half the time or less; else float32."""
     able = torch.cpu.get_capabilities()
     return torch.bfloat16 if able.get("avx512_bf16") or able.get("amx_bf16") else torch.float32
 
 
-def autocast(precision: torch.dtype) -> torch.autocast:
-    """Context in which matrix products and convolutions are computed in `precision`."""
-    return torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16)
+def autocast(dtype: torch.dtype) -> torch.autocast:
+    """Context in which matrix products and convolutions are computed in `dtype`."""
+    return torch.autocast(kind(), torch.bfloat16, enabled=dtype == torch.bfloat16)

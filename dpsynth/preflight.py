@@ -148,7 +148,7 @@ def batch_bytes(architecture: dict[str, Any]) -> int:
         images = torch.empty(ROWS, architecture["channels"], architecture["size"], architecture["size"])
         networks.build(architecture)(images, torch.ones(ROWS), torch.zeros(ROWS, dtype=torch.int64))
     counted = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
-    return counted * device.fastest().itemsize // torch.float32.itemsize
+    return counted * device.precision().itemsize // torch.float32.itemsize
 
 
 def _fits(needs: int, what: str, less: str) -> None:

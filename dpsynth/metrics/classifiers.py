@@ -75,7 +75,7 @@ def _cnn(x: Tensor, y: Tensor, test: Tensor, n_classes: int, seed: int) -> np.nd
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, CNN_RATE, total_steps=steps)
         for _ in range(CNN_EPOCHS):
             for rows in torch.randperm(len(x)).split(CNN_BATCH):
-                with device.autocast(device.fastest()):
+                with device.autocast(device.precision()):
                     answers = network(scaled(x[rows]))
                 loss = F.cross_entropy(answers.float(), y[rows])
                 optimizer.zero_grad()

@@ -105,7 +105,7 @@ def train_convnet(images: Tensor, labels: Tensor, n_classes: int, steps: int = S
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
     for _ in range(steps):
         rows = torch.randint(len(images), (BATCH,), generator=draws)
-        with device.autocast(device.fastest()):
+        with device.autocast(device.precision()):
             answers = network(_augmented(scaled(images[rows]), draws))
         loss = F.cross_entropy(answers.float(), labels[rows])
         optimizer.zero_grad()

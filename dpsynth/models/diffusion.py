@@ -64,7 +64,7 @@ class Denoiser(nn.Module):
             attention=attention,
         )  # fmt: skip
         self.net = UNet(channels, size, n_labels, width, attention)
-        self.prediction, self.precision = prediction, device.fastest()
+        self.prediction, self.precision = prediction, device.precision()
 
     @property
     def n_labels(self) -> int:

@@ -67,7 +67,7 @@ def train_classifier(
         draws = training.generator(store.seed_of(seed, "encoder"), step)
         rows = seen[training.public_batch(len(seen), BATCH, draws)]
         optimizer.param_groups[0]["lr"] = RATE * training.cosine(step, encoder_steps)
-        with device.autocast(device.fastest()):
+        with device.autocast(device.precision()):
             answers = model(scaled(images.images[rows]))
         loss = F.cross_entropy(answers.float(), images.labels[rows], label_smoothing=0.05)
         optimizer.zero_grad()
