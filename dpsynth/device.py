@@ -1,10 +1,13 @@
-"""In which precision networks compute: bfloat16 where the processor multiplies it in hardware, else float32."""
+"""Where networks compute, and in which precision: the only file that names a device.
+
+Artifacts say both, as their bits depend on them.
+"""
 
 import torch
 
 
 def kind() -> str:
-    """What computes: part of an artifact's name, as bits depend on it."""
+    """Of the device."""
     return "cpu"
 
 
@@ -14,6 +17,6 @@ def precision() -> torch.dtype:
     return torch.bfloat16 if able.get("avx512_bf16") or able.get("amx_bf16") else torch.float32
 
 
-def autocast(precision: torch.dtype) -> torch.autocast:
-    """Context in which matrix products and convolutions are computed in `precision`."""
-    return torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16)
+def autocast(dtype: torch.dtype) -> torch.autocast:
+    """Context in which matrix products and convolutions are computed in `dtype`."""
+    return torch.autocast(kind(), torch.bfloat16, enabled=dtype == torch.bfloat16)

@@ -10,13 +10,15 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from dpsynth import metrics, privacy, store
+from dpsynth import privacy, store
 from dpsynth.bench.steps import THREADS
+from dpsynth.metrics import classifiers, distances, extractors
+from dpsynth.models import networks
 from dpsynth.models.samplers import ddim, denoised, dpm_solver, heun
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
 from dpsynth.runner import experiments
-from dpsynth.stages import evaluate
+from dpsynth.seeds import seed_of
 
 TRIALS = [
     (ddim, 250), (ddim, 20), (heun, 18), (heun, 10), (heun, 6),
@@ -34,15 +36,17 @@ def chosen() -> Params:
 def measure(p: Params) -> pd.DataFrame:
     """A row a sampler: evaluations of the denoiser an image, images a second, and metrics over seeds."""
     images, labels = privacy.evaluation(Run(p).held_out, "comparison of samplers")
-    extractor = metrics.convnet(store.build("extractor", evaluate.train_extractor, p).weights)
-    model, wanted, rows = evaluate.network(Run(p).synthesiser), torch.arange(IMAGES) % p.n_classes, []
+    run = Run(p)
+    extractor = extractors.convnet(run.artifact("extractor").weights)
+    model = networks.rebuild(run.synthesiser.architecture, run.synthesiser.weights)
+    wanted, rows = torch.arange(IMAGES) % p.n_classes, []
     for solver, n_steps in TRIALS:
         for seed in range(SEEDS):
             start = time.perf_counter()
-            drawn = denoised(model, wanted, store.seed_of(seed, "sample"), solver, n_steps)
+            drawn = denoised(model, wanted, seed_of(seed, "sample"), solver, n_steps)
             seconds = time.perf_counter() - start
-            found = metrics.distances(drawn, images, extractor)
-            found |= metrics.classifiers(drawn, wanted, images, labels, p.n_classes, seed)
+            found = distances.between(drawn, images, extractor)
+            found |= classifiers.accuracies(drawn, wanted, images, labels, p.n_classes, seed)
             asked = 2 * n_steps - 1 if solver is heun else n_steps
             rows.append({"sampler": solver.__name__, "steps": n_steps, "evaluations": asked, "seed": seed,
                          "images a second": IMAGES / seconds, **found})  # fmt: skip

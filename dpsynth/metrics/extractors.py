@@ -1,4 +1,4 @@
-"""Feature extractors behind the distances of `metrics`: Inception, else a small convnet of our own.
+"""Feature extractors behind the distances: Inception, else a small convnet of our own.
 
 The convnet is trained on public images alone, and no method trains on it or sees it: it shares neither
 architecture nor augmentation nor seed with the semantic query function, so that a method gains nothing here
@@ -93,8 +93,8 @@ def train_convnet(images: Tensor, labels: Tensor, n_classes: int, steps: int = S
         ValueError: no images, labels that do not fit them, or no steps.
     """
     if not 0 < len(images) == len(labels) or steps < 1:
-        found = f"{len(images)} images, {len(labels)} labels and {steps} steps"
-        raise ValueError(f"Expected images, a label for each, and steps > 0; got {found}")
+        given = f"{len(images)} images, {len(labels)} labels and {steps} steps"
+        raise ValueError(f"Expected images, a label for each, and steps > 0; got {given}")
     if labels.min() < 0 or labels.max() >= n_classes:
         raise ValueError(f"labels run from {labels.min()} to {labels.max()}, outside 0 to {n_classes - 1}")
     draws = torch.Generator().manual_seed(SEED)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dpsynth import device
 from dpsynth.models.classifier import rectified
 
 FILE = "vgg19-dcbb9e9d.pth"
@@ -37,8 +38,8 @@ class Vgg19(nn.Module):
         return rectified(self.features, ((x + 1) / 2 - mean) / std)
 
 
-def weights(path: str | Path, device: str = "cpu") -> dict[str, Tensor]:
-    """The convolutions' weights in torchvision's file; on device "meta" only their shapes are read.
+def weights(path: str | Path, at: str | None = None) -> dict[str, Tensor]:
+    """The convolutions' weights in torchvision's file; `at` "meta" only their shapes are read.
 
     Raises:
         FileNotFoundError: there is no such file. It is never downloaded.
@@ -50,7 +51,7 @@ def weights(path: str | Path, device: str = "cpu") -> dict[str, Tensor]:
             "leave vgg19 out"
         )
     try:
-        state = torch.load(path, map_location=device, weights_only=True)  # tensors, and no code
+        state = torch.load(path, map_location=at or device.kind(), weights_only=True)  # tensors, and no code
         convolutions = {name: w for name, w in state.items() if name.startswith("features.")}
         shapes = {name: w.shape for name, w in convolutions.items()}
     except (pickle.UnpicklingError, RuntimeError, EOFError, AttributeError):

@@ -8,9 +8,10 @@ import math
 import torch
 from torch import Tensor
 
-from dpsynth import metrics, privacy
+from dpsynth import privacy
 from dpsynth.artifacts import Base, Corpus, Samples, SemanticHistogram, Synthesiser
 from dpsynth.methods import dp_sapf, gans
+from dpsynth.metrics import distances, extractors
 from dpsynth.models import networks, samplers
 from dpsynth.models.trainable import by_part, restrict
 from dpsynth.params import Params
@@ -92,7 +93,7 @@ def neighbours(run: Run, n: int) -> tuple[Tensor, Tensor, Tensor]:
     """`n` synthetic images, the training record nearest to each in pixel space, and the distances. Benchmarks only."""
     images, _ = privacy.evaluation(run.private, "nearest neighbours of synthetic images")
     synthetic = run.samples.images[:n]
-    nearest, distance = metrics.nearest(synthetic, images)
+    nearest, distance = distances.nearest(synthetic, images)
     return synthetic, images[nearest[:, 0]], distance[:, 0]
 
 
@@ -107,8 +108,8 @@ def embedding(run: Run, n: int) -> tuple[Tensor, Tensor, Tensor]:
     n = min(n, len(samples.images), len(labels))
     chosen = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))[:n]
     images = torch.cat([samples.images[:n], held_out[chosen]])
-    features = metrics.features(images, metrics.convnet(run.artifact("extractor").weights))
-    return metrics.tsne(features, seed), torch.cat([samples.labels[:n], labels[chosen]]), torch.arange(len(images)) < n
+    features = extractors.features(images, extractors.convnet(run.artifact("extractor").weights))
+    return distances.tsne(features, seed), torch.cat([samples.labels[:n], labels[chosen]]), torch.arange(len(images)) < n
 
 
 def strip(run: Run) -> dict[str, Tensor]:

@@ -5,9 +5,10 @@ Only built-in benchmarks are measured; of a folder set the samples alone are sho
 
 import torch
 
-from dpsynth import metrics, privacy
+from dpsynth import privacy
 from dpsynth.artifacts import Base, Corpus, Extractor, LabelCounts, Measurement, Samples, Synthesiser
 from dpsynth.data import catalog
+from dpsynth.metrics import classifiers, distances, extractors
 from dpsynth.models import networks, samplers
 from dpsynth.seeds import seed_of
 from dpsynth.stages import label_prior
@@ -57,7 +58,7 @@ def real(work: Work, private: privacy.Private) -> Samples:
 def train_extractor(work: Work, *, extractor_steps: int) -> Extractor:
     """The convnet whose features the Frechet distance is taken on: public glyphs, no method sees it."""
     glyphs = catalog.public("glyphs", 1, 28)
-    return Extractor(metrics.train_convnet(glyphs.images, glyphs.labels, len(glyphs.classes), extractor_steps))
+    return Extractor(extractors.train_convnet(glyphs.images, glyphs.labels, len(glyphs.classes), extractor_steps))
 
 
 @work
@@ -73,7 +74,7 @@ def measure(
         FileNotFoundError, ValueError: the file is missing, or not those weights.
     """
     images, labels = privacy.evaluation(held_out, "metrics on the held-out records")
-    values = metrics.classifiers(samples.images, samples.labels, images, labels, n_classes, seed_of(seed, "metrics"))
-    seen_by = metrics.inception(inception) if inception else metrics.convnet(extractor.weights)
-    values |= metrics.distances(samples.images, images, seen_by)
+    values = classifiers.accuracies(samples.images, samples.labels, images, labels, n_classes, seed_of(seed, "metrics"))
+    seen_by = extractors.inception(inception) if inception else extractors.convnet(extractor.weights)
+    values |= distances.between(samples.images, images, seen_by)
     return Measurement(values, len(samples.images), len(images), seen_by.name)

@@ -138,7 +138,7 @@ def test_the_discriminator_is_bounded_after_each_step_of_either_training(stage, 
     p = Params(method="dpgan_p", seed=seed, **TINY)
     if stage is dp_sgd:
         Run(p).base
-    monkeypatch.setattr(gan, "bound", bound)
+    monkeypatch.setattr(gan, "scale_to_unit_norm", bound)
     stage.run(p)
     assert len(norms) == steps
     assert all(later < 0.8 * earlier for earlier, later in itertools.pairwise(norms))  # the halved weights went on

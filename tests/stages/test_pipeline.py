@@ -8,10 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from dpsynth import metrics, privacy, store
+from dpsynth import privacy, store
 from dpsynth.artifacts import Prior
 from dpsynth.data import glyphs
 from dpsynth.methods import METHODS, dp_sapf
+from dpsynth.metrics import classifiers, distances
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
 from dpsynth.stages import dp_sgd, evaluate, label_prior, pretrain, recall
@@ -204,8 +205,8 @@ def test_only_the_light_weights_move(tiny_root):
 
 
 def test_what_a_synthesiser_says_of_itself_stands_beside_its_metrics_alone(tiny_root, monkeypatch):
-    for name in ("classifiers", "distances"):
-        monkeypatch.setattr(metrics, name, lambda *args: {"CA-CNN": 50.0})
+    for module, name in ((classifiers, "accuracies"), (distances, "between")):
+        monkeypatch.setattr(module, name, lambda *args: {"CA-CNN": 50.0})
     for trainable, low, high in (("light", 1, 99), ("all", 100, 100)):
         p = Params(method="dp_ldm", options={"trainable": trainable}, **TINY)
         found = Run(p).measurements
