@@ -5,7 +5,6 @@
 
 import sys
 import time
-from pathlib import Path
 
 import pandas as pd
 import torch
@@ -15,7 +14,6 @@ from dpsynth.bench.steps import THREADS
 from dpsynth.models import diffusion
 from dpsynth.models.samplers import ddim, dpm_solver, heun
 from dpsynth.params import Params
-from dpsynth.runner import experiments
 from dpsynth.stages import dp_sgd, evaluate, planning
 
 TRIALS = [
@@ -27,8 +25,7 @@ IMAGES, SEEDS = 2000, 3
 
 def chosen() -> Params:
     """RPGen as in `make reproduce`, on the choosing split."""
-    (p,) = experiments.load(Path("params/laptop/table.yaml"), method="rpgen").points()
-    return p.replace(private="mnist5k_choosing")
+    return Params.at("laptop", method="rpgen", private="mnist5k_choosing")
 
 
 def measure(p: Params) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from dpsynth.stages import evaluate, label_prior
 
 def badge(p) -> str:
     """The line under every figure: at which scale it was made, of what."""
-    scale = "smoke scale: too small to mean anything" if p.profile == "smoke" else f"{p.profile} scale, not the papers'"
+    scale = "smoke scale: too small to mean anything" if p.scale == "smoke" else f"{p.scale} scale, not the papers'"
     return f"{scale} | {p.method}, {p.private}, public {p.public}, epsilon {p.epsilon:g}, seed {p.seed}"
 
 
@@ -143,7 +143,7 @@ def beside_papers(p, measurements: dict[str, Measurement]) -> pd.DataFrame:
     rows = at[(at["method"] == name) & at["metric"].isin(["CA-LR", "CA-MLP", "CA-CNN", "accuracy", "FID"])]
     ours = [
         {
-            "source": f"here ({p.profile})",
+            "source": f"here ({p.scale})",
             "dataset": p.private,
             "method": row,
             "epsilon": p.epsilon,
