@@ -21,7 +21,7 @@
 method: str = "rpgen"  # a row of the table of methods
 private: str = "mnist5k"  # the private set: a built-in name, or folder:PATH
 public: str = "glyphs"  # the public set
-profile: str = "smoke"  # label of the scale, on figures and folders: smoke | laptop | overnight | paper
+scale: str = "smoke"  # name of the scale, on figures and folders: smoke | laptop
 epsilon: float = 10.0  # total privacy budget; .inf is the non-private twin
 delta: float = 1e-5  # delta of the (epsilon, delta) guarantee; below 1/n_records
 allow_large_delta: bool = False  # permit a delta of 1/n_records or more
@@ -32,7 +32,12 @@ steps: int = 5  # DP-SGD steps T
 noise_multiplicity: int = 1  # draws of the diffusion noise a record, averaged, K
 learning_rate: float = 1e-3  # Adam, DP-SGD fine-tuning
 pretrain_steps: int = 20  # Adam steps on public images
+pretrain_batch: int = 128  # public images a step of pre-training
+pretrain_rate: float = 7e-3  # Adam in pre-training, at its peak
+pretrain_average: float = 0.998  # rate of the base's moving average
 encoder_steps: int = 30  # steps of the query function, or of the autoencoder
+encoder_batch: int = 128  # public images a step of the encoder
+encoder_rate: float = 2e-3  # Adam, the encoder, at its peak
 width: int = 16  # channels of the denoiser's first level
 extractor_steps: int = 30  # steps of the feature extractor behind FD-convnet
 inception: str = None  # file of Inception's weights: FID in place of FD-convnet
@@ -92,8 +97,7 @@ synthesiser = dp_sgd.run(p)
 
 # %%
 certificate = privacy.certificate(plan, planning.ledger(p), synthesiser.artifact.lineage)
-results.write_certificate(p, certificate);
-
+results.write_certificate(p, certificate)
 # %% tags=["raises-exception"]
 displays.certificate(certificate)
 

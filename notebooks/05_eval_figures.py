@@ -29,7 +29,7 @@
 method: str = "rpgen"  # a row of the table of methods
 private: str = "mnist5k"  # the private set: a built-in name, or folder:PATH
 public: str = "glyphs"  # the public set
-profile: str = "smoke"  # label of the scale, on figures and folders: smoke | laptop | overnight | paper
+scale: str = "smoke"  # name of the scale, on figures and folders: smoke | laptop
 epsilon: float = 10.0  # total privacy budget; .inf is the non-private twin
 delta: float = 1e-5  # delta of the (epsilon, delta) guarantee; below 1/n_records
 allow_large_delta: bool = False  # permit a delta of 1/n_records or more
@@ -40,7 +40,12 @@ steps: int = 5  # DP-SGD steps T
 noise_multiplicity: int = 1  # draws of the diffusion noise a record, averaged, K
 learning_rate: float = 1e-3  # Adam, DP-SGD fine-tuning
 pretrain_steps: int = 20  # Adam steps on public images
+pretrain_batch: int = 128  # public images a step of pre-training
+pretrain_rate: float = 7e-3  # Adam in pre-training, at its peak
+pretrain_average: float = 0.998  # rate of the base's moving average
 encoder_steps: int = 30  # steps of the query function, or of the autoencoder
+encoder_batch: int = 128  # public images a step of the encoder
+encoder_rate: float = 2e-3  # Adam, the encoder, at its peak
 width: int = 16  # channels of the denoiser's first level
 extractor_steps: int = 30  # steps of the feature extractor behind FD-convnet
 inception: str = None  # file of Inception's weights: FID in place of FD-convnet
@@ -73,8 +78,7 @@ displays.plan(plan)
 
 # %%
 samples = evaluate.samples(p)
-results.write_synthetic(p, samples);
-
+results.write_synthetic(p, samples)
 # %% tags=["raises-exception"]
 figures.grid(*evaluate.by_label(samples, p, 12), title="Synthetic images", badge=badge)
 
@@ -90,8 +94,7 @@ figures.grid(*evaluate.by_label(samples, p, 12), title="Synthetic images", badge
 
 # %%
 measured = evaluate.run(p)
-results.write_metrics(p, measured);
-
+results.write_metrics(p, measured)
 # %% tags=["raises-exception"]
 displays.measured(measured)
 
