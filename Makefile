@@ -5,21 +5,21 @@ SHELL := bash
 .PHONY: help reproduce table1 dry-run test mutants crash bench samplers lint lab readme record clean
 
 export PYTHON ?= $(shell command -v python3.11 || command -v python3)
-PROFILE ?= laptop
 EXPERIMENT ?= table
+SCALE ?= $(PROFILE)
 METHOD ?=
 EPS ?=
 SEED ?=
 JOBS ?= 1
 
 PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input
-CHOICE = --profile '$(PROFILE)' --experiment '$(EXPERIMENT)' $(if $(METHOD),--method '$(METHOD)') \
+CHOICE = --experiment '$(EXPERIMENT)' $(if $(SCALE),--scale '$(SCALE)') $(if $(METHOD),--method '$(METHOD)') \
 	$(if $(EPS),--epsilon '$(EPS)') $(if $(SEED),--seed '$(SEED)')
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
 	@echo
-	@echo "  PROFILE=smoke|laptop|overnight  EXPERIMENT=table  METHOD=rpgen,dpdm  EPS=10|inf  SEED=0,1,2 in place of those in the file; JOBS=2 makes two at a time"
+	@echo "  EXPERIMENT=table  SCALE=smoke|laptop  METHOD=rpgen,dpdm  EPS=10|inf  SEED=0,1,2 in place of those in the file; JOBS=2 makes two at a time"
 
 reproduce: .venv/.installed ## plan and execute the notebooks of every run, end with the comparison table
 	@.venv/bin/python -m dpsynth.runner.reproduce $(CHOICE) --jobs '$(JOBS)'

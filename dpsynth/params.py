@@ -11,51 +11,30 @@ import re
 import unicodedata
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from dpsynth import project
+from dpsynth import project, scales
 from dpsynth.data import catalog, imagefiles
 from dpsynth.privacy.ledger import canonical
+from dpsynth.strict import Real, Strict
 
 CONTROL = ("Cc", "Cs", "Zl", "Zp")  # of Unicode: control characters, halves of characters, line ends
 FINEST_DELTA = 1e-12  # the accountant's arithmetic certifies no finer one
 
 
-def _number(value: Any) -> Any:
-    """YAML 1.1 and papermill deliver `1e-5` and `inf` as strings; those, and only those, become floats."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
-
-
-Real = Annotated[float, BeforeValidator(_number)]
-# What the accountant can compose and the discrete Gaussian can draw; none if left to the rule of the plan.
-Noise = Annotated[Real, Field(ge=0.05, le=1e5)] | None
-
-
-class Strict(BaseModel):
-    """Frozen, no unknown keys, no silent conversion (`true` is not a number, 3.0 is not a count)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=True)
-
-
 class Params(Strict):
     """Everything one run depends on. The defaults are the smoke scale: about a minute a notebook.
 
-    Sizes and rates are public constants: none is read from the private records.
+    Sizes and rates are public constants: none is read from the private records. A default never changes: digests leave
+    out what has its default's value, so that a new field renames no run.
     """
 
     method: str = Field("rpgen", description="a row of the table of methods")
     private: str = Field("mnist5k", description="the private set: a built-in name, or folder:PATH")
     public: str = Field("glyphs", description="the public set")
-    profile: Literal["smoke", "laptop", "overnight", "paper"] = Field(
-        "smoke", description="label of the scale, on figures and folders"
-    )
+    scale: str = Field("smoke", pattern="^[a-z0-9_-]{1,32}$", description="name of the scale, on figures and folders")
     epsilon: Real = Field(10.0, description="total privacy budget; .inf is the non-private twin")
     delta: Real = Field(1e-5, description="delta of the (epsilon, delta) guarantee; below 1/n_records")
     allow_large_delta: bool = Field(False, description="permit a delta of 1/n_records or more")
@@ -70,9 +49,9 @@ class Params(Strict):
     pretrain_batch: int = Field(128, ge=2, le=10**5, description="public images a step of pre-training")
     pretrain_rate: Real = Field(7e-3, gt=0, lt=1, description="Adam in pre-training, at its peak")
     pretrain_average: Real = Field(0.998, ge=0, lt=1, description="rate of the base's moving average")
+    encoder_steps: int = Field(30, ge=1, le=10**8, description="steps of the query function, or of the autoencoder")
     encoder_batch: int = Field(128, ge=2, le=10**5, description="public images a step of the encoder")
     encoder_rate: Real = Field(2e-3, gt=0, lt=1, description="Adam, the encoder, at its peak")
-    encoder_steps: int = Field(30, ge=1, le=10**8, description="steps of the query function, or of the autoencoder")
     width: int = Field(16, ge=8, le=2048, multiple_of=8, description="channels of the denoiser's first level")
     extractor_steps: int = Field(30, ge=1, le=10**8, description="steps of the feature extractor behind FD-convnet")
     inception: str | None = Field(None, description="file of Inception's weights: FID in place of FD-convnet")
@@ -171,14 +150,35 @@ class Params(Strict):
 
     @property
     def digest(self) -> str:
-        """SHA-256 over all parameters; the background counts where it is another: it is younger than some results."""
-        said = self.model_dump(exclude={"background"} if self.background == catalog.BACKGROUND else None)
-        said |= {name: project.placed(said[name]) for name in ("private", "public")}
+        """SHA-256 over the parameters that differ from their defaults; a field that is new keeps every digest."""
+        said = self.model_dump(exclude_defaults=True)
+        said |= {name: project.placed(said[name]) for name in ("private", "public") if name in said}
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
     def replace(self, **changes: Any) -> "Params":
         """The same run but for `changes`, validated anew."""
         return Params.model_validate({**self.model_dump(), **changes})
+
+    @classmethod
+    def at(cls, scale: str, **changes: Any) -> "Params":
+        """A run at a scale: `Params.at("laptop", method="rpgen", seed=1, amp_gamma=0.1)`.
+
+        Args:
+            changes: over the scale's settings; what is no field is an option of the method.
+        Raises:
+            ValueError: there is no such scale, or no such option.
+        """
+        return cls.under(scales.read(scale), changes)
+
+    @classmethod
+    def under(cls, settings: scales.Settings, changes: dict[str, Any]) -> "Params":
+        """The run that differs from `settings` by `changes`, a flat mapping of fields and the method's options."""
+        method = {**settings.common, **changes}.get("method", cls.model_fields["method"].default)
+        own = {**settings.of(method), **changes}
+        if "options" in settings.common or "options" in own:
+            raise ValueError(f"options: each is written as a key of its own, votes: 2 in a run; or {scales.EXAMPLE}")
+        fields = {name: own.pop(name) for name in cls.model_fields if name in own}
+        return cls.model_validate({**settings.common, **fields, "options": own})
 
     @classmethod
     def read(cls, namespace: dict[str, Any]) -> "Params":

@@ -75,8 +75,7 @@ print(*experiments.load(Path(PATH)).points()[0].labels)
 @pytest.fixture(scope="module")
 def said(tmp_path_factory):
     """What the command lines' help, and labels of a parameter file, look like under -OO in an ASCII locale."""
-    path = tmp_path_factory.mktemp("params") / "smoke" / "table.yaml"
-    path.parent.mkdir()
+    path = tmp_path_factory.mktemp("params") / "table.yaml"
     path.write_text(FILE, encoding="utf-8")
     asked = ASKED.replace("PATH", ascii(str(path)))
     environment = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "PYTHONPATH": str(ROOT)}

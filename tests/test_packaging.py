@@ -218,9 +218,10 @@ def test_make_passes_its_variables_on():
         return subprocess.run([*command, *variables], capture_output=True, text=True, check=True).stdout.split()
 
     start = [".venv/bin/python", "-m", "dpsynth.runner.reproduce"]
-    assert called() == [*start, "--profile", "'laptop'", "--experiment", "'table'", "--jobs", "'1'"]
-    assert called("PROFILE=smoke", "METHOD=rpgen,dpdm", "EPS=inf", "SEED=3", "JOBS=2") == [
-        *start, "--profile", "'smoke'", "--experiment", "'table'",
+    assert called() == [*start, "--experiment", "'table'", "--jobs", "'1'"]
+    assert called("PROFILE=smoke") == called("SCALE=smoke")
+    assert called("SCALE=smoke", "METHOD=rpgen,dpdm", "EPS=inf", "SEED=3", "JOBS=2") == [
+        *start, "--experiment", "'table'", "--scale", "'smoke'",
         "--method", "'rpgen,dpdm'", "--epsilon", "'inf'", "--seed", "'3'", "--jobs", "'2'",
     ]  # fmt: skip
 
@@ -259,9 +260,7 @@ def test_make_works_in_a_folder_of_any_name(tmp_path, name):
     assert make(tmp_path / name, "lint") == [".venv/bin/python -m ruff check . in "]
     assert make(tmp_path / name, "test") == [".venv/bin/python -m pytest -q in "]
     (said,) = make(tmp_path / name, "reproduce", "SEED=3")
-    assert (
-        said == ".venv/bin/python -m dpsynth.runner.reproduce --profile laptop --experiment table --seed 3 --jobs 1 in "
-    )
+    assert said == ".venv/bin/python -m dpsynth.runner.reproduce --experiment table --seed 3 --jobs 1 in "
 
 
 @pytest.mark.parametrize("name", FOLDERS)

@@ -54,10 +54,11 @@ def test_a_public_folder_is_no_part_of_the_private_one(public):
 
 def test_every_parameter_enters_digest_and_run_name():
     changed = {
-        "method": "dpdm", "profile": "laptop", "epsilon": 1.0, "delta": 2e-5, "allow_large_delta": True,
+        "method": "dpdm", "scale": "laptop", "epsilon": 1.0, "delta": 2e-5, "allow_large_delta": True,
         "noise": "secret", "seed": 1, "sample_rate": 0.2, "steps": 6, "noise_multiplicity": 2,
         "learning_rate": 2e-3, "pretrain_steps": 21, "encoder_steps": 31, "extractor_steps": 31,
-        "inception": "weights.pth", "width": 24, "n_synthetic": 201,
+        "pretrain_batch": 64, "pretrain_rate": 7e-4, "pretrain_average": 0.99, "encoder_batch": 64,
+        "encoder_rate": 2e-4, "inception": "weights.pth", "width": 24, "n_synthetic": 201,
         "options": {"kept": 4}, "private": "fashion_mnist", "public": "folder:public", "n_records": 4000,
         "labels": list("0123456789"), "size": 28, "background": "black",
     }  # fmt: skip
@@ -65,6 +66,52 @@ def test_every_parameter_enters_digest_and_run_name():
     runs = [Params(), *(Params(**{name: value}) for name, value in changed.items())]
     assert len({p.digest for p in runs}) == len({p.run_name for p in runs}) == len(changed) + 1
     assert Params().digest == Params().digest
+
+
+DEFAULTS = dict(
+    method="rpgen", private="mnist5k", public="glyphs", scale="smoke", epsilon=10.0, delta=1e-5,
+    allow_large_delta=False, noise="seeded", seed=0, sample_rate=0.1, steps=5, noise_multiplicity=1,
+    learning_rate=1e-3, pretrain_steps=20, pretrain_batch=128, pretrain_rate=7e-3, pretrain_average=0.998,
+    encoder_steps=30, encoder_batch=128, encoder_rate=2e-3, width=16, extractor_steps=30, inception=None,
+    n_synthetic=200, n_records=None, labels=None, size=None, background="white", options={},
+)  # fmt: skip
+EMPTY = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
+OTHER = "36b81f78215b4fc9b74be2c5b0fe736da5ee9ef98131030a7c0d6b7be27e5be7"
+
+
+def test_a_digest_is_what_it_was_when_results_were_made_with_it():
+    other = {"scale": "laptop", "steps": 100, "width": 24, "options": {"average": 0.96, "amp_gamma": 0.05}}
+    assert Params().digest == Params(**DEFAULTS).digest == EMPTY
+    assert Params(**DEFAULTS | other).digest == OTHER
+
+
+def test_a_field_that_is_new_changes_no_digest():
+    class Later(Params):
+        warmth: float = 0.5
+
+    for p in (Params(), Params(seed=3), Params.at("laptop", amp_gamma=0.1), Params(**FOLDER)):
+        assert Later(**p.model_dump()).digest == p.digest != Later(**p.model_dump(), warmth=0.6).digest
+
+
+def test_a_run_at_a_scale_has_its_settings_its_method_s_and_what_is_asked_for():
+    p = Params.at("laptop", method="dp_sapf", epsilon=1.0, seed=2, share=0.1)
+    assert (p.scale, p.method, p.epsilon, p.seed, p.steps, p.learning_rate) == ("laptop", "dp_sapf", 1.0, 2, 100, 2e-2)
+    assert p.options == {"average": 0.96, "share": 0.1, "low_rank": False}
+    assert Params.at("laptop").method == "rpgen" and Params.at("laptop", method="rpgen", learning_rate=1.0).steps == 100
+    with pytest.raises(ValueError, match="rpgen has no option 'shapes'; its own are prior, votes"):
+        Params.at("laptop", shapes=3)
+    with pytest.raises(ValueError, match=r"dpdm has no option 'amp_gamma'; .*of the stage 'base' of rpgen"):
+        Params.at("laptop", method="dpdm", amp_gamma=0.1)
+    with pytest.raises(ValueError, match="no such scale 'paper'; there are laptop, smoke"):
+        Params.at("paper")
+    with pytest.raises(ValueError, match="options: each is written as a key of its own"):
+        Params.at("laptop", options={"votes": 3})
+
+
+@pytest.mark.parametrize("scale", ["../x", "a/b", "", "A", "x" * 33, "x\n", "."])
+def test_a_scale_names_a_folder(scale):
+    with pytest.raises(ValidationError, match="scale"):
+        Params(scale=scale)
 
 
 def test_a_notebook_reads_its_parameters_from_its_globals():

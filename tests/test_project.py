@@ -136,14 +136,14 @@ def test_a_command_goes_to_the_project_and_a_relative_root_keeps_its_meaning(pla
 
 
 def test_a_notebook_run_from_elsewhere_spends_in_its_own_project(place, tmp_path, monkeypatch):
-    (place / "params/smoke").mkdir()
-    (place / "params/smoke/toy.yaml").write_text("reproduces: a test\nover: {method: [rpgen]}\n")
+    shutil.copytree(CHECKOUT / "params/scales", place / "params/scales")
+    (place / "params/toy.yaml").write_text("reproduces: a test\nover: {method: [rpgen]}\n")
     cells = "\n".join(f"{name} = None" for name in Params.model_fields)
     cells = f'# %% tags=["parameters"]\n{cells}\n\n# %%\nfrom dpsynth import project\nprint(project.root().resolve())\n'
     (place / "notebooks/toy.py").write_text(cells)
     monkeypatch.setattr(execute.planning, "run", lambda p: None)
     monkeypatch.chdir(tmp_path)
-    given = [place.name + "/notebooks/toy.py", place.name + "/params/smoke/toy.yaml", "-o", "out.ipynb"]
+    given = [place.name + "/notebooks/toy.py", place.name + "/params/toy.yaml", "-o", "out.ipynb"]
     assert execute.main(given) == 0
     (cell,) = json.loads((tmp_path / "out.ipynb").read_text())["cells"][-1:]
     assert "".join(cell["outputs"][0]["text"]).strip() == str(place)

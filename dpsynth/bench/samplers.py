@@ -5,7 +5,6 @@
 
 import sys
 import time
-from pathlib import Path
 
 import pandas as pd
 import torch
@@ -17,7 +16,6 @@ from dpsynth.models import networks
 from dpsynth.models.samplers import ddim, denoised, dpm_solver, heun
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
-from dpsynth.runner import experiments
 from dpsynth.seeds import seed_of
 
 TRIALS = [
@@ -29,8 +27,7 @@ IMAGES, SEEDS = 2000, 3
 
 def chosen() -> Params:
     """RPGen as in `make reproduce`, on the choosing split."""
-    (p,) = experiments.load(Path("params/laptop/table.yaml"), method="rpgen").points()
-    return p.replace(private="mnist5k_choosing")
+    return Params.at("laptop", method="rpgen", private="mnist5k_choosing")
 
 
 def measure(p: Params) -> pd.DataFrame:

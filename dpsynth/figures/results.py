@@ -14,7 +14,7 @@ from dpsynth.figures.style import GREY, PALE, ROWS, called, chart, colours, read
 from dpsynth.report.variants import agreeing
 
 IDENTITY = ["method", "variant", "epsilon_target", "seed"]  # what has one value of each metric
-COLUMNS = {*IDENTITY, "profile", "dataset", "delta", "adjacency", "metric", "value"}
+COLUMNS = {*IDENTITY, "scale", "dataset", "delta", "adjacency", "metric", "value"}
 PERCENT = ("CA-LR", "CA-MLP", "CA-CNN")
 FACTS = {
     "learning-percent": "weights that learn from private records, percent",
@@ -36,7 +36,7 @@ def comparison(results: pd.DataFrame, metric: str, *, badge: str) -> Figure:
     """One metric of every row of the table: a dot for each seed, a bar at the mean; a panel for each epsilon.
 
     Args:
-        results: rows of results.csv, at least its `COLUMNS`, of one profile and one data set. Rows without a
+        results: rows of results.csv, at least its `COLUMNS`, of one scale and one data set. Rows without a
             finite epsilon stand in every panel.
     Raises:
         ValueError: no such metric, columns missing, or several settings, which must not be averaged.
@@ -119,7 +119,7 @@ def _table(results: pd.DataFrame, metric: str) -> pd.DataFrame:
     if table.empty:
         known = ", ".join(sorted(set(results["metric"]))) or "none"
         raise ValueError(f"there is nothing to draw: the results hold no {metric}; their metrics are: {known}")
-    for column in ("profile", "dataset"):
+    for column in ("scale", "dataset"):
         if table[column].nunique() > 1:
             several = ", ".join(sorted(set(table[column])))
             raise ValueError(f"the results mix several values of {column} ({several}): choose one first")

@@ -8,8 +8,8 @@ from dpsynth.methods.method import Method, Options, PrivateStep
 from dpsynth.models.amp import Projection
 from dpsynth.models.diffusion import Prediction
 from dpsynth.models.trainable import Trainable
-from dpsynth.params import Real
 from dpsynth.stages import dp_sgd, pretrain, query, selection
+from dpsynth.strict import Real
 
 
 class Denoising(Options, dp_sgd.Learning):

@@ -19,12 +19,12 @@ from torch.nn import functional as F
 from dpsynth.artifacts import CentralImages, Corpus
 from dpsynth.methods.diffusion import AT_ONE_PLACE, DP_SGD, Pretrained
 from dpsynth.methods.method import Method, PrivateStep
-from dpsynth.params import Noise
 from dpsynth.privacy import Counts, Private, Sums
 from dpsynth.seeds import seed_of
 from dpsynth.stages import pretrain, selection
 from dpsynth.stages.permit import Permit
 from dpsynth.store import Work, work
+from dpsynth.strict import Noise
 
 COPIES = 200  # of each central image in the corpus, each moved in its own way
 TURN, GROW, SHIFT = 0.26, 0.15, 0.1  # radians, share of the size, share of the side: the most that a copy is moved by

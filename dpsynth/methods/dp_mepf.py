@@ -18,12 +18,12 @@ from dpsynth.artifacts import Base, Encoder, Perceptual, Synthesiser
 from dpsynth.methods import gans
 from dpsynth.methods.method import Method, Options, PrivateStep
 from dpsynth.models import diffusion, gan, networks, training, vgg
-from dpsynth.params import Real
 from dpsynth.privacy import Private, Sums
 from dpsynth.seeds import seed_of
 from dpsynth.stages import progress, query
 from dpsynth.stages.permit import Permit
 from dpsynth.store import Work, work
+from dpsynth.strict import Real
 
 HALF = 100  # images of each half of a batch, about: equally many of each label
 SNAPSHOTS, POINTS = 5, 50  # along training: samples, and points of the curve

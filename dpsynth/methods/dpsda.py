@@ -25,12 +25,12 @@ from dpsynth.models.classifier import Classifier
 from dpsynth.models.pixels import scaled, to_bytes
 from dpsynth.models.population import Population
 from dpsynth.models.renderer import Renderer
-from dpsynth.params import Real
 from dpsynth.privacy import Counts, Private
 from dpsynth.seeds import seed_of
 from dpsynth.stages import pretrain, progress, query, selection
 from dpsynth.stages.permit import Permit
 from dpsynth.store import Work, work
+from dpsynth.strict import Real
 
 SIGMA_HIGH, SIGMA_LOW = 2.0, 0.2  # noise levels of a variation of amplitude 1, and of one near 0
 DENOISING = 5  # steps of the denoiser in a variation

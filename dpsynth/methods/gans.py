@@ -22,12 +22,12 @@ from dpsynth.methods.diffusion import HISTOGRAM
 from dpsynth.methods.method import Method, Options, PrivateStep
 from dpsynth.models import diffusion, gan, networks, samplers, training
 from dpsynth.models.pixels import scaled
-from dpsynth.params import Real
 from dpsynth.privacy import Fakes, Gradients, Private
 from dpsynth.seeds import seed_of
 from dpsynth.stages import pretrain, progress, query, selection
 from dpsynth.stages.permit import Permit
 from dpsynth.store import Work, work
+from dpsynth.strict import Real
 
 BATCH, SUB_BATCHES = 64, 2  # of a public batch, worked on side by side
 MICROBATCH = 64

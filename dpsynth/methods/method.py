@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from dpsynth.params import Strict
 from dpsynth.stages import label_prior
+from dpsynth.strict import Strict
 
 
 class Options(Strict):

@@ -14,7 +14,7 @@ from dpsynth.stages import label_prior
 
 def badge(p: Params) -> str:
     """The line under every figure: at which scale it was made, of what."""
-    scale = "smoke scale: too small to mean anything" if p.profile == "smoke" else f"{p.profile} scale, not the papers'"
+    scale = "smoke scale: too small to mean anything" if p.scale == "smoke" else f"{p.scale} scale, not the papers'"
     return f"{scale} | {p.method}, {p.private}, public {p.public}, epsilon {p.epsilon:g}, seed {p.seed}"
 
 
@@ -145,6 +145,6 @@ def beside_papers(run: Run) -> pd.DataFrame:
     at = papers[(papers["epsilon"] == p.epsilon) & (papers["method"] == run.row_name)]
     rows = at[at["metric"].isin(["CA-LR", "CA-MLP", "CA-CNN", "accuracy", "FID"])]
     own = run.measurements[run.row_name].values if run.measurements else {}
-    same = {"source": f"here ({p.profile})", "dataset": p.private, "method": run.row_name, "epsilon": p.epsilon}
+    same = {"source": f"here ({p.scale})", "dataset": p.private, "method": run.row_name, "epsilon": p.epsilon}
     ours = [same | {"metric": m, "value": own[m]} for m in ("CA-LR", "CA-MLP", "CA-CNN", "FD-convnet") if m in own]
     return pd.concat([pd.DataFrame(ours), rows], ignore_index=True).fillna("")

@@ -109,7 +109,8 @@ def embedding(run: Run, n: int) -> tuple[Tensor, Tensor, Tensor]:
     chosen = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))[:n]
     images = torch.cat([samples.images[:n], held_out[chosen]])
     features = extractors.features(images, extractors.convnet(run.artifact("extractor").weights))
-    return distances.tsne(features, seed), torch.cat([samples.labels[:n], labels[chosen]]), torch.arange(len(images)) < n
+    labels = torch.cat([samples.labels[:n], labels[chosen]])
+    return distances.tsne(features, seed), labels, torch.arange(len(images)) < n
 
 
 def strip(run: Run) -> dict[str, Tensor]:

@@ -79,7 +79,7 @@ def _table(frame: pd.DataFrame) -> str:
     table = comparison.table(frame)[SHOWN].reset_index()
     first = frame.iloc[0]
     caption = (
-        f"`{first['dataset']}` with public `{first['public']}`, profile `{first['profile']}`, delta "
+        f"`{first['dataset']}` with public `{first['public']}`, scale `{first['scale']}`, delta "
         f"{frame['delta'].dropna().iloc[0]:g}, add-or-remove neighbours; mean ± standard deviation over seeds. "
         f"{_provenance(frame)}"
     )
@@ -152,9 +152,9 @@ def _below(frame: pd.DataFrame) -> list[str]:
 def _provenance(frame: pd.DataFrame) -> str:
     """The commits of the rows, and whether the parameter file still says what they were made with."""
     first = frame.iloc[0]
-    file = Path("params", first["profile"], f"{first['experiment']}.yaml")
+    file = experiments.find(first["experiment"])
     seeds = frame["seed"].dropna().astype(int).unique().tolist()
-    today = {p.replace(seed=seed).digest for p in experiments.load(PROJECT / file).points() for seed in seeds}
+    today = {p.replace(seed=seed).digest for p in experiments.load(file, first["scale"]).points() for seed in seeds}
     commits = " and ".join(f"`{commit}`" for commit in sorted(frame["commit"].unique()))
     stale = "" if set(frame["params_digest"]) <= today else f", with other settings than `{file}` has today"
     return f"Made at commit {commits}{stale}."
@@ -206,9 +206,9 @@ def record() -> None:
     Raises:
         FileNotFoundError: nothing was reproduced yet; nothing was copied.
     """
-    profile, build = "laptop", store.root() / "build"
-    took, tests = build / profile / "measured.json", build / "test.json"
-    frame = results.read_results(profile)
+    scale, build = "laptop", store.root() / "build"
+    took, tests = build / scale / "measured.json", build / "test.json"
+    frame = results.read_results(scale)
     for name, own in frame.groupby("experiment"):
         if name in FIGURED or (name == "table" and took.exists()):
             own.to_csv(results.COMMITTED / f"{name}.csv", index=False)
@@ -224,7 +224,7 @@ def record() -> None:
         said = json.loads(took.read_text(encoding="utf-8"))
         said |= json.loads(tests.read_text(encoding="utf-8")) if tests.exists() else {}
         (results.COMMITTED / "measured.json").write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
-        p = experiments.load(Path("params", profile, "table.yaml")).points()[0]
+        p = experiments.load("table", scale).points()[0]
         hero = figures.hero(evaluate.strip(p), badge=displays.badge(p), classes=p.constants.classes[:10])
         (results.COMMITTED / "hero.png").write_bytes(hero.png())
 

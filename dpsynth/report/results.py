@@ -18,7 +18,7 @@ from dpsynth.privacy.disk import forget_times
 from dpsynth.runner.experiments import Experiment
 
 COLUMNS = [
-    "experiment", "variant", "profile", "dataset", "public", "method", "epsilon_target", "epsilon_spent",
+    "experiment", "variant", "scale", "dataset", "public", "method", "epsilon_target", "epsilon_spent",
     "delta", "adjacency", "accountant", "noise", "seed", "metric", "value", "n_synthetic", "n_reference",
     "extractor", "device", "commit", "params_digest",
 ]  # fmt: skip
@@ -37,7 +37,7 @@ class Cost(NamedTuple):
 
 def run_folder(p: Params) -> Path:
     """Where a run's executed notebooks, certificate and metrics lie."""
-    return store.root() / "build" / p.profile / p.run_name
+    return store.root() / "build" / p.scale / p.run_name
 
 
 def stage_costs(run: Run) -> dict[str, Cost]:
@@ -120,13 +120,13 @@ def write_certificate(run: Run) -> Path:
     return _timeless(run.params, _write(run_folder(run.params) / "certificate.json", text + "\n"))
 
 
-def join(profile: str, experiment: Experiment, points: Sequence[Params]) -> Path:
-    """Put the metrics of `points` into build/<profile>/results.csv, in place of the rows `experiment` had.
+def join(scale: str, experiment: Experiment, points: Sequence[Params]) -> Path:
+    """Put the metrics of `points` into build/<scale>/results.csv, in place of the rows `experiment` had.
 
     Rows of other experiments stay. A method's row has as its variant what sets the run apart, a reference row the
     method and that.
     """
-    path = store.root() / "build" / profile / "results.csv"
+    path = store.root() / "build" / scale / "results.csv"
     parts = []
     for p in points:
         part = _read(run_folder(p) / "metrics.csv").assign(experiment=experiment.name)
@@ -142,25 +142,25 @@ def join(profile: str, experiment: Experiment, points: Sequence[Params]) -> Path
     return _write(path, joined.to_csv(index=False))
 
 
-def read_results(profile: str) -> pd.DataFrame:
-    """build/<profile>/results.csv as a frame with `COLUMNS`.
+def read_results(scale: str) -> pd.DataFrame:
+    """build/<scale>/results.csv as a frame with `COLUMNS`.
 
     Raises:
         FileNotFoundError: nothing was run yet.
     """
-    path = store.root() / "build" / profile / "results.csv"
+    path = store.root() / "build" / scale / "results.csv"
     if not path.exists():
-        raise FileNotFoundError(f"{path}: no results yet; `make reproduce PROFILE={profile}` makes them")
+        raise FileNotFoundError(f"{path}: no results yet; `make reproduce SCALE={scale}` makes them")
     return _read(path)
 
 
-def are_readable(profile: str) -> None:
-    """build/<profile>/results.csv is whole, or is not there yet.
+def are_readable(scale: str) -> None:
+    """build/<scale>/results.csv is whole, or is not there yet.
 
     Raises:
         ValueError: it is not.
     """
-    path = store.root() / "build" / profile / "results.csv"
+    path = store.root() / "build" / scale / "results.csv"
     if path.exists() and not _is_whole(path):
         raise ValueError(f"{path} is not a table of results; delete it and run again: it is joined of all runs")
 
@@ -180,10 +180,10 @@ def draw(results: pd.DataFrame, folder: Path, wanted: Sequence[str] | None = Non
     each fact that varies.
 
     Args:
-        results: rows with `COLUMNS`, of one experiment, profile and data set; wanted: these of the figures alone.
+        results: rows with `COLUMNS`, of one experiment, scale and data set; wanted: these of the figures alone.
     """
     first, written = results.iloc[0], []
-    badge = f"{first['profile']} scale, not the papers' | {first['experiment']}, {first['dataset']}"
+    badge = f"{first['scale']} scale, not the papers' | {first['experiment']}, {first['dataset']}"
     for what, figure in figures.whole(results, "CA-CNN", badge=f"{badge}, public {first['public']}").items():
         if wanted is not None and what not in wanted:
             continue
@@ -206,7 +206,7 @@ def paper_numbers() -> pd.DataFrame:
 def _identity(run: Run, name: str, certificate: dict[str, Any]) -> dict[str, Any]:
     """What a row of the run is, and what it cost: a method all, its reference rows the query alone or nothing."""
     p = run.params
-    row = {"profile": p.profile, "dataset": p.private, "public": p.public, "method": name, "seed": p.seed}
+    row = {"scale": p.scale, "dataset": p.private, "public": p.public, "method": name, "seed": p.seed}
     row |= {"params_digest": p.digest, "variant": "" if name in METHODS else p.method}
     row |= {"accountant": "none", "noise": "none"}
     if name == "real":
@@ -221,6 +221,7 @@ def _identity(run: Run, name: str, certificate: dict[str, Any]) -> dict[str, Any
 
 def _read(path: Path) -> pd.DataFrame:
     frame = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=TYPES)
+    frame = frame.rename(columns={"profile": "scale"})  # its name in results of before
     return frame.fillna(dict.fromkeys(("experiment", "variant"), ""))
 
 

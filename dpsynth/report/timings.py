@@ -13,8 +13,8 @@ from dpsynth.pipeline import STAGE_OF, Run
 from dpsynth.report import results
 
 
-def remember(profile: str, runs: list[Run], executed: list[tuple[str, Path]], minutes: float) -> None:
-    """Write build/<profile>/measured.json, if no artifact was there before.
+def remember(scale: str, runs: list[Run], executed: list[tuple[str, Path]], minutes: float) -> None:
+    """Write build/<scale>/measured.json, if no artifact was there before.
 
     Args:
         runs: all; executed: stage and executed notebook of each job; minutes: of all, until now.
@@ -32,7 +32,7 @@ def remember(profile: str, runs: list[Run], executed: list[tuple[str, Path]], mi
         "notebooks": _sums([(stage, stamp["seconds"]) for stage, stamp in stamps]),
     }  # fmt: skip
     said["artifacts"] = _sums([(meta["kind"], meta["seconds"]) for meta in artifacts.values()])
-    (store.root() / "build" / profile / "measured.json").write_text(json.dumps(said, indent=1), encoding="utf-8")
+    (store.root() / "build" / scale / "measured.json").write_text(json.dumps(said, indent=1), encoding="utf-8")
 
 
 def breakdown(said: dict[str, Any]) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """Execute one notebook with one run of a parameter file, by papermill; keep the result only if it is whole.
 
-`python -m dpsynth.runner.execute NOTEBOOK PARAMS -o OUT [--method M] [--epsilon E] [--seed S]`
+`python -m dpsynth.runner.execute NOTEBOOK PARAMS -o OUT [--scale C] [--method M] [--epsilon E] [--seed S]`
 
 What papermill alone lets pass is settled here. Parameters are validated first, as it only logs unknown keys.
 The kernel is this interpreter. The output gets its name only on success, as papermill leaves failed notebooks
@@ -71,7 +71,7 @@ def execute(p: Params, notebook: Path, out: Path, params_file: Path, margin: str
         with _explained(notebook, p, aside):
             executed = papermill.execute_notebook(
                 given, aside, _values(p), kernel_name=SPEC["name"], language=SPEC["language"],
-                kernel_manager_class=kernel.manager(p.profile, Path(folder), peaks), cwd=Path.cwd(),
+                kernel_manager_class=kernel.manager(Path(folder), peaks), cwd=Path.cwd(),
                 shutdown_kernel="immediate", start_timeout=120, iopub_timeout=60, coalesce_streams=True,
                 stdout_file=printed, stderr_file=shown, **cells.hooks(shown),
                 progress_bar=sys.stderr.isatty() and p.constants.builtin,  # it shows how long a cell took
@@ -222,6 +222,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("notebook", type=Path)
     parser.add_argument("params", type=Path, help="parameter file; of several runs, choose one by the options")
     parser.add_argument("-o", "--out", type=Path, required=True, help="the executed notebook")
+    parser.add_argument("--scale", help="in place of the file's")
     parser.add_argument("--method")
     parser.add_argument("--epsilon")
     parser.add_argument("--seed", type=int)
@@ -233,7 +234,8 @@ def main(argv: list[str] | None = None) -> int:
             project.enter(notebook)
             notebook, file, out = (Path(os.path.relpath(path)) for path in (notebook, file, out))
             chosen = {name: getattr(arguments, name) for name in ("method", "epsilon", "seed")}
-            points = experiments.load(file, **{k: v for k, v in chosen.items() if v is not None}).points()
+            chosen = {name: value for name, value in chosen.items() if value is not None}
+            points = experiments.load(file, arguments.scale, **chosen).points()
             if len(points) != 1:
                 named = "; ".join(f"--method {p.method} --epsilon {p.epsilon:g} --seed {p.seed}" for p in points)
                 raise ValueError(f"{file} names {len(points)} runs, choose one: {named}")

@@ -1,46 +1,45 @@
 """Parameter files: one a table or figure, which expands to `Params`, one a run.
 
-A file names what it reproduces, the axes to run over, and common scalars. Unknown keys and wrong types are refused with
-an error that names the file and the key.
+A file names what it reproduces, the axes to run over, and what it sets over its scale's settings. Unknown keys and
+wrong types are refused with an error that names the file and the key.
 """
 
+import contextlib
 import itertools
 import math
 import reprlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from dpsynth.fields import Strict
-from dpsynth.methods import METHODS
+from dpsynth import plainyaml, project, scales
+from dpsynth.methods import METHODS, row_of
 from dpsynth.params import Params
-from dpsynth.runner import plainyaml
 
+SCALE = "laptop"  # of a file that names none
 IDENTITY = ("method", "private", "public", "epsilon", "seed", "options")  # what results tell rows apart by, and options
 MOST_RUNS, LONGEST = 1000, 1000  # of a file; of what is said of it, in characters
 AXES = "write over: {method: [rpgen, dpdm], epsilon: [1, 10]}, or a list of such"
-RUNS = "write also: [{method: rpgen, epsilon: 1, options: {votes: 2}}], or leave it out"
-OPTIONS = "write options: {rpgen: {votes: 2}}, or leave it out"
+RUNS = "write also: [{method: rpgen, epsilon: 1, votes: 2}], or leave it out"
 MISSING = {"over": AXES, "reproduces": "write reproduces: and a sentence on what the runs are for"}
 SHORT = reprlib.Repr()  # of what was given
 SHORT.maxlevel, SHORT.maxlist, SHORT.maxdict, SHORT.maxstring, SHORT.maxother = 3, 4, 3, 100, 100
 
 
-class Experiment(Strict):
-    """A parameter file: what it reproduces, the axes it runs over, and what all its runs share.
+class Experiment(scales.Settings):
+    """A parameter file: what it reproduces, the axes it runs over, and what its runs share.
 
-    `over` gives lists for `method`, `epsilon`, `seed` (or any other scalar; one value stands for a list of one); the
-    runs are their product, or those of each such mapping in a list. `also` lists further runs, each by what differs.
-    `options` holds each method's own options.
+    `over` gives lists for `method`, `epsilon`, `seed`, any other field or option (one value stands for a list of one);
+    the runs are their product, or those of each such mapping in a list. `also` lists further runs, each by what
+    differs.
     """
 
     name: str
     reproduces: str
     over: list[dict[str, list[Any]]]
     also: list[dict[str, Any]] = Field(default_factory=list)
-    options: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    common: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("over", mode="before")
     @classmethod
@@ -58,82 +57,136 @@ class Experiment(Strict):
     def _runs(cls, value: Any) -> Any:
         if not isinstance(value, list) or not all(isinstance(run, dict) for run in value):
             raise ValueError(f"no list of runs; {RUNS}")
-        if not all(isinstance(run.get("options", {}), dict) for run in value):
-            raise ValueError(f"the options of a run are no mapping; {RUNS}")
-        return value
-
-    @field_validator("options", mode="before")
-    @classmethod
-    def _of_methods(cls, value: Any) -> Any:
-        if not isinstance(value, dict):
-            raise ValueError(f"not the options of each method; {OPTIONS}")
-        if odd := [name for name, own in value.items() if not isinstance(own, dict)]:
-            raise ValueError(f"the options of {', '.join(odd)} are no mapping; {OPTIONS}")
-        if unknown := [name for name in value if name not in METHODS]:
-            raise ValueError(f"options for {', '.join(unknown)}: no such method; there are {', '.join(METHODS)}")
         return value
 
     @model_validator(mode="after")
-    def _few(self) -> "Experiment":
+    def _few_and_known(self) -> "Experiment":
         runs = sum(math.prod(map(len, grid.values())) for grid in self.over) + len(self.also)
         if runs > MOST_RUNS:
             raise ValueError(f"over and also name {runs} runs; a file has at most {MOST_RUNS}")
+        for given in (*self.over, *self.also):
+            _are_known(given, but=("scale",))
         return self
 
+    @property
+    def scale(self) -> str:
+        """The scale of all its runs."""
+        return self.common["scale"]
+
     def points(self) -> list[Params]:
-        """The runs, in the order of the file."""
-        product = [
+        """The runs, in the order of the file, each once."""
+        product = (
             dict(zip(grid, point, strict=True)) for grid in self.over for point in itertools.product(*grid.values())
-        ]
-        return [self._point(changes) for changes in (*product, *self.also)]
+        )
+        runs = [Params.under(self, changes) for changes in (*product, *self.also)]
+        for p in runs:
+            row_of(p)  # which refuses what the method cannot do
+        return list({p.digest: p for p in runs}.values())
 
     def only(self, **chosen: Any) -> "Experiment":
         """The same with one value for each axis in `chosen`, and without what `also` adds.
 
-        A method keeps the settings of the grids that list it; one that none lists runs in all.
+        A method keeps the settings of the grids that list it; one that none lists runs in all, without the options of
+        others.
         """
-        with_it = [grid for grid in self.over if chosen.get("method") in grid.get("method", [])]
+        if not chosen:
+            return self
+        grids, method = self.over, chosen.get("method")
+        if method is not None:
+            without = [{name: grid[name] for name in grid if name in Params.model_fields} for grid in grids]
+            grids = [grid for grid in grids if method in grid.get("method", [])] or without
         axes = {name: [value] for name, value in chosen.items()}
-        return self.model_copy(update={"over": [{**grid, **axes} for grid in with_it or self.over], "also": []})
+        return self.model_copy(update={"over": [{**grid, **axes} for grid in grids], "also": []})
 
     def variant(self, p: Params) -> str:
-        """The settings in which `p` differs from the file's common ones and its method's options: "share 0.1"."""
-        named = {name: None for changes in (*self.over, *self.also) for name in changes}
-        own = {name: getattr(p, name) for name in named if name not in IDENTITY}
-        usual = {name: self.common.get(name, Params.model_fields[name].default) for name in own}
-        own, usual = own | p.options, usual | self.options.get(p.method, {})
+        """The settings in which `p` differs from what its method has in this file: "share 0.1"."""
+        usual = Params.under(self, {"method": p.method}).model_dump()
+        own = {name: value for name, value in p.model_dump().items() if name not in IDENTITY}
+        own, usual = own | p.options, usual | usual["options"]
         return ", ".join(f"{name} {value}" for name, value in own.items() if usual.get(name) != value)
 
-    def _point(self, changes: dict[str, Any]) -> Params:
-        merged = {"method": Params.model_fields["method"].default, **self.common, **changes}
-        own = self.options.get(merged["method"], {}) if isinstance(merged["method"], str) else {}
-        given = changes.get("options", {})
-        return Params.model_validate({**merged, "options": own | given if isinstance(given, dict) else given})
 
-
-def load(path: Path, **overrides: Any) -> Experiment:
+def load(given: str | Path, scale: str | None = None, **overrides: Any) -> Experiment:
     """Read a parameter file, and check every run in it.
 
     Args:
+        given: its path, or its name as `find` takes it; scale: in place of the file's own.
         overrides: replace an axis: `method="rpgen"`, `epsilon=1.0`, `seed=3`.
     Raises:
         FileNotFoundError; ValueError: one sentence that names the file and the key.
     """
-    try:
+    path = given if isinstance(given, Path) else find(given)
+    with _naming(path):
         raw = plainyaml.read(path)
-        if not isinstance(raw, dict):
-            raise ValueError("expected a mapping of parameters at the top level")
-        own = {name: raw.pop(name) for name in ("reproduces", "over", "also", "options") if name in raw}
-        experiment = Experiment(name=path.stem, common={"profile": path.parent.name, **raw}, **own)
-        experiment = experiment.only(**overrides) if overrides else experiment
+        own = {name: raw.pop(name) for name in ("reproduces", "over", "also") if name in raw}
+        of_file = raw.pop("scale", SCALE)
+        settings = scales.Settings(methods=raw.pop("methods", {}), common=raw)
+        _checked(settings)
+        settings = settings.upon(at(scale or of_file))
+        experiment = Experiment(name=path.stem, **dict(settings), **own).only(**overrides)
         experiment.points()
+    return experiment
+
+
+def find(name: str) -> Path:
+    """The parameter file below params/ that is called `name`: `table1`, `rpgen/table1`, or a path that ends in .yaml.
+
+    Raises:
+        ValueError: there is none of that name, or there are several.
+    """
+    if name.endswith(".yaml"):
+        return Path(name)
+    below, wanted = project.folder() / "params", Path(name).parts
+    files = [file for file in sorted(below.rglob("*.yaml")) if file.parent != below / "scales"]
+    found = [file for file in files if file.with_suffix("").parts[-len(wanted) :] == wanted]
+    if not found:
+        known = ", ".join(file.relative_to(below).with_suffix("").as_posix() for file in files) or "none"
+        raise ValueError(f"no experiment {name!r} below params/; there are {known}")
+    if len(found) > 1:
+        raise ValueError(f"several experiments are called {name!r}, name one by its path: {', '.join(map(str, found))}")
+    return found[0]
+
+
+def at(scale: str) -> scales.Settings:
+    """A scale's settings, checked for each method.
+
+    Raises:
+        ValueError: there is no such scale, or its file does not hold.
+    """
+    settings = scales.read(scale)
+    with _naming(scales.path(scale)):
+        _checked(settings)
+        for method in METHODS:
+            row_of(Params.under(settings, {"method": method}))
+    return settings
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """What is wrong in a file is said in one line that names it."""
+    try:
+        yield
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: {error}") from None
     except ValidationError as error:
         raise ValueError(f"{path}: {_said(error)}") from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    return experiment
+
+
+def _checked(settings: scales.Settings) -> None:
+    if unknown := [name for name in settings.methods if name not in METHODS]:
+        raise ValueError(f"methods: {', '.join(unknown)}: no such method; there are {', '.join(METHODS)}")
+    for own in settings.methods.values():
+        _are_known(own, but=("scale", "method"))
+
+
+def _are_known(given: dict[str, Any], but: tuple[str, ...]) -> None:
+    """Whether each key is a field, or some method's option; whether it is this method's is for `Params` to say."""
+    for name, value in given.items():
+        options = (row.options.model_fields for row in METHODS.values())
+        if name in but or not (name in Params.model_fields or any(name in own for own in options)):
+            raise ValueError(f"unknown key {name!r} (value {SHORT.repr(value)})")
 
 
 def _said(error: ValidationError) -> str:

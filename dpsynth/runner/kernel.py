@@ -19,20 +19,19 @@ from tqdm import tqdm
 from dpsynth import project
 from dpsynth.mistakes import MISTAKE, Failed
 
-# Fixed by the profile and not by the machine: a sum is split among threads, so results depend on their number
-# bit for bit. Two is what the smallest machine has that the small profiles are for.
-THREADS = {"smoke": 2, "laptop": 2, "overnight": 2, "paper": 8}
+# Not the machine's: a sum is split among threads, so results depend on their number bit for bit. Two is what the
+# smallest machine has.
+THREADS = 2
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 SOCKET_BYTES = 103  # the longest path of a socket on macOS; Linux has 107
 SHORT = ("/tmp", "/dev/shm", "$XDG_RUNTIME_DIR", "/var/tmp")  # where sockets may lie if TMPDIR is too long for them
 PAUSE = 5.0  # seconds between two states of a progress bar
 
 
-def manager(profile: str, sockets: Path, peaks: list[float]) -> type[AsyncKernelManager]:
+def manager(sockets: Path, peaks: list[float]) -> type[AsyncKernelManager]:
     """A kernel manager that starts this interpreter, whatever kernels are registered.
 
     Args:
-        profile: names the number of threads, set before the kernel imports anything.
         sockets: folder for its sockets, its owner's alone: what a kernel prints may be private, and local
             ports are open to every user of the machine.
             Where its path is too long for sockets, a short folder like it, which goes with the kernel.
@@ -40,7 +39,7 @@ def manager(profile: str, sockets: Path, peaks: list[float]) -> type[AsyncKernel
     Raises:
         Failed: no folder is short enough.
     """
-    environment = dict.fromkeys(THREAD_VARIABLES, str(THREADS[profile]))
+    environment = dict.fromkeys(THREAD_VARIABLES, str(THREADS))  # read by what the kernel imports
     environment["DPSYNTH_ROOT"] = str(project.root().resolve())
     place = sockets if _fits(sockets) else _short()
     command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]

@@ -1,6 +1,6 @@
 """Reproduce one table or figure: plan every run of its parameter file, then execute its five notebooks.
 
-`python -m dpsynth.runner.reproduce [--profile P] [--experiment X] [--method M] [--epsilon E] [--seed S] [--jobs N]
+`python -m dpsynth.runner.reproduce [--experiment X] [--scale C] [--method M] [--epsilon E] [--seed S] [--jobs N]
 [--dry-run]`
 
 Whatever can be refused is refused before the first notebook: parameters, budgets, data, artifacts (`preflight`). A
@@ -15,8 +15,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import pandas as pd
 
 from dpsynth import project
 from dpsynth.data import catalog
@@ -62,11 +60,11 @@ def is_done(p: Params, stage: str) -> bool:
     return execute.is_current(p, *paths(p, stage)) and results.are_whole(p, BESIDE.get(stage, ()))
 
 
-def choose(path: Path, axes: dict[str, list[Any]]) -> list[Params]:
+def choose(path: Path, scale: str | None, axes: dict[str, list[Any]]) -> list[Params]:
     """The runs of a parameter file, with `axes` in place of the file's own lists; each run once."""
     found: dict[str, Params] = {}
     for values in itertools.product(*axes.values()):
-        for p in experiments.load(path, **dict(zip(axes, values, strict=True))).points():
+        for p in experiments.load(path, scale, **dict(zip(axes, values, strict=True))).points():
             found.setdefault(p.digest, p)
     return list(found.values())
 
@@ -99,7 +97,7 @@ def schedule(runs: list[Run]) -> Iterator[Job]:
         p, names = run.params, run.names()
         for stage in NOTEBOOKS:
             made = [name for kind, name in names.items() if STAGE_OF[kind] == stage]
-            job = Job(run, stage, False, known.get((p.profile, run.row_name, stage)), "")
+            job = Job(run, stage, False, known.get((p.scale, run.row_name, stage)), "")
             missing = [name.path for name in made if not name.path.exists()]
             if is_done(p, stage):
                 lacks = bool(execute.undrawn(paths(p, stage)[1]))
@@ -114,13 +112,13 @@ def schedule(runs: list[Run]) -> Iterator[Job]:
 
 
 def measured_minutes() -> dict[tuple[str, str, str], float]:
-    """Minutes by (profile, row, stage), from the committed results of reference runs; means over seeds."""
+    """Minutes by (scale, row, stage), from the committed results of reference runs; means over seeds."""
     found = {}
-    for frame in map(pd.read_csv, sorted(results.COMMITTED.glob("*.csv"))):
-        if "profile" in frame:
+    for frame in (results.read_committed(path.stem) for path in sorted(results.COMMITTED.glob("*.csv"))):
+        if "scale" in frame:
             timed = frame[frame["metric"].str.startswith("seconds-")]
-            for (profile, row, metric), part in timed.groupby(["profile", "method", "metric"]):
-                found[profile, row, metric.removeprefix("seconds-")] = part["value"].mean() / 60
+            for (scale, row, metric), part in timed.groupby(["scale", "method", "metric"]):
+                found[scale, row, metric.removeprefix("seconds-")] = part["value"].mean() / 60
     return found
 
 
@@ -167,15 +165,15 @@ def perform(jobs: list[Job], params_file: Path, at_once: int) -> list[str]:
     return [f"{out.parent.name}/{out.name} {said}" for out in executed for said in execute.undrawn(out)]
 
 
-def conclude(experiment: Experiment, profile: str, points: list[Params]) -> list[str]:
+def conclude(experiment: Experiment, points: list[Params]) -> list[str]:
     """Join results.csv from all runs of the experiment that are up to date; a table and figures for each data set.
 
     Returns:
         The tables and figures that could not be drawn, a text each.
     """
     finished = [p for p in points if is_done(p, "evaluate")]
-    path, missing = results.join(profile, experiment, finished), []
-    frame = results.read_results(profile)
+    path, missing = results.join(experiment.scale, experiment, finished), []
+    frame = results.read_results(experiment.scale)
     own = frame[frame["experiment"] == experiment.name]
     for dataset, part in own.groupby("dataset", sort=False):
         try:
@@ -201,13 +199,6 @@ def whole_numbers(text: str) -> list[int]:
     return [int(part) for part in several(text)]
 
 
-def one_name(text: str) -> str:
-    """A name of a file or folder, and no path to another."""
-    if not text or Path(text).name != text:
-        raise argparse.ArgumentTypeError(f"{text}: expected a name, not a path")
-    return text
-
-
 def at_least_one(text: str) -> int:
     """A number of processes."""
     if int(text) < 1:
@@ -215,19 +206,20 @@ def at_least_one(text: str) -> int:
     return int(text)
 
 
-def reproduce(path: Path, axes: dict[str, list[Any]], given: argparse.Namespace) -> None:
+def reproduce(axes: dict[str, list[Any]], given: argparse.Namespace) -> None:
     """Plan, execute and conclude; see the module.
 
     Raises:
         Failed: something cannot be run, failed, or could not be drawn.
     """
     start, points = time.perf_counter(), []
-    print(f"planning {path}", flush=True)
     try:
         with mistakes():
             project.enter()
-            experiment, points = experiments.load(path), choose(path, axes)
-            results.are_readable(given.profile)
+            path = experiments.find(given.experiment)
+            print(f"planning {path}", flush=True)
+            experiment, points = experiments.load(path, given.scale), choose(path, given.scale, axes)
+            results.are_readable(experiment.scale)
             runs = checked(points)
             jobs = list(schedule(runs))
         show(jobs, experiment.reproduces)
@@ -238,13 +230,13 @@ def reproduce(path: Path, axes: dict[str, list[Any]], given: argparse.Namespace)
         for private in {p.private for p in points if not p.constants.builtin}:
             catalog.forget_decoded(private)
     own = {p.digest: p for p in (*experiment.points(), *points)}
-    missing += conclude(experiment, given.profile, list(own.values()))
+    missing += conclude(experiment, list(own.values()))
     minutes = (time.perf_counter() - start) / 60
     if all(p.constants.builtin for p in points):  # of a user's own records, time would tell
         print(f"total time: {minutes:.1f} minutes")
         if not (axes or missing or given.jobs > 1 or any(job.cached or "is done" in job.note for job in jobs)):
             executed = [(job.stage, paths(job.p, job.stage)[1]) for job in jobs]
-            timings.remember(given.profile, runs, executed, minutes)
+            timings.remember(experiment.scale, runs, executed, minutes)
     if missing:
         raise Failed(cells.in_all(missing), UNDRAWN)
 
@@ -252,20 +244,17 @@ def reproduce(path: Path, axes: dict[str, list[Any]], given: argparse.Namespace)
 def main(argv: list[str] | None = None) -> int:
     """The command line; see the module."""
     parser = terminal.parser("python -m dpsynth.runner.reproduce", __doc__)
-    parser.add_argument("--profile", type=one_name, default="laptop", help="smoke, laptop, overnight or paper")
-    parser.add_argument(
-        "--experiment", type=one_name, default="table", help="a file of params/<profile>/, without .yaml"
-    )
+    parser.add_argument("--experiment", default="table", help="name or path of a parameter file below params/")
+    parser.add_argument("--scale", help="a file of params/scales/, in place of the one that the experiment names")
     parser.add_argument("--method", type=several, help="these instead of the file's, separated by commas")
     parser.add_argument("--epsilon", type=several, help="these instead; inf is the non-private twin")
     parser.add_argument("--seed", type=whole_numbers, help="these instead")
     parser.add_argument("--jobs", type=at_least_one, default=1, help="runs side by side, 2 threads and 2 GiB each")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     given = parser.parse_args(argv)
-    path = Path("params", given.profile, f"{given.experiment}.yaml")
     axes = {name: getattr(given, name) for name in ("method", "epsilon", "seed") if getattr(given, name)}
 
-    return ended(lambda: reproduce(path, axes, given))
+    return ended(lambda: reproduce(axes, given))
 
 
 if __name__ == "__main__":

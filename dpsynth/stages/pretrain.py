@@ -16,9 +16,9 @@ from tqdm import tqdm
 from dpsynth.artifacts import Base, Corpus
 from dpsynth.models import amp, diffusion, networks, training
 from dpsynth.models.pixels import scaled
-from dpsynth.params import Strict
 from dpsynth.seeds import seed_of
 from dpsynth.store import Work, work
+from dpsynth.strict import Strict
 
 SUB_BATCHES = 2  # of a batch, worked on side by side; a view costs a quarter less than in batches of 64
 

@@ -18,11 +18,11 @@ from dpsynth.data.public_sets import PublicSet
 from dpsynth.models import training
 from dpsynth.models.classifier import Classifier
 from dpsynth.models.pixels import scaled
-from dpsynth.params import Noise, Strict
 from dpsynth.privacy import Counts, Private
 from dpsynth.seeds import seed_of
 from dpsynth.stages.permit import Permit
 from dpsynth.store import Work, work
+from dpsynth.strict import Noise, Strict
 
 
 class Voting(Strict):

@@ -25,7 +25,7 @@ def test_a_public_folder_is_listed_when_its_classes_are_asked_for_and_read_when_
     found = catalog.public(f"folder:{pets}", 3, 8)
     assert found.n_classes == 2 and found.classes == ("cat", "dog") and found.labels.tolist() == [0, 0, 1]
     with pytest.raises(pytest.fail.Exception):
-        found.images  # noqa: B018
+        found.images
 
 
 def test_the_identity_of_a_public_folder_is_its_whole_path_shape_and_background(pets, monkeypatch):

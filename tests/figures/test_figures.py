@@ -49,7 +49,7 @@ def result(method: str, value: float, **others) -> dict:
     row = {
         "method": method,
         "variant": method,
-        "profile": "laptop",
+        "scale": "laptop",
         "dataset": "mnist5k",
         "epsilon_target": 10.0,
     }

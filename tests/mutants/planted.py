@@ -179,7 +179,7 @@ BUGS = (
          "return vectors.double()[finite] * _factors(norms[finite], bound)[:, None], finite",
          "return vectors.double()[finite] * _factors(norms[finite].max(), bound), finite"),
     _bug("a folder may have seeded coins beyond smoke", "params.py", 'self.noise == "seeded"',
-         'self.noise == "seeded" and self.profile == "smoke"'),
+         'self.noise == "seeded" and self.scale == "smoke"'),
     _bug("a key of few bytes, repeated", KEYS, "secrets.token_bytes(KEY_BYTES)", "secrets.token_bytes(4) * 8"),
     _bug("a key that follows from the release", KEYS, "secrets.token_bytes(KEY_BYTES)",
          "(release.encode() * KEY_BYTES)[:KEY_BYTES]"),

@@ -3,13 +3,12 @@
 import hashlib
 import os
 import secrets
-import typing
 
 import pytest
 import worlds
 
+from dpsynth import scales
 from dpsynth.data import catalog
-from dpsynth.params import Params
 from dpsynth.privacy import Coins, Counts, Ledger, Plan, accounting, certificate, certificate_of_set
 from dpsynth.privacy.mechanisms import statement
 
@@ -76,11 +75,11 @@ def test_of_two_draws_of_one_release_both_are_counted(tmp_path, noises):
     assert ledger.epsilon(DELTA, ["r1"]) == pytest.approx(both)
 
 
-@pytest.mark.parametrize("profile", typing.get_args(Params.model_fields["profile"].annotation))
-def test_seeded_coins_are_refused_for_a_users_own_records_at_every_scale(profile):
+@pytest.mark.parametrize("scale", scales.names())
+def test_seeded_coins_are_refused_for_a_users_own_records_at_every_scale(scale):
     for seed in (0, 7):
         with pytest.raises(ValueError, match="seeded"):
-            worlds.parameters("dpdm", {}, noise="seeded", profile=profile, seed=seed)
+            worlds.parameters("dpdm", {}, noise="seeded", scale=scale, seed=seed)
 
 
 @pytest.mark.parametrize("spelling", ["link", "link/../link", "outer/link", "./link/"])

@@ -22,13 +22,12 @@ def test_a_block_without_a_place_or_a_place_without_a_block_is_an_error():
 
 
 def test_rows_made_with_other_settings_than_today_are_said_to_be():
-    file = readme.PROJECT / "params/laptop/table.yaml"
-    today = [p.replace(seed=2) for p in experiments.load(file).points()]
-    columns = {"experiment": "table", "profile": "laptop", "seed": 2, "commit": "abc"}
+    today = [p.replace(seed=2) for p in experiments.load("table").points()]
+    columns = {"experiment": "table", "scale": "laptop", "seed": 2, "commit": "abc"}
     rows = pd.DataFrame([{**columns, "params_digest": p.digest} for p in today])
     assert readme._provenance(rows) == "Made at commit `abc`."
     rows.loc[0, "params_digest"] = today[0].replace(steps=7).digest
-    assert "other settings than `params/laptop/table.yaml` has today" in readme._provenance(rows)
+    assert "other settings than `params/rpgen/table.yaml` has today" in readme._provenance(rows)
 
 
 def test_record_takes_whole_experiments_with_their_figures_and_a_table_only_if_it_was_timed(tmp_path, monkeypatch):

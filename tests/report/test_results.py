@@ -136,7 +136,7 @@ def test_runs_are_joined_under_their_experiment(root, planned):
     runs = [Params(seed=seed) for seed in (0, 1)]
     for p in runs:
         results.write_metrics(p, {"rpgen": measurement(90 + p.seed)}, CERTIFICATE, {})
-    with pytest.raises(FileNotFoundError, match="make reproduce PROFILE=smoke"):
+    with pytest.raises(FileNotFoundError, match="make reproduce SCALE=smoke"):
         results.read_results("smoke")
     table, other = (Experiment(name=name, reproduces="a test", over={"method": "rpgen"}) for name in ("table", "other"))
     results.join("smoke", table, runs)
@@ -154,7 +154,7 @@ def test_runs_are_joined_under_their_experiment(root, planned):
 def test_a_run_whose_options_are_not_the_usual_ones_is_a_row_of_its_own(root, planned):
     usual = {"rpgen": {"kept": 3}}
     over = [{"method": ["rpgen"], "learning_rate": [1e-3, 2e-2]}]
-    experiment = Experiment(name="ablations", reproduces="a test", over=over, options=usual)
+    experiment = Experiment(name="ablations", reproduces="a test", over=over, methods=usual)
     runs = [Params(options={"kept": 3}), Params(options={"kept": 3, "votes": 2}, learning_rate=2e-2)]
     for value, p in enumerate(runs):
         results.write_metrics(p, {"rpgen": measurement(90 + value), "real": measurement(99)}, CERTIFICATE, {})

@@ -1,6 +1,7 @@
 import json
 import math
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -17,6 +18,7 @@ from dpsynth.runner import execute
 from dpsynth.stages import planning
 
 PARAMETERS = "\n".join(f"{name} = None" for name in Params.model_fields)
+SCALES = Path(__file__).parents[2] / "params" / "scales"
 MARK = Path("notebooks/01_semantic_query.py")
 CELL = "\n\n# %%\n"
 FOLDER = {
@@ -32,7 +34,7 @@ FOLDER = {
 def project(root, monkeypatch):
     """A project folder without anything of its own, which is also the root of what is built."""
     monkeypatch.chdir(root)
-    Path("params").mkdir()
+    shutil.copytree(SCALES, "params/scales")
     MARK.parent.mkdir()
     MARK.touch()
     return root
@@ -44,9 +46,8 @@ def notebook(*cells, parameters=PARAMETERS, name="toy.py"):
 
 
 def params_file(text="", name="toy.yaml"):
-    path = Path("params/smoke", name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"reproduces: a test\nover: {{method: [rpgen]}}\n{text}\n")
+    path = Path("params", name)
+    path.write_text(f"reproduces: a test\nscale: smoke\nover: {{method: [rpgen]}}\n{text}\n")
     return path
 
 
@@ -63,7 +64,11 @@ def metadata(path):
 
 
 def everything(folder="."):
-    return {path.as_posix() for path in Path(folder).rglob("*") if path.is_file() and path != MARK}
+    return {
+        path.as_posix()
+        for path in Path(folder).rglob("*")
+        if path.is_file() and path != MARK and path.parent.name != "scales"
+    }
 
 
 def test_a_notebook_runs_with_its_parameters_and_appears_whole(project, capfd, monkeypatch):
@@ -75,7 +80,7 @@ def test_a_notebook_runs_with_its_parameters_and_appears_whole(project, capfd, m
     )  # fmt: skip
     before = os.stat(path).st_mtime_ns
     p = Params(epsilon=math.inf, delta=1e-6, labels=list("0123456789"), options={"votes": 3}, seed=5)
-    execute.execute(p, path, Path("build/out/toy.ipynb"), Path("params/smoke/toy.yaml"))
+    execute.execute(p, path, Path("build/out/toy.ipynb"), Path("params/toy.yaml"))
     printed = outputs("build/out/toy.ipynb")
     assert printed[2] == f"{[sys.executable, os.getcwd()]}\n2\n"
     assert printed[3] == f"{[math.inf, 1e-6, 'rpgen', {'votes': 3}, list('0123456789'), 5, None]}\n"
@@ -85,7 +90,7 @@ def test_a_notebook_runs_with_its_parameters_and_appears_whole(project, capfd, m
     assert said["kernelspec"]["name"] == "python3" and said["papermill"]["parameters"]["epsilon"] == "inf"
     assert said["papermill"]["input_path"] == "toy.py"
     stamp = said["dpsynth"]
-    assert stamp["source"] == "toy.py" and stamp["params"] == "params/smoke/toy.yaml"
+    assert stamp["source"] == "toy.py" and stamp["params"] == "params/toy.yaml"
     assert os.stat("build/out/toy.ipynb").st_mtime > EARLIEST
     assert stamp["params_digest"] == p.digest and stamp["seconds"] > 0 and stamp["commit"]
     assert not sys.platform.startswith("linux") or stamp["peak_MiB"] > 20
@@ -271,7 +276,7 @@ def test_the_command_line_runs_one_point(cli):
     assert code == 0
     (given,) = executed
     assert given == (Params(delta=1e-6, steps=9, epsilon=2.0, seed=4), Path("toy.py"), Path("out/toy.ipynb"),
-                     Path("params/smoke/toy.yaml"))  # fmt: skip
+                     Path("params/toy.yaml"))  # fmt: skip
 
 
 def test_the_command_line_asks_which_of_several_runs(cli):
@@ -292,13 +297,13 @@ def test_the_command_line_asks_which_of_several_runs(cli):
 )
 def test_the_command_line_refuses_in_one_line(cli, text, said):
     code, executed, err = cli(params_file(text))
-    assert (code, executed) == (2, []) and err.startswith("error: params/smoke/toy.yaml: ")
+    assert (code, executed) == (2, []) and err.startswith("error: params/toy.yaml: ")
     assert said in err and err.count("\n") == 1
 
 
 def test_a_budget_too_small_is_refused_before_the_kernel_starts(project, monkeypatch, capsys):
     monkeypatch.setattr(execute, "execute", lambda *arguments: pytest.fail("a kernel was started"))
-    path = params_file("epsilon: 0.5\noptions: {rpgen: {query_noise: 0.5}}")
+    path = params_file("epsilon: 0.5\nmethods: {rpgen: {query_noise: 0.5}}")
     assert execute.main(["toy.py", str(path), "-o", "toy.ipynb"]) == 2
     said = capsys.readouterr().err
     assert said.startswith("error: semantic_histogram at noise multiplier 0.5 alone costs epsilon=")

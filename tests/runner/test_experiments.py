@@ -3,23 +3,28 @@
 import copy
 import math
 import random
+import re
+import shutil
 import time
 from pathlib import Path
 
 import pytest
 import yaml
 
-from dpsynth import fields
+from dpsynth import fields, scales
+from dpsynth.methods import METHODS
 from dpsynth.params import Params
-from dpsynth.runner.experiments import load
+from dpsynth.runner.experiments import find, load
 
-FILES = sorted(Path(__file__).parents[2].glob("params/*/*.yaml"))
+PROJECT = Path(__file__).parents[2]
+SCALES = PROJECT / "params" / "scales"
+ALL = sorted(PROJECT.glob("params/**/*.yaml"))
+FILES = [path for path in ALL if path.parent != SCALES]
 
 
-def write(tmp_path, text, profile="smoke"):
-    path = tmp_path / profile / "table.yaml"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(f"reproduces: a test\nover: {{method: [rpgen]}}\n{text}", encoding="utf-8")
+def write(tmp_path, text, scale="smoke"):
+    path = tmp_path / "table.yaml"
+    path.write_text(f"reproduces: a test\nover: {{method: [rpgen]}}\n{text}\nscale: {scale}\n", encoding="utf-8")
     return path
 
 
@@ -51,11 +56,19 @@ def refusal(tmp_path, text):
         ("learning_rate: .inf", "learning_rate=inf"),
         ("seed: -1", "seed=-1"),
         ("width: 12", "width=12"),
-        ("profile: desktop", "profile='desktop'"),
         ("private: cifar11", "cifar11"),
-        ("options: {rpgen: {vote: 5}}", "rpgen has no option 'vote'"),
-        ("options: {rpgen: {votes: 0}}", "votes=0"),
-        ("options: {rpgan: {votes: 5}}", "options for rpgan: no such method; there are rpgen"),
+        ("methods: {rpgen: {vote: 5}}", "unknown key 'vote' (value 5)"),
+        ("methods: {rpgen: {moments: 2}}", "rpgen has no option 'moments'; its own are prior, votes"),
+        ("methods: {rpgen: {votes: 0}}", "votes=0"),
+        ("methods: {rpgen: {steps: 0}}", "steps=0"),
+        ("methods: {rpgen: {method: dpdm}}", "unknown key 'method' (value 'dpdm')"),
+        ("methods: {rpgan: {votes: 5}}", "methods: rpgan: no such method; there are rpgen"),
+        ("votes: 5", "unknown key 'votes' (value 5)"),
+        ("options: {votes: 5}", "options: each is written as a key of its own"),
+        ("also: [{options: {votes: 5}}]", "options: each is written as a key of its own"),
+        ("also: [{vote: 5}]", "unknown key 'vote' (value 5)"),
+        ("also: [{scale: laptop}]", "unknown key 'scale' (value 'laptop')"),
+        ("also: [{method: dpdm, amp_gamma: 0.1}]", "dpdm has no option 'amp_gamma'"),
     ],
 )
 def test_refuses_in_one_sentence_that_names_file_and_key(tmp_path, text, named):
@@ -68,7 +81,7 @@ def test_an_unknown_method_is_told_the_known_ones(tmp_path):
 
 
 def test_broken_yaml_is_said_with_its_place(tmp_path):
-    with pytest.raises(ValueError, match=r"(?s)table\.yaml: .*line 3"):
+    with pytest.raises(ValueError, match=r"(?s)table\.yaml: .*line 4"):
         load(write(tmp_path, "steps: [1"))
 
 
@@ -94,14 +107,14 @@ def test_a_file_expands_to_the_product_of_its_axes_and_what_it_adds(tmp_path):
     path = write(tmp_path, "")
     path.write_text(
         "reproduces: a test\nover: {method: [rpgen, dpdm], epsilon: [1, 10], seed: [0, 1, 2]}\n"
-        "also: [{method: rpgen, epsilon: .inf, options: {votes: 2}}]\noptions: {rpgen: {kept: 3}}\nsteps: 7\n"
+        "also: [{method: rpgen, epsilon: .inf, votes: 2}]\nmethods: {rpgen: {kept: 3}}\nsteps: 7\nscale: smoke\n"
     )
     points = load(path).points()
     assert [(p.method, p.epsilon, p.seed) for p in points[:4]] == [
         ("rpgen", 1, 0), ("rpgen", 1, 1), ("rpgen", 1, 2), ("rpgen", 10, 0),
     ]  # fmt: skip
     assert len(points) == 13 and len({p.digest for p in points}) == len({p.run_name for p in points}) == 13
-    assert {p.steps for p in points} == {7} and {p.profile for p in points} == {"smoke"}
+    assert {p.steps for p in points} == {7} and {p.scale for p in points} == {"smoke"}
     assert [p.options for p in points if p.method == "dpdm"] == [{}] * 6
     assert points[0].options == {"kept": 3} and points[-1].options == {"kept": 3, "votes": 2}
     (only,) = load(path, method="dpdm", epsilon="5", seed=4).points()
@@ -111,7 +124,7 @@ def test_a_file_expands_to_the_product_of_its_axes_and_what_it_adds(tmp_path):
 def test_a_file_may_have_several_products(tmp_path):
     path = write(tmp_path, "")
     path.write_text(
-        "reproduces: a test\nover:\n- {method: [rpgen, dpdm], seed: [0, 1]}\n"
+        "reproduces: a test\nscale: smoke\nover:\n- {method: [rpgen, dpdm], seed: [0, 1]}\n"
         "- {private: [fashion_mnist], method: [dpdm], sample_rate: [0.02]}\n"
     )
     points = load(path).points()
@@ -137,11 +150,22 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_committed_files_hold_and_no_number_in_them_is_a_string(path):
-    experiment = load(path)
-    assert experiment.points() and experiment.reproduces.rstrip().endswith(".")
-    assert {p.profile for p in experiment.points()} == {path.parent.name}
+def test_committed_files_hold_at_each_scale_and_say_what_they_cost(path):
+    for scale in (None, *scales.names()):
+        experiment = load(path, scale)
+        assert {p.scale for p in experiment.points()} == {scale or "laptop"}
+    assert experiment.reproduces.rstrip().endswith(".")
+    first, *others = path.read_text(encoding="utf-8").splitlines()
+    assert re.fullmatch(r"# make .+ \| 2 cores \| .+ \| expected: results/\w+\.csv", first)
+    assert not [line for line in others if re.match(r"delta|sample_rate|\w*steps|width|n_synthetic", line)]
 
+
+def test_no_two_committed_files_have_one_name():
+    assert len({path.stem for path in FILES}) == len(FILES)  # by which results.csv tells their rows apart
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_no_number_in_a_committed_file_is_a_string(path):
     def strings(value):
         if isinstance(value, dict):
             value = list(value.values())
@@ -153,13 +177,131 @@ def test_committed_files_hold_and_no_number_in_them_is_a_string(path):
     assert numbers == [], "YAML reads these as strings: write 1.0e-5, not 1e-5"
 
 
-def test_there_is_a_table_for_each_small_profile():
-    assert {path.parent.name for path in FILES if path.stem == "table"} >= {"smoke", "laptop"}
-
-
 def test_smoke_is_the_default_scale():
-    smoke = load(next(path for path in FILES if path.parent.name == "smoke" and path.stem == "table"))
-    assert smoke.points()[0] == Params()
+    assert Params.at("smoke") == Params()
+    stated = yaml.safe_load((SCALES / "smoke.yaml").read_text())
+    sizes = [name for name in Params.model_fields if re.search("steps|batch|rate|average|width|multipl|synth", name)]
+    assert len(sizes) > 10 and set(sizes) <= set(stated) and "methods" not in stated
+
+
+def test_the_scale_is_the_files_another_that_is_asked_for_or_the_laptop(tmp_path):
+    path = whole(tmp_path, "reproduces: a test\nover: {method: dpdm}\nscale: smoke\n")
+    assert [p.steps for scale in (None, "smoke", "laptop") for p in load(path, scale).points()] == [5, 5, 100]
+    path = whole(tmp_path, "reproduces: a test\nover: {method: dpdm}\n")
+    assert load(path).scale == "laptop" and load(path).points() == [Params.at("laptop", method="dpdm")]
+
+
+@pytest.mark.parametrize("scale", ["paper", "overnight", "3", "[smoke]", "", "../scales/smoke", "smoke.yaml"])
+def test_a_scale_without_a_file_is_told_those_with_one(tmp_path, scale):
+    with pytest.raises(ValueError, match=r"table\.yaml: no such scale .*; there are laptop, smoke$"):
+        load(write(tmp_path, "", scale=scale))
+    with pytest.raises(ValueError, match=r"table\.yaml: no such scale 'desk'; there are laptop, smoke$"):
+        load(write(tmp_path, ""), "desk")
+
+
+def test_a_file_stands_over_its_scale_and_a_run_over_both(tmp_path):
+    path = whole(
+        tmp_path,
+        "reproduces: a test\nover: {method: [dp_sapf, dp_ldm], seed: [0]}\nwidth: 32\nlearning_rate: 0.5\n"
+        "methods: {dp_ldm: {learning_rate: 0.25, latent: true}, dp_sapf: {average: 0.5}}\n"
+        "also: [{method: dp_sapf, share: 0.1, width: 8}]\n",
+    )
+    sapf, ldm, other = load(path).points()
+    assert (sapf.learning_rate, ldm.learning_rate, sapf.width, ldm.steps) == (0.5, 0.25, 32, 100)
+    assert sapf.options == {"average": 0.5, "share": 0.7, "low_rank": False}
+    assert ldm.options == {"average": 0.96, "latent": True}
+    assert other == sapf.replace(width=8, options=sapf.options | {"share": 0.1})
+
+
+def test_an_option_is_an_axis(tmp_path):
+    path = whole(tmp_path, "reproduces: a test\nover: {method: [rpgen], amp_gamma: [0, 0.05, 0.2], seed: [0, 1]}\n")
+    experiment = load(path)
+    points = experiment.points()
+    assert [(p["amp_gamma"], p.seed) for p in points] == [(0, 0), (0, 1), (0.05, 0), (0.05, 1), (0.2, 0), (0.2, 1)]
+    assert [experiment.variant(p) for p in points[::2]] == ["amp_gamma 0", "", "amp_gamma 0.2"]
+    assert points[2] == Params.at("laptop", method="rpgen")
+    assert [p["amp_gamma"] for p in load(path, epsilon=1.0, seed=3).points()] == [0, 0.05, 0.2]
+    (other,) = load(path, method="dpdm", seed=0).points()  # to which no gamma applies
+    assert other == Params.at("laptop", method="dpdm")
+    said = refused(whole(tmp_path, "reproduces: a test\nover: {method: [rpgen, dpdm], amp_gamma: [0, 0.05]}\n"))
+    assert said.startswith("dpdm has no option 'amp_gamma'; its own are prior, ")
+
+
+def test_no_option_of_a_method_has_the_name_of_a_parameter():
+    options = {name for row in METHODS.values() for name in row.options.model_fields}
+    assert len(options) > 40 and not options & {*Params.model_fields, "over", "also", "methods", "reproduces"}
+
+
+def test_a_run_that_a_file_names_twice_is_one(tmp_path):
+    path = whole(tmp_path, "reproduces: a test\nover: {method: dpdm, seed: [0, 1, 0]}\nalso: [{method: dpdm}]\n")
+    assert [p.seed for p in load(path).points()] == [0, 1]
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project with our scales and a few parameter files."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(SCALES, "params/scales")
+    for path in ("notebooks/01_semantic_query.py", "params/mine.yaml", "params/a/one.yaml", "params/b/one.yaml"):
+        Path(path).parent.mkdir(exist_ok=True)
+        Path(path).write_text("reproduces: a test\nover: {method: dpdm}\nscale: smoke\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [("mine", "params/mine.yaml"), ("a/one", "params/a/one.yaml"), ("params/b/one", "params/b/one.yaml"),
+     ("params/mine.yaml", "params/mine.yaml"), ("elsewhere/x.yaml", "elsewhere/x.yaml")],
+)  # fmt: skip
+def test_an_experiment_is_found_by_its_name_its_folder_and_name_or_its_path(project, name, path):
+    assert find(name) == Path(path)
+
+
+@pytest.mark.parametrize("name", ["none", "", ".", "..", "scales/smoke", "smoke", "c/one", "../params/mine", "a\0b"])
+def test_a_name_that_no_experiment_has_is_told_those_that_there_are(project, name):
+    with pytest.raises(ValueError) as caught:
+        load(name)
+    assert str(caught.value) == f"no experiment {name!r} below params/; there are a/one, b/one, mine"
+
+
+def test_of_two_experiments_of_one_name_the_path_is_asked_for(project):
+    with pytest.raises(ValueError) as caught:
+        load("one")
+    said = "several experiments are called 'one', name one by its path: params/a/one.yaml, params/b/one.yaml"
+    assert str(caught.value) == said
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("- steps: 3", "expected a mapping of parameters at the top level"),
+        ("stpes: 3", "unknown key 'stpes' (value 3)"), ("votes: 3", "unknown key 'votes' (value 3)"),
+        ("steps: 0", "steps=0: "), ("steps: 3\nsteps: 4", "line 2: the key 'steps' is written a second time"),
+        ("steps: [1", "line "), ("scale: smoke", "scale: a scale is named by its file"),
+        ("options: {votes: 3}", "options: each is written as a key of its own"),
+        ("methods: [rpgen]", "not the settings of each method; write methods: {rpgen: {votes: 2}}"),
+        ("methods:", "not the settings of each method"),
+        ("methods: {rpgen: 3}", "the settings of rpgen are no mapping"),
+        ("methods: {gan: {votes: 2}}", "methods: gan: no such method; there are rpgen, "),
+        ("methods: {rpgen: {vote: 2}}", "unknown key 'vote' (value 2)"),
+        ("methods: {dpdm: {votes: 2}}", "dpdm has no option 'votes'; its own are "),
+        ("methods: {dpdm: {width: 12}}", "width=12: "), ("methods: {rpgen: {scale: smoke}}", "unknown key 'scale'"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_scale_is_said_of_its_file(project, text, said):
+    Path("params/scales/desk.yaml").write_text(text)
+    with pytest.raises(ValueError) as caught:
+        load("mine", "desk")
+    line = str(caught.value)
+    assert line.startswith(f"params/mine.yaml: params/scales/desk.yaml: {said}") and line.isprintable()
+    assert load("mine").points() == [Params(method="dpdm")]
+
+
+def test_a_scale_of_ones_own_is_a_file(project):
+    Path("params/scales/desk.yaml").write_text("steps: 7\nmethods: {rpgen: {votes: 3, steps: 9}}\n")
+    assert Params.at("desk", seed=1) == Params(scale="desk", seed=1, steps=9, options={"votes": 3})
+    (p,) = load("mine", "desk").points()
+    assert p == Params(scale="desk", method="dpdm", steps=7)
 
 
 def whole(tmp_path, text):
@@ -183,7 +325,7 @@ def said_of(path, error):
     return said.removeprefix(f"{path}: ")
 
 
-SHAPES = {"over": "over: {method: [rpgen, dpdm]", "also": "also: [{method: rpgen", "options": "options: {rpgen: {votes"}
+SHAPES = {"over": "over: {method: [rpgen, dpdm]", "also": "also: [{method: rpgen", "methods": "methods: {rpgen: {votes"}
 
 
 @pytest.mark.parametrize(
@@ -194,11 +336,11 @@ SHAPES = {"over": "over: {method: [rpgen, dpdm]", "also": "also: [{method: rpgen
         ("over", "over: [{}]"), ("over", "over: [[rpgen]]"), ("over", "over: {method: }"), ("over", "over: 3"),
         ("over", "over: {method: [dpdm], epsilon: []}"), ("over", "over: {method: {rpgen: 1}}"),
         ("over", "over: {first: {method: [rpgen]}}"), ("over", "over: [{method: [rpgen]}, null]"), ("over", "steps: 3"),
-        ("also", "over: {method: [dpdm]}\nalso: [{options: kept}]"), ("also", "over: {method: [dpdm]}\nalso:"),
+        ("also", "over: {method: [dpdm]}\nalso:"),
         ("also", "over: {method: [dpdm]}\nalso: {method: rpgen}"), ("also", "over: {method: [dpdm]}\nalso: [rpgen]"),
-        ("options", "over: {method: [dpdm]}\noptions: [1]"), ("options", "over: {method: [dpdm]}\noptions:"),
-        ("options", "over: {method: [dpdm]}\noptions: {dpdm: }"),
-        ("options", "over: {method: [dpdm]}\noptions: {dpdm: 1}"),
+        ("methods", "over: {method: [dpdm]}\nmethods: [1]"), ("methods", "over: {method: [dpdm]}\nmethods:"),
+        ("methods", "over: {method: [dpdm]}\nmethods: {dpdm: }"),
+        ("methods", "over: {method: [dpdm]}\nmethods: {dpdm: 1}"),
     ],
 )  # fmt: skip
 def test_a_wrong_shape_is_told_the_right_one(tmp_path, key, text):
@@ -220,7 +362,7 @@ def test_a_list_where_a_run_has_one_value_is_refused(tmp_path, text):
 
 
 def test_what_a_file_is_for_is_asked_in_one_short_sentence(tmp_path):
-    said = refused(whole(tmp_path, "over: {method: [rpgen]}\noptions: {rpgen: {votes: 2}}\n"))
+    said = refused(whole(tmp_path, "over: {method: [rpgen]}\nmethods: {rpgen: {votes: 2}}\n"))
     assert said == "reproduces is missing; write reproduces: and a sentence on what the runs are for"
 
 
@@ -228,8 +370,8 @@ def test_what_a_file_is_for_is_asked_in_one_short_sentence(tmp_path):
     ("text", "key", "line", "first"),
     [
         ("size: 16\ndelta: 1.0e-5\nsize: 32", "size", 5, 3),
-        ("options: {rpgen: {votes: 2, votes: 3}}", "votes", 3, 3),
-        ("options:\n  rpgen: {votes: 2}\n  dpdm: {}\n  rpgen: {kept: 2}", "rpgen", 6, 4),
+        ("methods: {rpgen: {votes: 2, votes: 3}}", "votes", 3, 3),
+        ("methods:\n  rpgen: {votes: 2}\n  dpdm: {}\n  rpgen: {kept: 2}", "rpgen", 6, 4),
         ("also:\n- method: rpgen\n  seed: 1\n  seed: 2", "seed", 6, 5),
         ("reproduces: another", "reproduces", 3, 1),
         ('steps: 3\n"steps": 3', "steps", 4, 3),
@@ -249,7 +391,7 @@ BOMB = "x0: &x0 [x, x, x]\n" + "".join(f"x{n + 1}: &x{n + 1} [{', '.join([f'*x{n
         ("x: !!python/object/apply:os.system ['exit 1']", "no tags here (tag:yaml.org,2002:python/object"),
         ("x: !!set {a, b}", "no tags here"), ("allow_large_delta: !!bool perhaps", "no tags here"),
         ("x: !own 3", "no tags"),
-        ("options: &a {rpgen: {}}\n<<: *a", "'<<' is no key"), ("1: 2", "'1' is no key"), ("yes: 2", "'yes' is no key"),
+        ("methods: &a {rpgen: {}}\n<<: *a", "'<<' is no key"), ("1: 2", "'1' is no key"), ("yes: 2", "'yes' is no key"),
         ("~: 2", "'~' is no key"), ("[a]: 2", "'a sequence' is no key"), ("2001-01-01: 3", "unknown key '2001-01-01'"),
         ("x: &x [*x]", "unknown key 'x'"), ("private: &x [*x]", "private=[[[[...]]]]"), (BOMB, "unknown key 'x0'"),
         ("x: *nothing", "line 3: found undefined alias 'nothing'"), ("\tsteps: 3", "line 3: "),
@@ -326,7 +468,7 @@ BYTES = [
 OWN = {
     "reproduces": "a test", "over": {"method": ["rpgen"], "epsilon": [1, 2]}, "private": "folder:/a", "noise": "secret",
     "public": "folder:/b", "n_records": 40, "labels": ["red", "blue"], "size": 16, "delta": 1e-3,
-    "also": [{"method": "dpdm"}], "options": {"rpgen": {"query_noise": 4.0}},
+    "also": [{"method": "dpdm"}], "methods": {"rpgen": {"query_noise": 4.0}}, "scale": "smoke",
 }  # fmt: skip
 
 
@@ -349,7 +491,7 @@ def mutated(tree, draws):
         kind = draws.choice(["delete", "rename", "wrap", "replace", "replace", "replace"])
         old = node.pop(last) if isinstance(node, dict) else node[last]
         if kind == "rename" and isinstance(node, dict):
-            node[draws.choice(["method", "options", "epsilon", "also", 3, None])] = old
+            node[draws.choice(["method", "options", "epsilon", "also", "methods", "scale", 3, None])] = old
         elif kind != "delete":
             node[last] = [old] if kind == "wrap" else copy.deepcopy(draws.choice(ODD))
     text = bytearray(

@@ -2,6 +2,7 @@ import dataclasses
 import json
 import math
 import re
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,8 +20,9 @@ from dpsynth.report import comparison, results
 from dpsynth.runner import execute, experiments, reproduce, workers
 from dpsynth.stages import planning
 
+SCALES = Path(__file__).parents[2] / "params" / "scales"
 POINTS = [*(Params(method=method) for method in METHODS), Params(epsilon=math.inf)]
-FILE = "reproduces: A test.\nover: {method: [rpgen, privimage_d], seed: [0]}\nalso: [{method: dpdm}]\n"
+FILE = "reproduces: A test.\nscale: smoke\nover: {method: [rpgen, privimage_d], seed: [0]}\nalso: [{method: dpdm}]\n"
 
 
 @pytest.fixture
@@ -53,9 +55,8 @@ def quick(root, monkeypatch, sealed):
         path = Path("notebooks", f"{name}.py")
         path.parent.mkdir(exist_ok=True)
         path.write_text(f"title = {name!r}\n")
-    path = Path("params/smoke/table.yaml")
-    path.parent.mkdir(parents=True)
-    path.write_text(FILE)
+    shutil.copytree(SCALES, "params/scales")
+    Path("params/table.yaml").write_text(FILE)
     return root
 
 
@@ -151,21 +152,21 @@ def test_what_stands_needs_only_its_notebook(quick, sealed, monkeypatch):
 
 
 def test_axes_of_the_command_line_replace_those_of_the_file(quick):
-    path = Path("params/smoke/table.yaml")
-    assert [p.method for p in reproduce.choose(path, {})] == ["rpgen", "privimage_d", "dpdm"]
-    points = reproduce.choose(path, {"method": ["dpdm", "rpgen"], "seed": [1, 2], "epsilon": ["5", "inf", "5"]})
+    path = Path("params/table.yaml")
+    assert [p.method for p in reproduce.choose(path, None, {})] == ["rpgen", "privimage_d", "dpdm"]
+    points = reproduce.choose(path, None, {"method": ["dpdm", "rpgen"], "seed": [1, 2], "epsilon": ["5", "inf", "5"]})
     assert [(p.method, p.seed, p.epsilon) for p in points[:3]] == [
         ("dpdm", 1, 5),
         ("dpdm", 1, math.inf),
         ("dpdm", 2, 5),
     ]
     assert len(points) == 8
-    assert [p.method for p in reproduce.choose(path, {"epsilon": ["1"]})] == ["rpgen", "privimage_d"]
+    assert [p.method for p in reproduce.choose(path, None, {"epsilon": ["1"]})] == ["rpgen", "privimage_d"]
 
 
 def test_reproduce_plans_runs_joins_and_skips_what_is_done(performed, capsys):
     done = performed.done
-    assert reproduce.main(["--profile", "smoke"]) == 0
+    assert reproduce.main(["--scale", "smoke"]) == 0
     first = capsys.readouterr().out
     stages = list(reproduce.NOTEBOOKS.values())
     assert done == [(m, 10.0, 0, stage) for m in ("rpgen", "privimage_d", "dpdm") for stage in stages]
@@ -177,47 +178,47 @@ def test_reproduce_plans_runs_joins_and_skips_what_is_done(performed, capsys):
     assert f"build/smoke/{Params().run_name}" in first
     assert "table-mnist5k-CA-CNN.png" in first and Path("build/smoke/table-mnist5k-CA-CNN.png").exists()
     done.clear()
-    assert reproduce.main(["--profile", "smoke"]) == 0
+    assert reproduce.main(["--scale", "smoke"]) == 0
     assert done == [] and "15 cached, 0 to do" in capsys.readouterr().out
     Path("notebooks/02_selection.py").write_text("changed = True")
     (results.run_folder(Params()) / "metrics.csv").unlink()
-    assert reproduce.main(["--profile", "smoke", "--method", "rpgen"]) == 0
+    assert reproduce.main(["--scale", "smoke", "--method", "rpgen"]) == 0
     assert done == [("rpgen", 10.0, 0, "02_selection"), ("rpgen", 10.0, 0, "05_eval_figures")]
     assert list(results.read_results("smoke")["method"]) == ["rpgen", "privimage_d", "dpdm"]
     capsys.readouterr()
 
 
 def test_another_seed_joins_the_table_beside_those_of_the_file(performed, capsys):
-    reproduce.main(["--profile", "smoke"])
-    reproduce.main(["--profile", "smoke", "--method", "rpgen", "--seed", "1"])
+    reproduce.main(["--scale", "smoke"])
+    reproduce.main(["--scale", "smoke", "--method", "rpgen", "--seed", "1"])
     frame = results.read_results("smoke")
     assert len(frame) == 4 and "90.5 ± 0.7" in capsys.readouterr().out
 
 
 def test_a_dry_run_executes_nothing(performed, capsys):
-    assert reproduce.main(["--profile", "smoke", "--dry-run"]) == 0
+    assert reproduce.main(["--scale", "smoke", "--dry-run"]) == 0
     assert performed.done == [] and not (performed.root / "build" / "smoke").exists()
     assert "15 to do" in capsys.readouterr().out
 
 
 def test_one_failure_ends_it_and_the_same_command_resumes(performed, capsys):
     done, performed.stop = performed.done, "03_pretrain_amp"
-    assert reproduce.main(["--profile", "smoke", "--method", "dpdm"]) == 1
+    assert reproduce.main(["--scale", "smoke", "--method", "dpdm"]) == 1
     assert [stage for *_, stage in done] == ["01_semantic_query", "02_selection", "03_pretrain_amp"]
     assert "a cell failed" in capsys.readouterr().err and not (performed.root / "build/smoke/results.csv").exists()
     done.clear()
     performed.stop = None
-    assert reproduce.main(["--profile", "smoke", "--method", "dpdm"]) == 0
+    assert reproduce.main(["--scale", "smoke", "--method", "dpdm"]) == 0
     assert [stage for *_, stage in done] == ["03_pretrain_amp", "04_dp_finetune", "05_eval_figures"]
     capsys.readouterr()
 
 
 def test_a_picture_that_is_not_drawn_stops_nothing_and_is_told_last(performed, capsys):
     performed.undrawn = {"01_semantic_query": ["cell [9], IndexError: no such class"]}
-    call = ["--profile", "smoke", "--method", "dpdm"]
+    call = ["--scale", "smoke", "--method", "dpdm"]
     assert reproduce.main(call) == execute.UNDRAWN == 3
     said = capsys.readouterr()
-    name = next(p.run_name for p in experiments.load(Path("params/smoke/table.yaml"), method="dpdm").points())
+    name = next(p.run_name for p in experiments.load(Path("params/table.yaml"), method="dpdm").points())
     assert said.err == (
         f"1 picture could not be drawn: {name}/01_semantic_query.ipynb cell [9], IndexError: no such class; "
         "all else is done\n"
@@ -239,7 +240,7 @@ def test_the_last_table_and_figures_cannot_undo_a_run(performed, monkeypatch, ca
         raise ZeroDivisionError("no\nvalues")
 
     monkeypatch.setattr(module, name, fails)
-    assert reproduce.main(["--profile", "smoke", "--method", "dpdm"]) == 3
+    assert reproduce.main(["--scale", "smoke", "--method", "dpdm"]) == 3
     said = capsys.readouterr()
     assert said.err == "1 picture could not be drawn: mnist5k, ZeroDivisionError: no values; all else is done\n"
     assert "results: " in said.out and len(results.read_results("smoke")) == 1
@@ -255,10 +256,10 @@ def test_the_last_table_and_figures_cannot_undo_a_run(performed, monkeypatch, ca
     ],
 )  # fmt: skip
 def test_what_is_not_whole_of_a_finished_run_is_made_anew(performed, capsys, stage, name, text):
-    call = ["--profile", "smoke", "--method", "dpdm"]
+    call = ["--scale", "smoke", "--method", "dpdm"]
     assert reproduce.main(call) == 0
     performed.done.clear()
-    (p,) = experiments.load(Path("params/smoke/table.yaml"), method="dpdm").points()
+    (p,) = experiments.load(Path("params/table.yaml"), method="dpdm").points()
     (results.run_folder(p) / name).write_bytes(text)
     assert reproduce.main(call) == 0
     assert [done for *_, done in performed.done] == [reproduce.NOTEBOOKS[stage]]
@@ -271,7 +272,7 @@ def test_results_that_are_not_whole_are_named_before_anything_runs(performed, ca
     path = performed.root / "build/smoke/results.csv"
     path.parent.mkdir(parents=True)
     path.write_bytes(text)
-    assert reproduce.main(["--profile", "smoke"]) == 2
+    assert reproduce.main(["--scale", "smoke"]) == 2
     said = capsys.readouterr().err
     assert said.startswith(f"error: {path} is not a table of results; delete it") and said.count("\n") == 1
     assert performed.done == []
@@ -285,15 +286,15 @@ def folder(performed, monkeypatch):
         name="folder:photos", images=images, labels=torch.zeros(4).long(), classes=("all",), n_records=40, builtin=False
     )
     monkeypatch.setattr(planning, "private", lambda p, split="train": own)
-    Path("params/smoke/mine.yaml").write_text(
-        "reproduces: Mine.\nover: {method: [dpdm]}\nprivate: folder:photos\nnoise: secret\ndelta: 1e-3\n"
+    Path("params/mine.yaml").write_text(
+        "reproduces: Mine.\nscale: smoke\nover: {method: [dpdm]}\nprivate: folder:photos\nnoise: secret\ndelta: 1e-3\n"
         "n_records: 40\nlabels: []\nsize: 32\n"
     )
     return performed
 
 
 def test_of_a_users_own_folder_no_time_and_no_count_is_told_and_no_decoded_copy_stays(folder, capsys):
-    call = ["--profile", "smoke", "--experiment", "mine"]
+    call = ["--scale", "smoke", "--experiment", "mine"]
     for arguments in ([*call, "--dry-run"], call):
         assert reproduce.main(arguments) == 0
         said = "".join(capsys.readouterr()).lower()
@@ -306,34 +307,36 @@ def test_of_a_users_own_folder_no_time_and_no_count_is_told_and_no_decoded_copy_
 @pytest.mark.parametrize("stop", ["01_semantic_query", "04_dp_finetune"])
 def test_decoded_records_are_removed_after_a_failure_too(folder, capsys, stop):
     folder.stop = stop
-    assert reproduce.main(["--profile", "smoke", "--experiment", "mine"]) == 1
+    assert reproduce.main(["--scale", "smoke", "--experiment", "mine"]) == 1
     assert folder.forgotten == ["folder:photos"]
     capsys.readouterr()
 
 
 def test_a_benchmark_has_no_decoded_copy_to_remove(performed, capsys):
-    assert reproduce.main(["--profile", "smoke", "--method", "dpdm"]) == 0 and performed.forgotten == []
+    assert reproduce.main(["--scale", "smoke", "--method", "dpdm"]) == 0 and performed.forgotten == []
     capsys.readouterr()
 
 
 def test_the_runs_may_be_made_side_by_side(performed, monkeypatch, capsys):
     asked = []
     monkeypatch.setattr(workers, "perform", lambda runs, total, path, at_once: asked.append((runs, total, at_once)))
-    assert reproduce.main(["--profile", "smoke", "--jobs", "3"]) == 0
+    assert reproduce.main(["--scale", "smoke", "--jobs", "3"]) == 0
     ((runs, total, at_once),) = asked
     assert at_once == 3 and total == sum(map(len, runs)) == 5 * len(runs)
     assert all(len({task.p.digest for task in tasks}) == 1 for tasks in runs)
     assert [task.number for tasks in runs for task in tasks] == list(range(1, total + 1))
     with pytest.raises(SystemExit):
-        reproduce.main(["--profile", "smoke", "--jobs", "0"])
+        reproduce.main(["--scale", "smoke", "--jobs", "0"])
     assert "0: at least one run at a time" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--profile", "desk"], "params/desk/table.yaml: no such parameter file"),
-        (["--experiment", "table9"], "params/smoke/table9.yaml: no such parameter file"),
+        (["--scale", "desk"], "params/table.yaml: no such scale 'desk'; there are laptop, smoke"),
+        (["--experiment", "table9"], "no experiment 'table9' below params/; there are table"),
+        (["--experiment", "../params/table"], "no experiment '../params/table'"),
+        (["--experiment", "params/none.yaml"], "params/none.yaml: no such parameter file"),
         (["--method", "gan"], "no method 'gan'"),
         (["--epsilon", "-1"], "epsilon=-1"),
         (["--epsilon", "much"], "epsilon='much'"),
@@ -341,7 +344,7 @@ def test_the_runs_may_be_made_side_by_side(performed, monkeypatch, capsys):
     ],
 )
 def test_what_cannot_be_run_is_refused_in_one_line(performed, capsys, arguments, said):
-    assert reproduce.main(["--profile", "smoke", *arguments]) == 2
+    assert reproduce.main(["--scale", "smoke", *arguments]) == 2
     err = capsys.readouterr().err
     assert err.startswith("error: ") and said in err and err.count("\n") == 1
     assert performed.done == [] and not (performed.root / "ledger").exists()
@@ -350,14 +353,14 @@ def test_what_cannot_be_run_is_refused_in_one_line(performed, capsys, arguments,
 def test_started_below_the_project_it_runs_there(performed, monkeypatch, capsys):
     monkeypatch.delenv("DPSYNTH_ROOT")
     monkeypatch.chdir("notebooks")
-    assert reproduce.main(["--profile", "smoke", "--method", "dpdm"]) == 0
+    assert reproduce.main(["--scale", "smoke", "--method", "dpdm"]) == 0
     assert len(performed.done) == 5 and Path.cwd() == performed.root
     assert (performed.root / "build/smoke").exists() and not list(Path("notebooks").glob("build"))
 
 
 def test_without_notebooks_it_says_where_to_start(performed, capsys):
     Path("notebooks/02_selection.py").unlink()
-    assert reproduce.main(["--profile", "smoke"]) == 2
+    assert reproduce.main(["--scale", "smoke"]) == 2
     assert "02_selection.py: no such notebook; start in the project's own folder" in capsys.readouterr().err
 
 
@@ -366,15 +369,15 @@ def test_a_folder_that_is_missing_is_refused_before_any_plan(root, monkeypatch, 
     monkeypatch.setattr(planning, "run", lambda p: pytest.fail("a plan was made"))
     Path("notebooks").mkdir()
     Path("notebooks/01_semantic_query.py").touch()
-    path = Path("params/smoke/mine.yaml")
-    path.parent.mkdir(parents=True)
+    shutil.copytree(SCALES, "params/scales")
+    path = Path("params/mine.yaml")
     path.write_text(
         "reproduces: Mine.\nover: {method: [dpdm]}\nprivate: folder:photos\nnoise: secret\n"
         "n_records: 100\nlabels: [cat, dog]\nsize: 32\n"
     )
     assert experiments.load(path).points()
     monkeypatch.setattr(catalog, "forget_decoded", lambda private: None)
-    assert reproduce.main(["--profile", "smoke", "--experiment", "mine"]) == 2
+    assert reproduce.main(["--scale", "smoke", "--experiment", "mine"]) == 2
     err = capsys.readouterr().err
     assert "photos" in err and err.count("\n") == 1 and not (root / "ledger").exists()
 
@@ -388,10 +391,15 @@ def test_the_privacy_of_a_run_is_said_with_its_adjacency(monkeypatch):
     assert "not private" in reproduce.privacy_of(Params(epsilon=math.inf))
 
 
-@pytest.mark.parametrize(
-    "given", [["--experiment", "../smoke/table"], ["--profile", "../params/smoke"], ["--profile", ""]]
-)
-def test_a_path_is_no_name_of_a_file_or_scale(performed, capsys, given):
-    with pytest.raises(SystemExit):
-        reproduce.main(given)
-    assert "expected a name, not a path" in capsys.readouterr().err and performed.done == []
+@pytest.mark.parametrize("scale", ["../smoke", "../params/scales/smoke", "smoke.yaml"])
+def test_a_path_is_no_name_of_a_scale(performed, capsys, scale):
+    assert reproduce.main(["--scale", scale]) == 2
+    assert "no such scale" in capsys.readouterr().err and performed.done == []
+
+
+def test_the_scale_is_the_files_unless_another_is_named(performed, capsys):
+    assert reproduce.main(["--dry-run"]) == 0
+    at_smoke = capsys.readouterr().out
+    assert Params().run_name in at_smoke and reproduce.main(["--scale", "laptop", "--dry-run"]) == 0
+    at_laptop = capsys.readouterr().out
+    assert Params.at("laptop").run_name in at_laptop and Params().run_name not in at_laptop

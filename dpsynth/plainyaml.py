@@ -17,8 +17,8 @@ HALVES = re.compile("[\ud800-\udfff]")  # surrogates
 STRING, DATE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:timestamp"
 
 
-def read(path: Path) -> Any:
-    """What the file says, as mappings, lists, strings, numbers, booleans and None.
+def read(path: Path) -> dict[str, Any]:
+    """What the file says: a mapping to mappings, lists, strings, numbers, booleans and None.
 
     Raises:
         FileNotFoundError; ValueError: one line that says what is wrong, and on which line of the file.
@@ -30,7 +30,7 @@ def read(path: Path) -> Any:
     if len(text) > LARGEST:
         raise ValueError(f"larger than {LARGEST:,} bytes: not a parameter file")
     try:
-        return yaml.load(text.decode("utf-8"), _Loader)
+        said = yaml.load(text.decode("utf-8"), _Loader)
     except UnicodeDecodeError as error:
         line = text[: error.start].count(b"\n") + 1
         raise ValueError(f"line {line}: not UTF-8, which parameter files are; save it as UTF-8") from None
@@ -41,6 +41,9 @@ def read(path: Path) -> Any:
         raise ValueError(" ".join(str(error).split())) from None
     except RecursionError:
         raise ValueError("nested too deeply to be a parameter file") from None
+    if not isinstance(said, dict):
+        raise ValueError("expected a mapping of parameters at the top level")
+    return said
 
 
 class _Loader(yaml.SafeLoader):
