@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from dpsynth import fields
+from dpsynth import strict
 from dpsynth.methods import METHODS
 from dpsynth.params import Params
 
@@ -257,4 +257,4 @@ def test_a_path_that_leads_nowhere_is_refused_in_a_sentence(path, tmp_path, monk
 
 
 def test_real_numbers_may_be_written_as_text_and_words_may_not():
-    assert fields._number("1e-5") == 1e-5 and fields._number("many") == "many"
+    assert strict._number("1e-5") == 1e-5 and strict._number("many") == "many"

@@ -1,14 +1,13 @@
-"""The README's measured numbers and picture: none of them is typed by hand, and a test holds it.
+"""The measured numbers and the picture in README.md and docs/: none of them is typed by hand, and a test holds it.
 
 `make record` copies what the last `make reproduce`, `make test`, `make bench` and `make samplers` measured from build/
-to results/; `make readme` fills the README from results/.
+to results/; `make readme` fills the pages from results/.
 """
 
 import json
 import re
 import sys
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -16,29 +15,46 @@ import pandas as pd
 from dpsynth import bench, figures, store
 from dpsynth.bench import samplers
 from dpsynth.methods import METHODS
-from dpsynth.report import comparison, displays, results
+from dpsynth.report import comparison, displays, paired, results
 from dpsynth.report.timings import breakdown
 from dpsynth.runner import experiments, terminal
 from dpsynth.stages import evaluate
 
 PROJECT = Path(__file__).parents[2]
-README = PROJECT / "README.md"
-FIGURED = {"table1": ("CA-CNN", "moment-gap"), "ablations": ("learning-percent",)}  # what the README shows of each
+FIGURED = {"table1": ("CA-CNN", "moment-gap"), "ablations": ("learning-percent",)}  # what the pages show of each
+RECORDED = (*FIGURED, "choosing")  # of these the rows that are there, of the table of `make reproduce` only all
 SHOWN = ["epsilon", "seeds", "images", "CA-LR", "CA-MLP", "CA-CNN", "FD-convnet", "precision", "recall"]
+SUMMARY = ["epsilon", "seeds", "images", "CA-LR", "CA-MLP", "CA-CNN", "recall"]
+MARKER = re.compile(r"<!-- begin: (\w+) -->")
 
 
-def filled(text: str, blocks: dict[str, str]) -> str:
-    """`text` with each block between `<!-- begin: name -->` and `<!-- end: name -->` replaced.
+def pages() -> dict[Path, str]:
+    """The text of each page that may hold a block: README.md and docs/*.md, by path from the project's folder."""
+    found = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+    return {path.relative_to(PROJECT): path.read_text(encoding="utf-8") for path in found}
+
+
+def filled(pages: dict[Path, str], blocks: dict[str, str]) -> dict[Path, str]:
+    """`pages` with each block between `<!-- begin: name -->` and `<!-- end: name -->` replaced, where these stand.
+
+    A block's links start in the project's folder, and are made relative to the page.
 
     Raises:
-        ValueError: a block without markers, or markers without a block.
+        ValueError: a block without markers, markers without a block, or markers of one name in two places.
     """
-    found = set(re.findall(r"<!-- begin: (\w+) -->", text))
-    if found != set(blocks):
-        raise ValueError(f"the README has markers for {sorted(found)}, there are blocks for {sorted(blocks)}")
-    for name, block in blocks.items():
+    places = sorted(name for text in pages.values() for name in MARKER.findall(text))
+    if places != sorted(blocks):
+        raise ValueError(f"the pages have markers for {places}, there are blocks for {sorted(blocks)}")
+    return {path: _filled(text, blocks, "../" * (len(path.parts) - 1)) for path, text in pages.items()}
+
+
+def _filled(text: str, blocks: dict[str, str], up: str) -> str:
+    for name in MARKER.findall(text):
+        block = re.sub(r"\]\((?!\w+:)", f"]({up}", blocks[name])
         pattern = rf"(<!-- begin: {name} -->\n).*?(<!-- end: {name} -->)"
-        text = re.sub(pattern, lambda m, block=block: m[1] + block + "\n" + m[2], text, flags=re.DOTALL)
+        text, count = re.subn(pattern, lambda m, block=block: m[1] + block + "\n" + m[2], text, flags=re.DOTALL)
+        if not count:
+            raise ValueError(f"the marker `begin: {name}` has no end")
     return text
 
 
@@ -48,10 +64,10 @@ def blocks() -> dict[str, str]:
     path = results.COMMITTED / "measured.json"
     measured = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     return {
-        "table": _table(frame), "claim": _claim(frame), "time": _time(measured), "hero": _hero(frame),
-        "table1": _budgets(results.COMMITTED / "table1.csv"),
-        "ablations": _ablations(results.COMMITTED / "ablations.csv"),
-        "overnight": _overnight(results.COMMITTED / "overnight.csv"),
+        "summary": _summary(frame), "claim": _claim(frame), "time": _time(measured), "hero": _hero(frame),
+        "table": _table(frame), "table1": _budgets(results.COMMITTED / "table1.csv"),
+        "ablations": _variants(results.COMMITTED / "ablations.csv"),
+        "choosing": _variants(results.COMMITTED / "choosing.csv"),
         "bench": _bench(results.COMMITTED / "bench.csv"),
         "samplers": _from(results.COMMITTED / "samplers.csv", samplers.table, "`make samplers`: not run."),
         "breakdown": markdown(breakdown(measured)) if "artifacts" in measured else "Not run.",
@@ -75,110 +91,102 @@ def markdown(table: pd.DataFrame) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
+def _summary(frame: pd.DataFrame) -> str:
+    """RPGen, PrivImage+D, the floor and real images, in the metrics that tell them apart."""
+    ours = [paired.rows(frame, "privimage_d"), paired.rows(frame, "rpgen"), paired.rows(frame, "floor_public", "rpgen")]
+    table = comparison.table(pd.concat([frame[frame["method"] == "real"], *ours]))
+    table = table.loc[["real", "floor_public", "privimage_d", "rpgen"], SUMMARY].reset_index().astype(str)
+    return f"{markdown(table)}\n\n{_setting(frame)}"
+
+
 def _table(frame: pd.DataFrame) -> str:
-    table = comparison.table(frame)[SHOWN].reset_index()
-    first = frame.iloc[0]
-    caption = (
-        f"`{first['dataset']}` with public `{first['public']}`, scale `{first['scale']}`, delta "
-        f"{frame['delta'].dropna().iloc[0]:g}, add-or-remove neighbours; mean ± standard deviation over seeds. "
-        f"{_provenance(frame)}"
+    """The table of `make reproduce` and its differences."""
+    table = comparison.table(frame)[SHOWN].reset_index().astype(str)
+    return "\n".join(
+        [markdown(table), "", _setting(frame), "", *_differences([*paired.against(frame), paired.perturbation(frame)])]
     )
-    return f"{markdown(table.astype(str))}\n\n{caption}"
+
+
+def _setting(frame: pd.DataFrame) -> str:
+    first, n = frame.iloc[0], frame["n_reference"].max()
+    error = paired.accuracy_error(paired.rows(frame, "rpgen").query("metric == 'CA-CNN'")["value"].mean(), n)
+    return (
+        f"`{first['dataset']}` with public `{first['public']}`, scale `{_scale(frame)}`, delta "
+        f"{frame['delta'].dropna().iloc[0]:g}, add-or-remove neighbours. ± is the standard deviation over seeds; the "
+        f"{n} images that judge leave RPGen's CNN accuracy a standard error of {error:.1f} beside. {_provenance(frame)}"
+    )
 
 
 def _budgets(path: Path) -> str:
-    """All methods, a column a budget; then which of them the public images alone are as good as."""
+    """All methods, a column a budget; then how far each is from what it started with."""
     if not path.exists():
-        return "`make table1`: not run."
+        return f"`make {path.stem}`: not run."
     frame = results.read_committed(path.stem)
     table = comparison.table(frame).reset_index()
-    cells = {metric: table.pivot(index="row", columns="epsilon", values=metric) for metric in ("CA-CNN", "FD-convnet")}
     order = sorted(table["epsilon"].unique(), key=lambda e: float("inf") if e == "none" else float(e))
-    titled = [part[order].add_prefix(f"{metric}, ε ") for metric, part in cells.items()]
-    wide = pd.concat(titled, axis=1).loc[table["row"].unique()].fillna("").reset_index()
-    caption, pictures = f"{_run_of(frame)} {_provenance(frame)}", _pictures(path)
-    return "\n".join([markdown(wide), "", caption, "", *(f"- {said}" for said in _below(frame)), *pictures])
+    wide = []
+    for metrics in (("CA-LR", "CA-CNN"), ("FD-convnet", "recall")):
+        cells = {metric: table.pivot(index="row", columns="epsilon", values=metric)[order] for metric in metrics}
+        titled = [part.add_prefix(f"{metric}, ε ") for metric, part in cells.items()]
+        wide += [markdown(pd.concat(titled, axis=1).loc[table["row"].unique()].fillna("").reset_index()), ""]
+    return "\n".join([*wide, _made(frame), "", *_differences(paired.against(frame)), *_pictures(path)])
 
 
-def _ablations(path: Path) -> str:
-    """A row a variant, at the one budget."""
+def _variants(path: Path) -> str:
+    """A row a variant, at the one budget; and each variant beside its method as it usually runs."""
     if not path.exists():
-        return "`make reproduce EXPERIMENT=ablations`: not run."
+        return f"`make reproduce EXPERIMENT={path.stem}`: not run, or not recorded."
     frame = results.read_committed(path.stem)
     table = comparison.table(frame).reset_index()[["row", "CA-LR", "CA-MLP", "CA-CNN", "FD-convnet", "recall"]]
-    return "\n".join([markdown(table), "", f"{_run_of(frame)} {_provenance(frame)}", *_pictures(path)])
+    return "\n".join(
+        [markdown(table), "", _made(frame), "", *_differences(paired.beside_usual(frame)), *_pictures(path)]
+    )
 
 
-def _overnight(path: Path) -> str:
-    """A table for each data set, of the runs that were made; then how many were not."""
-    if not path.exists():
-        return "`make table1 PROFILE=overnight`: not run."
-    frame, file = results.read_committed(path.stem), Path("params", "overnight", "table1.yaml")
-    points, made = experiments.load(PROJECT / file).points(), set(frame["params_digest"])
-    lacking = Counter(p.private for p in points if p.digest not in made)
-    said = []
-    for dataset, part in frame.groupby("dataset", sort=False):
-        said += [f"`{dataset}`:", "", markdown(comparison.table(part)[SHOWN].reset_index().astype(str)), ""]
-    absent = ", ".join(f"{n} of `{dataset}`" for dataset, n in lacking.items()) or "none"
-    run = f"{len(points) - lacking.total()} of {len(points)} runs of `{file}`; not run: {absent}."
-    return "\n".join([*said, f"{run} {_provenance(frame)}"])
+def _differences(pairs: Iterable[paired.Pair]) -> list[str]:
+    table = paired.table(pairs)
+    return [markdown(table), "", f"Differences at equal seeds. {paired.OVER}"] if len(table) else []
 
 
-def _run_of(frame: pd.DataFrame) -> str:
+def _made(frame: pd.DataFrame) -> str:
     images = frame.loc[frame["method"].isin(METHODS), "n_synthetic"].max()
-    return f"`{frame.iloc[0]['dataset']}`, {images} images a run."
+    return f"`{frame.iloc[0]['dataset']}`, {images} images a run. {_provenance(frame)}"
 
 
 def _pictures(path: Path) -> list[str]:
     """The figures that `record` wrote beside the results in `path`, as markdown."""
-    found = [f for what in FIGURED[path.stem] for f in sorted(path.parent.glob(f"{path.stem}-*-{what}.png"))]
+    found = [f for what in FIGURED.get(path.stem, ()) for f in sorted(path.parent.glob(f"{path.stem}-*-{what}.png"))]
     return [line for f in found for line in ("", f"![{f.stem.replace('-', ' ')}]({f.parent.name}/{f.name})")]
 
 
-def _below(frame: pd.DataFrame) -> list[str]:
-    """For each budget, the methods whose CNN accuracy is not above that of RPGen's public floor."""
-    cnn = frame[frame["metric"] == "CA-CNN"]
-    floor_rows = cnn[(cnn["method"] == "floor_public") & (cnn["variant"] == "rpgen")]
-    floors = floor_rows.groupby("epsilon_target")["value"].mean()
-    own = cnn[cnn["method"].isin(METHODS)].groupby(["epsilon_target", "method"], sort=False)["value"].mean()
-    said = []
-    for epsilon, floor in floors.items():
-        lower = [f"{name} ({value - floor:.1f})" for name, value in own[epsilon].items() if value <= floor]
-        names = ", ".join(lower) or "none"
-        said.append(f"Not above RPGen's `floor_public` ({floor:.1f}) at epsilon {epsilon:g}: {names}.")
-    return said
+def _scale(frame: pd.DataFrame) -> str:
+    return frame.iloc[0]["scale" if "scale" in frame else "profile"]
 
 
 def _provenance(frame: pd.DataFrame) -> str:
-    """The commits of the rows, and whether the parameter file still says what they were made with."""
-    first = frame.iloc[0]
-    file = experiments.find(first["experiment"])
-    seeds = frame["seed"].dropna().astype(int).unique().tolist()
-    today = {p.replace(seed=seed).digest for p in experiments.load(file, first["scale"]).points() for seed in seeds}
+    """The commits and seeds of the rows, and whether the parameter file still says what they were made with."""
+    name, seeds = frame.iloc[0]["experiment"], sorted(map(int, frame["seed"].dropna().unique()))
+    files = sorted((PROJECT / "params").rglob(f"{name}.yaml"))
+    points = [p for file in files for p in experiments.load(file).points()]
+    known = set(frame["params_digest"]) <= {p.replace(seed=seed).digest for p in points for seed in seeds}
+    listed = ",".join(map(str, seeds))
+    again = f"make reproduce EXPERIMENT={name}" + f" SEED={listed}" * (not {p.seed for p in points} >= {*seeds})
     commits = " and ".join(f"`{commit}`" for commit in sorted(frame["commit"].unique()))
-    stale = "" if set(frame["params_digest"]) <= today else f", with other settings than `{file}` has today"
-    return f"Made at commit {commits}{stale}."
+    return f"Made at commit {commits}{'' if known else ', with other settings than today'}; seed {listed} (`{again}`)."
 
 
 def _claim(frame: pd.DataFrame) -> str:
-    cnn = frame[frame["metric"] == "CA-CNN"]
-    ours, floor = (cnn[(cnn["method"] == m) & cnn["variant"].isin(["", "rpgen"])] for m in ("rpgen", "floor_public"))
-    finite = ours[ours["epsilon_target"] == 10.0]
-    gain = finite.set_index("seed")["value"] - floor[floor["epsilon_target"] == 10.0].set_index("seed")["value"]
-    spread = f" ± {gain.std():.1f}" if len(gain) > 1 else ""
-    direction = "above" if gain.mean() >= 0 else "below"
-    said = (
-        f"At epsilon 10, RPGen's CNN accuracy is {finite['value'].mean():.1f}, "
-        f"{abs(gain.mean()):.1f}{spread} points {direction} its `floor_public` "
-        f"(over {len(gain)} seed{'s' if len(gain) != 1 else ''})."
-    )
-    without = frame[(frame["method"] == "privimage_d") & (frame["epsilon_target"] == 10.0)]
-    means = {metric: without.loc[without["metric"] == metric, "value"].mean() for metric in ("CA-CNN", "FD-convnet")}
-    distance = frame[(frame["method"] == "rpgen") & (frame["metric"] == "FD-convnet")]
-    return said + (
-        f" PrivImage+D, which is RPGen without the perturbation, reaches {means['CA-CNN']:.1f}, with FD-convnet "
-        f"{means['FD-convnet']:.2f} against {distance.loc[distance['epsilon_target'] == 10.0, 'value'].mean():.2f}."
-    )
+    """RPGen beside its floor and beside PrivImage+D: what the intervals say, metric by metric; and what RPGen says."""
+    ours, papers = paired.rows(frame, "rpgen"), results.paper_numbers().query("dataset == 'CIFAR-10' and epsilon == 10")
+    n = ours["seed"].nunique()
+    said = papers[papers["source"].str.startswith("RPGen")].pivot_table("value", "metric", "method")
+    lines = [
+        f"- RPGen less its `floor_public`: {paired.stated(ours, paired.rows(frame, 'floor_public', 'rpgen'))}",
+        "- RPGen less PrivImage+D, which is RPGen without the perturbation: "
+        f"{paired.stated(*paired.perturbation(frame)[1:])} RPGen's Table 1 has, on CIFAR-10, "
+        + ", ".join(f"{metric} {value:+.1f}" for metric, value in (said["rpgen"] - said["privimage_d"]).items()) + ".",
+    ]  # fmt: skip
+    return "\n".join([f"At epsilon 10, over {n} seed{'s' * (n > 1)}:", "", *lines, "", paired.OVER])
 
 
 def _time(measured: dict) -> str:
@@ -193,8 +201,15 @@ def _time(measured: dict) -> str:
 
 
 def _hero(frame: pd.DataFrame) -> str:
-    spent = frame.loc[frame["method"] == "rpgen", "epsilon_spent"].max()
-    return f"*Drawn as in notebook 05: RPGen on the private digits, epsilon {spent:.2f} spent.*"
+    """What the rows of the picture cost, and how near they are."""
+    base, ours = paired.rows(frame, "pretrained", "rpgen"), paired.rows(frame, "rpgen")
+    spent = [rows["epsilon_spent"].max() for rows in (base, ours)]
+    linear = [rows.loc[rows["metric"] == "CA-LR", "value"].mean() for rows in (base, ours)]
+    return (
+        f"*One image of each digit, as in notebook 05. The pre-trained row has spent the query's share of epsilon "
+        f"({spent[0]:.2f}) and is already close. DP-SGD on the private digits (epsilon {spent[1]:.2f} in all) changes "
+        f"it modestly: a linear classifier trained on such images goes from {linear[0]:.1f} to {linear[1]:.1f} %.*"
+    )
 
 
 def record() -> None:
@@ -210,13 +225,10 @@ def record() -> None:
     took, tests = build / scale / "measured.json", build / "test.json"
     frame = results.read_results(scale)
     for name, own in frame.groupby("experiment"):
-        if name in FIGURED or (name == "table" and took.exists()):
+        if name in RECORDED or (name == "table" and took.exists()):
             own.to_csv(results.COMMITTED / f"{name}.csv", index=False)
         if name in FIGURED:
             results.draw(own, results.COMMITTED, FIGURED[name])
-    if (build / "overnight" / "results.csv").exists():
-        overnight = results.read_results("overnight")
-        overnight[overnight["experiment"] == "table1"].to_csv(results.COMMITTED / "overnight.csv", index=False)
     for name in ("bench.csv", "samplers.csv"):
         if (build / name).exists():
             (results.COMMITTED / name).write_bytes((build / name).read_bytes())
@@ -224,18 +236,19 @@ def record() -> None:
         said = json.loads(took.read_text(encoding="utf-8"))
         said |= json.loads(tests.read_text(encoding="utf-8")) if tests.exists() else {}
         (results.COMMITTED / "measured.json").write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
-        p = experiments.load("table", scale).points()[0]
+        p = experiments.load(Path("params", scale, "table.yaml")).points()[0]
         hero = figures.hero(evaluate.strip(p), badge=displays.badge(p), classes=p.constants.classes[:10])
         (results.COMMITTED / "hero.png").write_bytes(hero.png())
 
 
 def main() -> int:
-    """Fill README.md; first take over what was measured, with --record."""
+    """Fill README.md and docs/; first take over what was measured, with --record."""
     parser = terminal.parser("python -m dpsynth.report.readme", main.__doc__)
     parser.add_argument("--record", action="store_true", help="take over the measurements in build/ first")
     if parser.parse_args().record:
         record()
-    README.write_text(filled(README.read_text(encoding="utf-8"), blocks()), encoding="utf-8")
+    for path, text in filled(pages(), blocks()).items():
+        (PROJECT / path).write_text(text, encoding="utf-8")
     return 0
 
 

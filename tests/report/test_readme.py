@@ -1,4 +1,7 @@
-"""The README says what results/ says."""
+"""README.md and docs/ say what results/ says, and name only what exists."""
+
+import re
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -7,68 +10,122 @@ from dpsynth import store
 from dpsynth.report import readme, results
 from dpsynth.runner import experiments
 
+PAGES = readme.pages()
+MAKEFILE = (readme.PROJECT / "Makefile").read_text()
+CODE = re.compile(r"^```.*?^```$|`[^`\n]+`", re.DOTALL | re.MULTILINE)
 
-def test_every_number_in_the_readme_comes_from_results():
-    text = readme.README.read_text()
-    assert text == readme.filled(text, readme.blocks()), "run `make readme`"
+
+def _file(experiment):
+    return next(iter(sorted((readme.PROJECT / "params").rglob(f"{experiment}.yaml"))), None)
+
+
+def _commands(program):
+    """What follows `program` in the code of the pages, (page, words)."""
+    found = [(page, code) for page, text in PAGES.items() for code in CODE.findall(text)]
+    lines = ((page, line.strip("` ").partition("#")[0].split()) for page, code in found for line in code.splitlines())
+    return [(page, words[1:]) for page, words in lines if words[:1] == [program]]
+
+
+def test_every_number_in_the_pages_comes_from_results():
+    assert readme.filled(PAGES, readme.blocks()) == PAGES, "run `make readme`"
+
+
+def test_the_readme_can_be_read_in_one_sitting():
+    assert len(PAGES[Path("README.md")].splitlines()) <= 160
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_links_lead_to_files_that_exist(page):
+    links = [link for link in re.findall(r"\]\(([^)#\s]+)", PAGES[page]) if not re.match(r"\w+:", link)]
+    missing = [link for link in links if not (readme.PROJECT / page.parent / link).exists()]
+    assert not missing
+
+
+def test_every_page_is_linked_in_the_readme():
+    missing = [page for page in PAGES if page != Path("README.md") and f"({page})" not in PAGES[Path("README.md")]]
+    assert not missing
+
+
+def test_every_make_target_and_variable_that_is_named_exists():
+    named = _commands("make")
+    assert len(named) > 20
+    for page, words in named:
+        for word in words:
+            name, given, value = word.partition("=")
+            assert re.search(rf"^{name} \?=" if given else rf"^{name}:.*##", MAKEFILE, re.MULTILINE), (page, words)
+            if name == "EXPERIMENT" and value != "mine":
+                assert _file(value), (page, words)
+            if name == "SCALE":
+                assert (readme.PROJECT / "params" / "scales" / f"{value}.yaml").exists(), (page, words)
+
+
+def test_every_command_of_ours_that_is_named_exists():
+    known = (readme.PROJECT / "dpsynth" / "__main__.py").read_text()
+    named = _commands(".venv/bin/dpsynth")
+    assert named and all(f'"{words[0]}"' in known for _, words in named)
 
 
 def test_a_block_without_a_place_or_a_place_without_a_block_is_an_error():
     text = "a\n<!-- begin: x -->\nold\n<!-- end: x -->\nb"
-    assert readme.filled(text, {"x": "new"}) == "a\n<!-- begin: x -->\nnew\n<!-- end: x -->\nb"
-    for blocks in ({}, {"x": "", "y": ""}):
-        with pytest.raises(ValueError, match="the README has markers for"):
-            readme.filled(text, blocks)
+    pages = {Path("README.md"): text, Path("docs/more.md"): text.replace("x", "y")}
+    new = readme.filled(pages, {"x": "new", "y": "![a](results/a.png) [b](https://b)"})
+    assert new[Path("README.md")] == "a\n<!-- begin: x -->\nnew\n<!-- end: x -->\nb"
+    assert "![a](../results/a.png) [b](https://b)" in new[Path("docs/more.md")]
+    for blocks in ({}, {"x": ""}, {"x": "", "y": "", "z": ""}):
+        with pytest.raises(ValueError, match="the pages have markers for"):
+            readme.filled(pages, blocks)
+
+
+def test_a_block_that_stands_in_two_places_or_does_not_end_is_an_error():
+    text = "<!-- begin: x -->\nold\n<!-- end: x -->\n"
+    for pages in ({Path("a.md"): text, Path("b.md"): text}, {Path("a.md"): text + text}):
+        with pytest.raises(ValueError, match="the pages have markers for"):
+            readme.filled(pages, {"x": ""})
+    with pytest.raises(ValueError, match="has no end"):
+        readme.filled({Path("a.md"): "<!-- begin: x -->"}, {"x": ""})
 
 
 def test_rows_made_with_other_settings_than_today_are_said_to_be():
-    today = [p.replace(seed=2) for p in experiments.load("table").points()]
-    columns = {"experiment": "table", "scale": "laptop", "seed": 2, "commit": "abc"}
-    rows = pd.DataFrame([{**columns, "params_digest": p.digest} for p in today])
-    assert readme._provenance(rows) == "Made at commit `abc`."
+    today = [p.replace(seed=2) for p in experiments.load(_file("table")).points()]
+    rows = pd.DataFrame([{"experiment": "table", "seed": 2, "commit": "abc", "params_digest": p.digest} for p in today])
+    assert readme._provenance(rows) == "Made at commit `abc`; seed 2 (`make reproduce EXPERIMENT=table SEED=2`)."
     rows.loc[0, "params_digest"] = today[0].replace(steps=7).digest
-    assert "other settings than `params/rpgen/table.yaml` has today" in readme._provenance(rows)
+    assert "`abc`, with other settings than today; seed 2" in readme._provenance(rows)
+
+
+def test_the_command_beside_a_table_names_seeds_only_if_they_are_not_the_files_own():
+    p, *_ = experiments.load(_file("table")).points()
+    rows = pd.DataFrame([{"experiment": "table", "seed": p.seed, "commit": "abc", "params_digest": p.digest}])
+    assert readme._provenance(rows).endswith(f"seed {p.seed} (`make reproduce EXPERIMENT=table`).")
 
 
 def test_record_takes_whole_experiments_with_their_figures_and_a_table_only_if_it_was_timed(tmp_path, monkeypatch):
     before = results.read_committed("table")
     (tmp_path / "build" / "laptop").mkdir(parents=True)
-    rows = [before.assign(experiment=name) for name in ("table", "table1", "mine")]
+    rows = [before.assign(experiment=name) for name in ("table", "table1", "choosing", "mine")]
     pd.concat(rows).to_csv(tmp_path / "build" / "laptop" / "results.csv", index=False)
-    (tmp_path / "build" / "overnight").mkdir()
-    pd.concat(rows).to_csv(tmp_path / "build" / "overnight" / "results.csv", index=False)
     committed = tmp_path / "results"
     committed.mkdir()
     monkeypatch.setattr(store, "root", lambda: tmp_path)
     monkeypatch.setattr(results, "COMMITTED", committed)
     readme.record()
-    names = ["overnight.csv", "table1-mnist5k-CA-CNN.png", "table1.csv"]
+    names = ["choosing.csv", "table1-mnist5k-CA-CNN.png", "table1.csv"]
     assert sorted(path.name for path in committed.iterdir()) == names
-    for name in ("table1", "overnight"):
-        pd.testing.assert_frame_equal(results.read_committed(name), before.assign(experiment="table1"))
+    pd.testing.assert_frame_equal(results.read_committed("table1"), before.assign(experiment="table1"))
     assert "![table1 mnist5k CA CNN](results/table1-mnist5k-CA-CNN.png)" in readme._budgets(committed / "table1.csv")
 
 
-def test_of_the_overnight_runs_those_that_were_made_are_shown_and_the_others_counted(tmp_path, monkeypatch):
-    points = experiments.load(readme.PROJECT / "params" / "overnight" / "table1.yaml").points()
-    rows = results.read_committed("table").query("method == 'rpgen' and seed == 0")
-    rows = rows.assign(profile="overnight", experiment="table1", params_digest=points[0].digest)
-    rows.to_csv(tmp_path / "overnight.csv", index=False)
-    monkeypatch.setattr(results, "COMMITTED", tmp_path)
-    said, fashion = readme._overnight(tmp_path / "overnight.csv"), sum(p.private == "fashion_mnist" for p in points)
-    assert said.startswith("`mnist5k`:\n\n| row |") and "| rpgen | 10 | 1 |" in said and "other settings" not in said
-    assert f"1 of {len(points)} runs of `params/overnight/table1.yaml`; not run:" in said
-    assert f"not run: {len(points) - fashion - 1} of `mnist5k`, {fashion} of `fashion_mnist`. Made at" in said
+def test_the_claim_gives_each_metric_its_interval_and_verdict_and_leads_with_those_that_discriminate():
+    frame = results.read_committed("table")
+    floor, twin = re.findall(r"^- (.*)$", readme._claim(frame), re.MULTILINE)
+    for said in (floor, twin):
+        assert [
+            metric for metric in ("CA-LR", "CA-MLP", "recall", "CA-CNN", "FD-convnet") if f"{metric} (" not in said
+        ] == []
+        assert re.search(r"(better|worse|cannot tell) in ", said) and "no better" not in said
+    one = readme._claim(frame[frame["seed"] == 0])
+    assert "over 1 seed:" in one and "better in" not in one and "±" not in one.partition("± is half")[0]
 
 
-def test_methods_that_public_images_equal_are_named_at_each_budget():
-    columns = ["metric", "method", "variant", "epsilon_target", "value"]
-    rows = [
-        ("CA-CNN", "floor_public", "rpgen", 1.0, 80.0), ("CA-CNN", "floor_public", "privimage_d", 1.0, 10.0),
-        ("CA-CNN", "rpgen", "", 1.0, 85.0), ("CA-CNN", "dpdm", "", 1.0, 50.0), ("recall", "rpgen", "", 1.0, 0.0),
-        ("CA-CNN", "floor_public", "rpgen", 10.0, 80.0), ("CA-CNN", "rpgen", "", 10.0, 90.0),
-    ]  # fmt: skip
-    assert readme._below(pd.DataFrame(rows, columns=columns)) == [
-        "Not above RPGen's `floor_public` (80.0) at epsilon 1: dpdm (-30.0).",
-        "Not above RPGen's `floor_public` (80.0) at epsilon 10: none.",
-    ]
+def test_the_claim_quotes_the_papers_own_difference():
+    assert "RPGen's Table 1 has, on CIFAR-10, CA-CNN +4.6" in readme._claim(results.read_committed("table"))

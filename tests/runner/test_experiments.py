@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dpsynth import fields, scales
+from dpsynth import scales, strict
 from dpsynth.methods import METHODS
 from dpsynth.params import Params
 from dpsynth.runner.experiments import find, load
@@ -173,7 +173,7 @@ def test_no_number_in_a_committed_file_is_a_string(path):
             return [s for v in value for s in strings(v)]
         return [value] if isinstance(value, str) else []
 
-    numbers = [s for s in strings(yaml.safe_load(path.read_text())) if isinstance(fields._number(s), float)]
+    numbers = [s for s in strings(yaml.safe_load(path.read_text())) if isinstance(strict._number(s), float)]
     assert numbers == [], "YAML reads these as strings: write 1.0e-5, not 1e-5"
 
 
