@@ -166,7 +166,7 @@ class Params(Strict):
         Args:
             changes: over the scale's settings; what is no field is an option of the method.
         Raises:
-            ValueError: there is no such scale, or no such option.
+            ValueError: there is no such scale, or a value that no run can have. Options are checked by `Run`.
         """
         return cls.under(scales.read(scale), changes)
 

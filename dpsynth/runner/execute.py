@@ -30,13 +30,13 @@ import papermill
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError, strip_color
 
-from dpsynth import project, store
+from dpsynth import experiments, project, store, terminal
 from dpsynth.data import catalog
 from dpsynth.mistakes import CELL, KILL, MISTAKE, UNDRAWN, Failed, ended, mistakes, naming, of_cell
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
 from dpsynth.privacy.disk import forget_times
-from dpsynth.runner import cells, experiments, kernel, terminal
+from dpsynth.runner import cells, kernel
 from dpsynth.sources import page_digest
 
 SPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
