@@ -218,7 +218,8 @@ def test_an_option_is_an_axis(tmp_path):
     path = whole(tmp_path, "reproduces: a test\nover: {method: [rpgen], amp_gamma: [0, 0.05, 0.2], seed: [0, 1]}\n")
     experiment = load(path)
     points = experiment.points()
-    assert [(options_of(p).amp_gamma, p.seed) for p in points] == [(0, 0), (0, 1), (0.05, 0), (0.05, 1), (0.2, 0), (0.2, 1)]
+    found = [(options_of(p).amp_gamma, p.seed) for p in points]
+    assert found == [(0, 0), (0, 1), (0.05, 0), (0.05, 1), (0.2, 0), (0.2, 1)]
     assert [experiment.variant(p) for p in points[::2]] == ["amp_gamma 0", "", "amp_gamma 0.2"]
     assert points[2] == Params.at("laptop", method="rpgen")
     assert [options_of(p).amp_gamma for p in load(path, epsilon=1.0, seed=3).points()] == [0, 0.05, 0.2]
