@@ -180,11 +180,6 @@ class Params(Strict):
         fields = {name: own.pop(name) for name in cls.model_fields if name in own}
         return cls.model_validate({**settings.common, **fields, "options": own})
 
-    @classmethod
-    def read(cls, namespace: dict[str, Any]) -> "Params":
-        """The parameters cell of a notebook: `Params.read(globals())`."""
-        return cls.model_validate({name: namespace[name] for name in cls.model_fields if name in namespace})
-
 
 def _short_name(name: str) -> str:
     """A set's name, or the last part of its path, as far as it is ASCII: at most 24 characters, "folder" if none."""

@@ -120,10 +120,9 @@ def test_a_scale_names_a_folder(scale):
         Params(scale=scale)
 
 
-def test_a_notebook_reads_its_parameters_from_its_globals():
-    p = Params.read({"steps": 9, "delta": "1e-6", "labels": None, "os": object(), "_": 3})
-    assert p == Params(steps=9, delta=1e-6)
-    assert p.replace(steps=10).steps == 10
+def test_a_changed_run_is_validated_anew():
+    p = Params(steps=9, delta="1e-6")
+    assert p.replace(steps=10) == Params(steps=10, delta=1e-6)
     with pytest.raises(ValidationError, match="sample_rate"):
         p.replace(sample_rate=2.0)
 
