@@ -263,6 +263,17 @@ def test_make_works_in_a_folder_of_any_name(tmp_path, name):
     assert said == ".venv/bin/python -m dpsynth.runner.reproduce --experiment table --seed 3 --jobs 1 in "
 
 
+@pytest.mark.parametrize(
+    ("given", "scale"), [(["PROFILE=smoke"], "smoke"), (["SCALE=smoke"], "smoke"), (["PROFILE=a", "SCALE=b"], "b")]
+)
+def test_profile_is_the_older_word_for_scale(tmp_path, given, scale):
+    project(tmp_path / "set", tmp_path / "set")
+    for target, rest in (("reproduce", "--jobs 1"), ("dry-run", "--dry-run")):
+        (said,) = make(tmp_path / "set", target, *given)
+        asked = f"--experiment table --scale {scale} {rest} in "
+        assert said.partition("reproduce ")[2].split() == asked.split()
+
+
 @pytest.mark.parametrize("name", FOLDERS)
 def test_an_environment_that_was_copied_with_its_project_is_made_anew(tmp_path, name):
     project(tmp_path / "original", tmp_path / "original")

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,6 +110,23 @@ def test_an_artifact_of_another_format_or_a_broken_one_is_refused_with_its_path(
     meta.unlink()
     with pytest.raises(ValueError, match=r"thing-.* is not a whole artifact"):
         built("thing", make, {"n": 3})
+
+
+def test_what_an_older_version_made_is_named_left_alone_and_not_misread(root):
+    thing = built("thing", make, {"n": 3})
+    older = root / "build" / "artifacts" / "thing-0123456789abcdef"
+    shutil.copytree(thing.artifact.path, older)
+    edited(format=1, digest="0123456789abcdef" * 4)(older / "meta.json")
+    before = {file.name: file.read_bytes() for file in older.iterdir()}
+    assert (
+        built("thing", make, {"n": 3}).artifact.path != older and built("thing", make, {"n": 4}).artifact.path != older
+    )
+    with pytest.raises(
+        ValueError, match=r"thing-0123.* was written in artifact format 1, this version reads 2; restore"
+    ):
+        store.load(older, Thing)
+    assert store.is_of_today(thing.artifact.path) and not store.is_of_today(older)
+    assert {file.name: file.read_bytes() for file in older.iterdir()} == before and CALLS == [3, 4]
 
 
 def _damage(name, change):

@@ -15,7 +15,7 @@ from typing import Any, TextIO
 from jupyter_client.asynchronous import AsyncKernelClient
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
-from jupyter_core.utils import run_sync
+from nbclient.util import run_sync
 from papermill.exceptions import strip_color
 from tqdm import tqdm
 

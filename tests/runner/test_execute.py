@@ -316,6 +316,11 @@ def test_the_command_line_refuses_in_one_line(cli, text, said):
     assert said in err and err.count("\n") == 1
 
 
+def test_the_command_line_refuses_a_scale_without_a_file(cli):
+    code, executed, said = cli(params_file(), "--scale", "nosuch")
+    assert (code, executed) == (2, []) and said.startswith("error: params/toy.yaml: no such scale 'nosuch'; there are ")
+
+
 def test_a_budget_too_small_is_refused_before_the_kernel_starts(project, monkeypatch, capsys):
     monkeypatch.setattr(execute, "execute", lambda *arguments: pytest.fail("a kernel was started"))
     path = params_file("epsilon: 0.5\nmethods: {rpgen: {query_noise: 0.5}}")
