@@ -16,6 +16,8 @@ SPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
 STORY = ("01_semantic_query", "02_selection", "03_pretrain_amp", "04_dp_finetune", "05_eval_figures")
 NAMES = ("method", "private", "public", "epsilon", "seed", "scale")  # what a reader changes; all else is in `changes`
 
+DECLARED = ("n_records", "labels", "size", "noise", "delta", "allow_large_delta")  # without which a folder is no set
+
 
 def pages(method: str) -> dict[str, tuple[str, ...]]:
     """The notebooks of a method's run, by name below notebooks/, and the stages whose artifacts each makes.
@@ -72,9 +74,10 @@ def changes(p: Params) -> dict[str, Any]:
         ValueError: it is no such run: it lacks an option that its scale sets.
     """
     named = {name: getattr(p, name) for name in NAMES}
-    usual = Params.at(**named)
-    apart = {name: value for name, value in p.model_dump().items() if value != getattr(usual, name)}
-    apart = {name: value for name, value in apart.items() if name != "options"}
+    declared = {} if p.constants.builtin else {name: getattr(p, name) for name in DECLARED}
+    usual = Params.at(**named, **declared)
+    values = p.model_dump(exclude={"options"}).items()
+    apart = declared | {name: value for name, value in values if value != getattr(usual, name)}
     apart |= {name: value for name, value in p.options.items() if usual.options.get(name, ...) != value}
     if Params.at(**named, **apart) != p:
         lacking = sorted(usual.options.keys() - p.options.keys())
