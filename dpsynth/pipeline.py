@@ -268,8 +268,8 @@ class Run:
         if p.constants.builtin:
             once(("test", p.private), lambda: self.held_out)
             once("measures", lambda: preflight.measures(p))
-        elif self.private is not None:
-            catalog.refuse_shared_files(p.private, p.public)
+        else:
+            _ = self.private
         _ = self.questions, self.plan
         names = self.names()
         preflight.standing(names.values(), self.plan, self.ledger, p.again)
@@ -284,17 +284,17 @@ class Run:
             function = function.without_noise if step.twin else None
         if function is None:
             return None
-        inputs = {kind: self._before(kind) for kind in step.inputs}
-        kind = step.kind
+        asks = isinstance(function, PrivateStep)
+        work = function.release if asks else function
+        taken = inspect.signature(work).parameters  # what no method reads is not opened
+        inputs = {before: self._before(before) for before in step.inputs if before in taken}
         if step.private:
-            inputs |= {"private": self.private}
-            if isinstance(function, PrivateStep):
-                earlier = tuple(name for before in step.after if (name := self.name(before)))
-                inputs["permit"] = Permit(self.plan, self.ledger, function.name, earlier)
-                function = function.release
-            else:
-                kind = step.twin
-        return store.name(kind, function, self.settings, lasts=self.params.noise == "secret", **inputs)
+            inputs["private"] = self.private
+        if asks:
+            earlier = tuple(name for before in step.after if (name := self.name(before)))
+            inputs["permit"] = Permit(self.plan, self.ledger, function.name, earlier)
+        kind = step.twin if step.private and not asks else step.kind
+        return store.name(kind, work, self.settings, lasts=self.params.noise == "secret", **inputs)
 
     def _before(self, kind: str) -> Any:
         """An input of a step, by name: a set that is opened, or what an earlier step makes."""

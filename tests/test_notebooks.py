@@ -116,7 +116,7 @@ def used(tree):
 
 
 def for_people(name):
-    return name.startswith(("figures.", "displays.", "pictures.")) and name != "displays.badge"  # which figures are given
+    return name.startswith(("figures.", "displays.", "pictures.")) and name != "displays.badge"
 
 
 @each

@@ -8,6 +8,7 @@ from typing import Any
 import jupytext
 import nbformat
 
+from dpsynth import scales
 from dpsynth.methods import METHODS
 from dpsynth.params import Params
 from dpsynth.pipeline import STAGES
@@ -15,8 +16,6 @@ from dpsynth.pipeline import STAGES
 SPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
 STORY = ("01_semantic_query", "02_selection", "03_pretrain_amp", "04_dp_finetune", "05_eval_figures")
 NAMES = ("method", "private", "public", "epsilon", "seed", "scale")  # what a reader changes; all else is in `changes`
-
-DECLARED = ("n_records", "labels", "size", "noise", "delta", "allow_large_delta")  # without which a folder is no set
 
 
 def pages(method: str) -> dict[str, tuple[str, ...]]:
@@ -73,16 +72,12 @@ def changes(p: Params) -> dict[str, Any]:
     Raises:
         ValueError: it is no such run: it lacks an option that its scale sets.
     """
-    named = {name: getattr(p, name) for name in NAMES}
-    declared = {} if p.constants.builtin else {name: getattr(p, name) for name in DECLARED}
-    usual = Params.at(**named, **declared)
-    values = p.model_dump(exclude={"options"}).items()
-    apart = declared | {name: value for name, value in values if value != getattr(usual, name)}
-    apart |= {name: value for name, value in p.options.items() if usual.options.get(name, ...) != value}
-    if Params.at(**named, **apart) != p:
-        lacking = sorted(usual.options.keys() - p.options.keys())
+    scale = scales.read(p.scale)
+    usual = {name: field.default for name, field in Params.model_fields.items()} | scale.common | scale.of(p.method)
+    own = {name: v for name, v in p.model_dump().items() if name not in (*NAMES, "options")} | p.options
+    if lacking := sorted(scale.of(p.method).keys() - own.keys() - {*NAMES}):
         raise ValueError(f"scale {p.scale} sets {', '.join(lacking)} for {p.method}, which this run leaves out")
-    return apart
+    return {name: value for name, value in own.items() if usual.get(name, ...) != value}
 
 
 def _code(value: Any) -> str:

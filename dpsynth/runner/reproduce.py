@@ -16,14 +16,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dpsynth import project
+from dpsynth import experiments, project, terminal
 from dpsynth.data import catalog
+from dpsynth.experiments import Experiment
 from dpsynth.mistakes import UNDRAWN, Failed, ended, mistakes
 from dpsynth.params import Params
 from dpsynth.pipeline import STAGE_OF, Run
 from dpsynth.report import comparison, results, timings
-from dpsynth.runner import cells, execute, experiments, pages, terminal, workers
-from dpsynth.runner.experiments import Experiment
+from dpsynth.runner import cells, execute, pages, workers
 
 BESIDE = {"finetune": "certificate.json", "evaluate": "metrics.csv"}  # files that the pages of these stages leave too
 
