@@ -12,11 +12,11 @@ from pathlib import Path
 
 import nbformat
 
-from dpsynth import project
+from dpsynth import project, terminal
 from dpsynth.methods import row_of
 from dpsynth.mistakes import ended, mistakes
 from dpsynth.params import Params
-from dpsynth.runner import kernel, pages, terminal
+from dpsynth.runner import kernel, pages
 
 
 def copies(p: Params) -> list[Path]:
