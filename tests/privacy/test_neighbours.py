@@ -25,7 +25,9 @@ STATED = {
         "sample_rate": s["sample_rate"], "steps": s["steps"], "max_grad_norm": s["max_grad_norm"],
         "noise_multiplicity": s["noise_multiplicity"], "divisor": s["sample_rate"] * s["n_records"],
     },
-    "mean_embedding": lambda s: {"bound": s["moments"] ** 0.5, "divisor": s["n_records"], "steps": 1, "sample_rate": 1.0},
+    "mean_embedding": lambda s: {
+        "bound": s["moments"] ** 0.5, "divisor": s["n_records"], "steps": 1, "sample_rate": 1.0,
+    },
     "nearest_votes": lambda s: {"votes": 1, "steps": s["iterations"]},
     "semantic_histogram": lambda s: {"votes": s["votes"], "steps": 1},
     "label_histogram": lambda s: {"votes": 1, "steps": 1},
@@ -33,7 +35,8 @@ STATED = {
         "mode": {"votes": 3 * 8 * 8, "steps": 1}, "mean": {"bound": (3 * 8 * 8) ** 0.5, "divisor": s["n_records"] / 2},
     }[s["centre"]],
     "saliency": lambda s: {
-        "votes": {"votes": s["saliency_votes"]}, "sq_norm": {"bound": 1.0, "divisor": s["n_records"], "sample_rate": 1.0},
+        "votes": {"votes": s["saliency_votes"]},
+        "sq_norm": {"bound": 1.0, "divisor": s["n_records"], "sample_rate": 1.0},
     }[s["score"]],
 }  # fmt: skip
 
@@ -180,8 +183,9 @@ def test_one_record_more_or_another_moves_each_question_of_a_method_by_at_most_w
 
 def choices(model):
     """Options of every combination of the choices that a method's model names: flags and lists of words."""
-    named = {name: (True, False) for name, field in model.model_fields.items() if field.annotation is bool}
-    named |= {n: typing.get_args(f.annotation) for n, f in model.model_fields.items() if "Literal" in repr(f.annotation)}
+    types = {name: field.annotation for name, field in model.model_fields.items()}
+    named = {name: (True, False) if of is bool else typing.get_args(of) for name, of in types.items()}
+    named = {name: values for name, values in named.items() if values and not {type(one) for one in values} - {bool, str}}
     for values in itertools.product(*named.values()):
         yield model(**dict(zip(named, values, strict=True)))
 
