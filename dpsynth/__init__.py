@@ -1,15 +1,26 @@
-"""dpsynth: a reproducible companion to the papers on differentially private image synthesis."""
+"""dpsynth: a reproducible companion to the papers on differentially private image synthesis.
 
-import ctypes
-import os
-import sys
+>>> from dpsynth import METHODS, Params, Run, load
+>>> run = Run(Params.at("smoke", method="rpgen", epsilon=10.0))
+>>> [mechanism.name for mechanism in run.plan.mechanisms]
+['semantic_histogram', 'dp_sgd']
+"""
 
-# Threads that wait should sleep. Torch's spin by default, which makes a step ten times slower as soon as anything else
-# runs on the same cores. It is read when torch is first imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+import importlib
+from typing import TYPE_CHECKING, Any
 
-# What is freed stays for the next step. By default glibc hands large blocks back and faults their pages in again, which
-# took a sixth of a DP-SGD step. (Parameters of mallopt: one arena, no trimming, no separate maps below 32 MiB.)
-if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
-    for parameter, value in ((-8, 1), (-1, 2**31 - 1), (-3, 2**25 - 4096)):
-        libc.mallopt(parameter, value)
+if TYPE_CHECKING:
+    from dpsynth.experiments import load
+    from dpsynth.methods import METHODS
+    from dpsynth.params import Params
+    from dpsynth.pipeline import Run
+
+# Imported when asked for: a command line that refuses its arguments need not wait for torch.
+FACE = {"Params": "params", "Run": "pipeline", "load": "runner.experiments", "METHODS": "methods"}
+__all__ = ["METHODS", "Params", "Run", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in FACE:
+        raise AttributeError(f"module 'dpsynth' has no attribute {name!r}; its face is {', '.join(FACE)}")
+    return getattr(importlib.import_module(f"dpsynth.{FACE[name]}"), name)

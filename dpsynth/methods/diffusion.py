@@ -67,8 +67,9 @@ PRIVIMAGE_D = Method(
 )  # fmt: skip
 PDP_DIFFUSION = Method(
     paper="PDP-Diffusion (Ghalebikesabi et al. 2023)", options=Pretrained, corpus=selection.all_public,
-    base=pretrain.train_diffusion, learn=DP_SGD, settings=AT_ONE_PLACE,
+    base=pretrain.train_diffusion, learn=DP_SGD, settings=AT_ONE_PLACE, page="without_selection",
 )  # fmt: skip
 DPDM = Method(
     paper="DPDM (TMLR 2023)", options=Fixed, base=pretrain.fresh, learn=DP_SGD, settings=AT_ONE_PLACE,
+    page="without_selection",
 )  # fmt: skip

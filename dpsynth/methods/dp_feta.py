@@ -128,5 +128,5 @@ def _warmed_up(usual: Method, options: Featured) -> Method:
 CENTRAL = PrivateStep(name="central_images", release=central_images, mechanism=mechanism)
 DP_FETA = Method(
     paper="DP-FETA (IEEE S&P 2025)", options=Featured, release=CENTRAL, corpus=central_corpus,
-    base=pretrain.train_diffusion, learn=DP_SGD, settings=AT_ONE_PLACE, adapt=_warmed_up,
+    base=pretrain.train_diffusion, learn=DP_SGD, settings=AT_ONE_PLACE, adapt=_warmed_up, page="dp_feta",
 )  # fmt: skip

@@ -88,5 +88,5 @@ def _on_codes(usual: Method, options: Light) -> Method:
 
 DP_LDM = Method(
     paper="DP-LDM (Lyu et al. 2023)", options=Light, corpus=selection.all_public, base=pretrain.train_diffusion,
-    learn=DP_SGD, settings=AT_ONE_PLACE, adapt=_on_codes,
+    learn=DP_SGD, settings=AT_ONE_PLACE, adapt=_on_codes, page="dp_ldm",
 )  # fmt: skip

@@ -155,5 +155,5 @@ def _with_vgg(usual: Method, options: Moments) -> Method:
 EMBEDDING = PrivateStep(name="mean_embedding", release=match_moments, mechanism=mechanism)
 DP_MEPF = Method(
     paper="DP-MEPF (TMLR 2023)", options=Moments, encoder=query.train_classifier, base=fresh_generator,
-    learn=EMBEDDING, adapt=_with_vgg,
+    learn=EMBEDDING, adapt=_with_vgg, page="dp_mepf",
 )  # fmt: skip

@@ -193,5 +193,5 @@ ON_CHOSEN = PrivateStep(
 )  # fmt: skip
 DP_SAPF = Method(
     paper="DP-SAPF (USENIX Security 2026)", options=Salient, corpus=selection.all_public,
-    base=pretrain.train_diffusion, probe=PROBE, learn=ON_CHOSEN, adapt=_without_probe,
+    base=pretrain.train_diffusion, probe=PROBE, learn=ON_CHOSEN, adapt=_without_probe, page="dp_sapf",
 )  # fmt: skip

@@ -233,5 +233,5 @@ EVOLUTION = PrivateStep(name="nearest_votes", release=evolve, mechanism=mechanis
 DPSDA = Method(
     paper="DPSDA, Private Evolution (ICLR 2024)", options=Evolution, encoder=query.train_classifier,
     corpus=selection.all_public, base=pretrain.train_diffusion, learn=EVOLUTION,
-    settings=AT_ONE_PLACE, adapt=_rendered,
+    settings=AT_ONE_PLACE, adapt=_rendered, page="dpsda",
 )  # fmt: skip

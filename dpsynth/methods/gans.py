@@ -256,13 +256,13 @@ def _shape(model: gan.Gan) -> tuple[int, int]:
 
 DISCRIMINATOR = PrivateStep(name="dp_sgd", release=dp_gan, mechanism=mechanism)
 DPGAN = Method(
-    paper="DPGAN (Xie et al. 2018)", options=Gan, base=fresh_gan, learn=DISCRIMINATOR,
+    paper="DPGAN (Xie et al. 2018)", options=Gan, base=fresh_gan, learn=DISCRIMINATOR, page="gans",
 )  # fmt: skip
 DPGAN_P = Method(
     paper="DPGAN-p (Xie et al. 2018, pre-trained; PrivImage Sec. 4.2)", options=PublicGan,
-    corpus=selection.all_public, base=train_gan, learn=DISCRIMINATOR,
+    corpus=selection.all_public, base=train_gan, learn=DISCRIMINATOR, page="gans",
 )  # fmt: skip
 PRIVIMAGE_G = Method(
     paper="PrivImage+G (USENIX Security 2024)", options=SemanticGan, encoder=query.train_classifier, release=HISTOGRAM,
-    corpus=selection.top_classes, base=train_gan, learn=DISCRIMINATOR,
+    corpus=selection.top_classes, base=train_gan, learn=DISCRIMINATOR, page="gans",
 )  # fmt: skip

@@ -49,6 +49,7 @@ class Method:
     Attributes:
         options: of the method, a model that refuses unknown keys.
         settings: what the row fixes of the settings that its works ask for and its options do not name.
+        page: the notebook below notebooks/methods/ that tells its run; RPGen's five do, where there is none.
         adapt: the row as options have it, where they change more than settings.
     """
 
@@ -62,6 +63,7 @@ class Method:
     probe: PrivateStep | None = None
     prior: PrivateStep | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    page: str | None = None
     adapt: Callable[["Method", Any], "Method"] | None = None
 
     @property

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from dpsynth.artifacts import Base, Codes, Encoder, LabelCounts, Measurement, Perceptual
+from dpsynth.artifacts import Base, Codes, Encoder, LabelCounts, Perceptual
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
 from dpsynth.privacy import Plan
@@ -130,13 +130,20 @@ def certificate_of_set(said: dict) -> str:
     )
 
 
-def metrics(measurements: dict[str, Measurement]) -> pd.DataFrame:
-    """Metrics of a run and its reference rows."""
-    if not measurements:
+def metrics(run: Run) -> pd.DataFrame:
+    """Metrics of a run, with what its synthesiser says of itself, and of its reference rows."""
+    if not run.measurements:
         return pd.DataFrame({"metrics": ["none: a folder set is not measured; see samples and certificate"]})
-    table = pd.DataFrame({row: m.values for row, m in measurements.items()}).T.round(3).astype(object).fillna("")
-    table.insert(0, "n_synthetic", [m.n_synthetic for m in measurements.values()])
+    rows = {row: measured.values for row, measured in run.measurements.items()}
+    rows[run.row_name] = rows[run.row_name] | results.facts(run)
+    table = pd.DataFrame(rows).T.round(3).astype(object).fillna("")
+    table.insert(0, "n_synthetic", [measured.n_synthetic for measured in run.measurements.values()])
     return table.rename_axis("method")
+
+
+def minutes(expected: float) -> str:
+    """A time, as one says it."""
+    return f"about {expected:.0f} minutes" if expected >= 1.5 else "about a minute" if expected > 0.5 else "seconds"
 
 
 def beside_papers(run: Run) -> pd.DataFrame:

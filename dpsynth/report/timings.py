@@ -13,45 +13,44 @@ from dpsynth.pipeline import STAGE_OF, Run
 from dpsynth.report import results
 
 
-def remember(scale: str, runs: list[Run], executed: list[tuple[str, Path]], minutes: float) -> None:
+def remember(scale: str, runs: list[Run], executed: list[Path], minutes: float) -> None:
     """Write build/<scale>/measured.json, if no artifact was there before.
 
     Args:
-        runs: all; executed: stage and executed notebook of each job; minutes: of all, until now.
+        runs: all; executed: the notebook of each page; minutes: of all, until now.
     """
     began = time.time() - 60 * minutes
     artifacts = {digest: meta for run in runs for digest, meta in results.made(run).items()}
     if any(meta["written"] < began for meta in artifacts.values()):
         return
-    stamps = [(stage, json.loads(path.read_text(encoding="utf-8"))["metadata"]["dpsynth"]) for stage, path in executed]
+    stamps = [json.loads(path.read_text(encoding="utf-8"))["metadata"]["dpsynth"] for path in executed]
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
     model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
     said = {
         "machine": f"{os.cpu_count()} cores ({model}), no GPU", "reproduce_minutes": round(minutes, 1),
-        "peak_MiB": max((stamp["peak_MiB"] for _, stamp in stamps if stamp.get("peak_MiB")), default=None),
-        "notebooks": _sums([(stage, stamp["seconds"]) for stage, stamp in stamps]),
+        "peak_MiB": max((stamp["peak_MiB"] for stamp in stamps if stamp.get("peak_MiB")), default=None),
+        "notebooks": _sums([(Path(stamp["source"]).stem, stamp["seconds"]) for stamp in stamps]),
     }  # fmt: skip
     said["artifacts"] = _sums([(meta["kind"], meta["seconds"]) for meta in artifacts.values()])
     (store.root() / "build" / scale / "measured.json").write_text(json.dumps(said, indent=1), encoding="utf-8")
 
 
-def breakdown(said: dict[str, Any]) -> pd.DataFrame:
-    """Where a reproduction's time went: a row a kind of artifact, and for each stage what its notebooks took beside.
+def breakdown(measured: dict[str, Any]) -> pd.DataFrame:
+    """Where a reproduction's time went: a row a kind of artifact, and what the notebooks took beside.
 
     Args:
-        said: what `remember` wrote.
+        measured: what `remember` wrote.
     Returns:
         Columns stage, what, seconds and share, as text.
     """
-    whole, rows = 60 * said["reproduce_minutes"], []
-    for stage, (count, seconds) in said["notebooks"].items():
-        for kind in [kind for kind, of in STAGE_OF.items() if of == stage]:
-            if kind in said["artifacts"]:
-                made, took = said["artifacts"][kind]
-                rows.append((stage, f"{kind}, made {made} times" if made > 1 else kind, took))
-                seconds -= took
-        rows.append((stage, f"overhead of {count} notebooks: kernels, figures, estimates", seconds))
-    rows.append(("", "planning, and the table", whole - sum(took for _, _, took in rows)))
+    whole, made = 60 * measured["reproduce_minutes"], measured["artifacts"]
+    rows = []
+    for kind, (times, seconds) in sorted(made.items(), key=lambda item: [*STAGE_OF].index(item[0])):
+        rows.append((STAGE_OF[kind], f"{kind}, made {times} times" if times > 1 else kind, seconds))
+    pages, seconds = (sum(column) for column in zip(*measured["notebooks"].values(), strict=True))
+    beside = seconds - sum(row[2] for row in rows)
+    rows.append(("", f"overhead of {pages} notebooks: kernels, figures, estimates", beside))
+    rows.append(("", "planning, and the table", whole - sum(row[2] for row in rows)))
     table = pd.DataFrame(rows, columns=["stage", "what", "seconds"])
     table["share"] = (100 * table["seconds"] / whole).map("{:.0f} %".format)
     return table.assign(seconds=table["seconds"].map("{:.0f}".format))

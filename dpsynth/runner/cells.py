@@ -3,6 +3,7 @@
 Such cells are tagged `raises-exception`, Jupyter's own tag: nbclient, papermill and JupyterLab go on after an error.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
@@ -10,6 +11,7 @@ import nbformat
 from nbclient.exceptions import CellExecutionError
 
 SHOWS = "raises-exception"
+BAR = re.compile(r"\d%\|.*\||: (step|file) \d+/\d+")  # a state of one, of tqdm or of those that show no time
 LONGEST = 300  # characters of an error's message that are kept
 
 
@@ -37,6 +39,20 @@ def hooks(out: TextIO) -> dict[str, Callable]:
             raise CellExecutionError.from_cell_and_msg(cell, execute_reply["content"])
 
     return {"on_cell_executed": settle, "on_cell_error": stop}
+
+
+def drop_bars(book: nbformat.NotebookNode) -> None:
+    """Take progress bars out of an executed notebook; what else went to stderr is kept as print."""
+    for cell in book.cells:
+        kept = []
+        for output in cell.get("outputs", ()):
+            if output.output_type == "stream" and output.name == "stderr":
+                output.name = "stdout"
+                output.text = "".join(line for line in output.text.splitlines(keepends=True) if not BAR.search(line))
+            if output.output_type != "stream" or output.text.strip():
+                kept.append(output)
+        if "outputs" in cell:
+            cell.outputs = kept
 
 
 def could_not(kind: str, message: str) -> str:

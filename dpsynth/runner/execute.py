@@ -24,9 +24,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jupytext
 import nbformat
 import papermill
+from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError, strip_color
 
@@ -36,14 +36,16 @@ from dpsynth.mistakes import CELL, KILL, MISTAKE, UNDRAWN, Failed, ended, mistak
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
 from dpsynth.privacy.disk import forget_times
-from dpsynth.runner import cells, experiments, kernel, terminal
+from dpsynth.runner import cells, experiments, kernel, pages, terminal
 from dpsynth.sources import page_digest
 
-SPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
 TIMES = ("start_time", "end_time", "duration")
 
 
-def execute(p: Params, notebook: Path, out: Path, params_file: Path, margin: str = "    ") -> list[str]:
+def execute(
+    p: Params, notebook: Path, out: Path, params_file: Path, margin: str = "    ",
+    shared: AsyncKernelManager | None = None,
+) -> list[str]:  # fmt: skip
     """Run `notebook` (percent .py) with `p`; the executed copy appears at `out` whole, with a stamp.
 
     The stamp, metadata `dpsynth`, holds source, params, params_digest, digest (what `is_current` compares),
@@ -52,6 +54,7 @@ def execute(p: Params, notebook: Path, out: Path, params_file: Path, margin: str
 
     Args:
         margin: what each line that the kernel prints begins with on the terminal.
+        shared: a kernel of `kernel.started`, that other notebooks of the run were executed in; else one of its own.
     Returns:
         The pictures that could not be drawn, a text each, as `cells.undrawn`.
     Raises:
@@ -59,8 +62,31 @@ def execute(p: Params, notebook: Path, out: Path, params_file: Path, margin: str
             until then lies in build/failed/.
     """
     with mistakes():
-        book, digest = _read(notebook), digest_of(p, notebook)
-    start, peaks = time.perf_counter(), []
+        book, digest = pages.read(notebook, p), digest_of(p, notebook)
+    start = time.perf_counter()
+    with contextlib.nullcontext(shared) if shared else kernel.started() as used:
+        executed = _executed(book, p, notebook, out, margin, used)
+        peak = kernel.peak_mib(used)
+    missing = cells.undrawn(executed)
+    cells.drop_bars(executed)
+    executed.metadata["dpsynth"] = {
+        "source": _short(notebook), "params": _short(params_file), "params_digest": p.digest,
+        "digest": digest, "commit": store.commit(), "seconds": round(time.perf_counter() - start, 1),
+        "peak_MiB": peak, "undrawn": missing,
+    }  # fmt: skip
+    executed.metadata["papermill"] |= {
+        "input_path": _short(notebook), "output_path": _short(out), "parameters": _plain(p.model_dump()),
+    }  # fmt: skip
+    if not p.constants.builtin:
+        _forget_times(executed)
+    _write(executed, out)
+    return missing
+
+
+def _executed(
+    book: nbformat.NotebookNode, p: Params, notebook: Path, out: Path, margin: str, used: AsyncKernelManager
+) -> nbformat.NotebookNode:
+    """The notebook with its outputs; what its kernel prints is shown meanwhile."""
     # Of a user's own records each state of a bar is shown: which ones the clock lets through would tell of time.
     pause = kernel.PAUSE if p.constants.builtin else 0.0
     shown, printed = (kernel.Progress(sys.stderr, margin, pause) for _ in range(2))
@@ -69,34 +95,17 @@ def execute(p: Params, notebook: Path, out: Path, params_file: Path, margin: str
         given, aside = Path(folder, "given.ipynb"), Path(folder, out.name)
         nbformat.write(book, given)
         with _explained(notebook, p, aside):
-            executed = papermill.execute_notebook(
-                given, aside, _values(p), kernel_name=SPEC["name"], language=SPEC["language"],
-                kernel_manager_class=kernel.manager(Path(folder), peaks), cwd=Path.cwd(),
-                shutdown_kernel="immediate", start_timeout=120, iopub_timeout=60, coalesce_streams=True,
-                stdout_file=printed, stderr_file=shown, **cells.hooks(shown),
+            return papermill.execute_notebook(
+                given, aside, kernel_name=pages.SPEC["name"], language=pages.SPEC["language"], km=used,
+                on_notebook_start=used.forget, cwd=Path.cwd(), start_timeout=120, iopub_timeout=60,
+                coalesce_streams=True, stdout_file=printed, stderr_file=shown, **cells.hooks(shown),
                 progress_bar=sys.stderr.isatty() and p.constants.builtin,  # it shows how long a cell took
             )  # fmt: skip
-    missing = cells.undrawn(executed)
-    executed.metadata["dpsynth"] = {
-        "source": _short(notebook), "params": _short(params_file), "params_digest": p.digest,
-        "digest": digest, "commit": store.commit(), "seconds": round(time.perf_counter() - start, 1),
-        "peak_MiB": max(peaks, default=None), "undrawn": missing,
-    }  # fmt: skip
-    said = executed.metadata["papermill"]
-    said |= {
-        "input_path": _short(notebook),
-        "output_path": _short(out),
-        "parameters": _plain(said["parameters"]),
-    }
-    if not p.constants.builtin:
-        _forget_times(executed)
-    _write(executed, out)
-    return missing
 
 
 def digest_of(p: Params, notebook: Path) -> str:
     """SHA-256 over the notebook's text, all parameters, and the dpsynth modules that it imports."""
-    text = _text(notebook)
+    text = pages.text(notebook)
     parts = [text, p.digest, {name: page_digest(name) for name in sorted(_imported(text))}]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -117,29 +126,6 @@ def _stamp(out: Path) -> dict[str, Any]:
         return dict(json.loads(out.read_text(encoding="utf-8"))["metadata"]["dpsynth"])
     except (OSError, ValueError, KeyError, TypeError):
         return {}
-
-
-def _text(notebook: Path) -> str:
-    if not notebook.exists():
-        raise FileNotFoundError(f"{notebook}: no such notebook; start in the project's own folder")
-    return notebook.read_text(encoding="utf-8")
-
-
-def _read(notebook: Path) -> nbformat.NotebookNode:
-    book = jupytext.reads(_text(notebook), fmt="py:percent")
-    tagged = [cell.source for cell in book.cells if "parameters" in cell.metadata.get("tags", ())]
-    if len(tagged) != 1:
-        raise ValueError(f"{notebook} has {len(tagged)} cells tagged parameters, where one is expected")
-    named = {node.id for node in ast.walk(ast.parse(tagged[0])) if isinstance(node, ast.Name)}
-    if missing := [name for name in Params.model_fields if name not in named]:
-        raise ValueError(f"{notebook}: its parameters cell does not take {', '.join(missing)}")
-    book.metadata["kernelspec"] = SPEC
-    return book
-
-
-def _values(p: Params) -> dict[str, Any]:
-    """`p` as papermill can inject it: its translator knows lists, and turns a tuple into a string."""
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in p.model_dump().items()}
 
 
 def _plain(value: Any) -> Any:

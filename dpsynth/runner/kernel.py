@@ -8,11 +8,14 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+from jupyter_client.asynchronous import AsyncKernelClient
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
+from jupyter_core.utils import run_sync
 from papermill.exceptions import strip_color
 from tqdm import tqdm
 
@@ -22,25 +25,46 @@ from dpsynth.mistakes import MISTAKE, Failed
 # Not the machine's: a sum is split among threads, so results depend on their number bit for bit. Two is what the
 # smallest machine has.
 THREADS = 2
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+# Of a process that trains. Threads that wait sleep: torch's spin by default, which makes a step ten times slower as
+# soon as anything else runs on the same cores. What is freed stays for the next step: glibc hands large blocks back by
+# default and faults their pages in again, which took a sixth of a DP-SGD step.
+ENVIRONMENT = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(THREADS)) | {
+    "OMP_WAIT_POLICY": "PASSIVE", "MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1),
+    "MALLOC_MMAP_THRESHOLD_": str(2**25 - 4096),
+}  # fmt: skip
+FORGET = "import gc; get_ipython().reset(new_session=True); gc.collect()"
 SOCKET_BYTES = 103  # the longest path of a socket on macOS; Linux has 107
 SHORT = ("/tmp", "/dev/shm", "$XDG_RUNTIME_DIR", "/var/tmp")  # where sockets may lie if TMPDIR is too long for them
 PAUSE = 5.0  # seconds between two states of a progress bar
 
 
-def manager(sockets: Path, peaks: list[float]) -> type[AsyncKernelManager]:
-    """A kernel manager that starts this interpreter, whatever kernels are registered.
+@contextlib.contextmanager
+def started() -> Iterator[AsyncKernelManager]:
+    """A kernel for notebooks that are executed one after the other: this interpreter, whatever kernels are registered.
+
+    What one of them leaves is forgotten before the next (`Kernel.forget`), but for what was imported.
+
+    Raises:
+        Failed: no folder is short enough for its sockets.
+    """
+    with tempfile.TemporaryDirectory(prefix="dpsynth-") as sockets:
+        kernel = manager(Path(sockets))()
+        try:
+            yield kernel
+        finally:
+            if kernel.has_kernel:
+                run_sync(kernel.shutdown_kernel)(now=True)
+
+
+def manager(sockets: Path) -> type[AsyncKernelManager]:
+    """What starts such a kernel.
 
     Args:
         sockets: folder for its sockets, its owner's alone: what a kernel prints may be private, and local
             ports are open to every user of the machine.
             Where its path is too long for sockets, a short folder like it, which goes with the kernel.
-        peaks: gets the kernel's largest resident memory in MiB when it ends, on Linux.
-    Raises:
-        Failed: no folder is short enough.
     """
-    environment = dict.fromkeys(THREAD_VARIABLES, str(THREADS))  # read by what the kernel imports
-    environment["DPSYNTH_ROOT"] = str(project.root().resolve())
+    environment = ENVIRONMENT | {"DPSYNTH_ROOT": str(project.root().resolve())}
     place = sockets if _fits(sockets) else _short()
     command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
 
@@ -48,16 +72,35 @@ def manager(sockets: Path, peaks: list[float]) -> type[AsyncKernelManager]:
         transport = "ipc"
         ip = _socket(place)
         kernel_spec = KernelSpec(argv=command, display_name="Python 3", language="python", env=environment)
+        _client = None
+
+        def client(self, **kwargs: Any) -> AsyncKernelClient:
+            """One at a time: of each notebook its own."""
+            if self._client:
+                self._client.stop_channels()
+            self._client = super().client(**kwargs)
+            return self._client
+
+        async def forget(self, **_: Any) -> None:
+            """Begin a notebook as if it were the first."""
+            await self._client.execute(FORGET, silent=True, store_history=False, reply=True)
 
         async def shutdown_kernel(self, *args: Any, **kwargs: Any) -> None:
-            with contextlib.suppress(OSError):
-                status = Path(f"/proc/{self.provisioner.pid}/status").read_text(encoding="utf-8")
-                peaks.append(round(int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024, 1))
+            if self._client:
+                self._client.stop_channels()
             await super().shutdown_kernel(*args, **kwargs)
             if place != sockets:
                 shutil.rmtree(place, ignore_errors=True)
 
     return Kernel
+
+
+def peak_mib(kernel: AsyncKernelManager) -> float | None:
+    """Largest resident memory of a kernel so far, in MiB; known on Linux alone."""
+    with contextlib.suppress(OSError, AttributeError):
+        status = Path(f"/proc/{kernel.provisioner.pid}/status").read_text(encoding="utf-8")
+        return round(int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024, 1)
+    return None
 
 
 def _socket(folder: Path) -> str:

@@ -20,26 +20,19 @@ from dpsynth import project
 from dpsynth.data import catalog
 from dpsynth.mistakes import UNDRAWN, Failed, ended, mistakes
 from dpsynth.params import Params
-from dpsynth.pipeline import STAGE_OF, STAGES, Run
+from dpsynth.pipeline import STAGE_OF, Run
 from dpsynth.report import comparison, results, timings
-from dpsynth.runner import cells, execute, experiments, terminal, workers
+from dpsynth.runner import cells, execute, experiments, pages, terminal, workers
 from dpsynth.runner.experiments import Experiment
 
-NOTEBOOKS = dict(
-    zip(
-        STAGES,
-        ("01_semantic_query", "02_selection", "03_pretrain_amp", "04_dp_finetune", "05_eval_figures"),
-        strict=True,
-    )
-)
-BESIDE = {"finetune": ("certificate.json",), "evaluate": ("metrics.csv",)}  # files that these leave too
+BESIDE = {"finetune": "certificate.json", "evaluate": "metrics.csv"}  # files that the pages of these stages leave too
 
 
 class Job(NamedTuple):
-    """One stage of a run. `cached`: its notebook stands, with all its pictures. `minutes`: expected, if known."""
+    """One page of a run. `cached`: it stands, with all its pictures. `minutes`: expected, if known."""
 
     run: Run
-    stage: str
+    page: str
     cached: bool
     minutes: float | None
     note: str
@@ -50,14 +43,15 @@ class Job(NamedTuple):
         return self.run.params
 
 
-def paths(p: Params, stage: str) -> tuple[Path, Path]:
-    """The notebook of a stage, and where its executed copy belongs."""
-    return Path("notebooks", f"{NOTEBOOKS[stage]}.py"), results.run_folder(p) / f"{NOTEBOOKS[stage]}.ipynb"
+def paths(p: Params, page: str) -> tuple[Path, Path]:
+    """The notebook of a page, and where its executed copy belongs."""
+    return Path("notebooks", f"{page}.py"), results.run_folder(p) / f"{Path(page).name}.ipynb"
 
 
-def is_done(p: Params, stage: str) -> bool:
-    """Whether a stage's executed notebook stands, up to date, with what belongs beside it, whole."""
-    return execute.is_current(p, *paths(p, stage)) and results.are_whole(p, BESIDE.get(stage, ()))
+def is_done(p: Params, page: str) -> bool:
+    """Whether an executed page stands, up to date, with what belongs beside it, whole."""
+    beside = [BESIDE[stage] for stage in pages.pages(p.method)[page] if stage in BESIDE]
+    return execute.is_current(p, *paths(p, page)) and results.are_whole(p, beside)
 
 
 def choose(path: Path, scale: str | None, axes: dict[str, list[Any]]) -> list[Params]:
@@ -95,15 +89,16 @@ def schedule(runs: list[Run]) -> Iterator[Job]:
     known, claimed = measured_minutes(), {}
     for run in runs:
         p, names = run.params, run.names()
-        for stage in NOTEBOOKS:
-            made = [name for kind, name in names.items() if STAGE_OF[kind] == stage]
-            job = Job(run, stage, False, known.get((p.scale, run.row_name, stage)), "")
+        for page, stages in pages.pages(p.method).items():
+            made = [name for kind, name in names.items() if STAGE_OF[kind] in stages]
+            minutes = [known.get((p.scale, run.row_name, stage)) for stage in stages]
+            job = Job(run, page, False, None if None in minutes else sum(minutes), "")
             missing = [name.path for name in made if not name.path.exists()]
-            if is_done(p, stage):
-                lacks = bool(execute.undrawn(paths(p, stage)[1]))
+            if is_done(p, page):
+                lacks = bool(execute.undrawn(paths(p, page)[1]))
                 yield job._replace(cached=not lacks, minutes=0.0, note="its pictures are drawn anew" if lacks else "")
                 continue
-            if stage != "evaluate" and not missing:
+            if "evaluate" not in stages and not missing:
                 job = job._replace(minutes=0.0, note="its work is done" if made else "no work in this method")
             elif missing and all(path in claimed for path in missing):
                 job = job._replace(minutes=0.0, note=f"shares the work of {claimed[missing[0]]}")
@@ -137,16 +132,16 @@ def show(jobs: list[Job], reproduces: str) -> None:
     print(f"\n{reproduces}\n")
     for run in {job.p.digest: job.run for job in jobs}.values():
         print(privacy_of(run))
-    wide = max(len(job.p.run_name) for job in jobs) + 2
-    print(f"\n{'run':{wide}}{'stage':11}{'state':8}expected")
+    wide, name = (max(map(len, names)) + 2 for names in ([j.p.run_name for j in jobs], [j.page for j in jobs]))
+    print(f"\n{'run':{wide}}{'page':{name}}{'state':8}expected")
     for job in jobs:
         minutes = "not measured" if job.minutes is None else f"{job.minutes:.1f} min"
         expected = "" if job.cached else job.note or minutes
-        print(f"{job.p.run_name:{wide}}{job.stage:11}{'cached' if job.cached else 'to do':8}{expected}".rstrip())
+        print(f"{job.p.run_name:{wide}}{job.page:{name}}{'cached' if job.cached else 'to do':8}{expected}".rstrip())
     to_do = [job for job in jobs if not job.cached]
     known, unknown = sum(job.minutes or 0 for job in to_do), sum(job.minutes is None for job in to_do)
     total = f"about {known:.0f} minutes" if known or not unknown else "a time that was not measured before"
-    total += f" and {unknown} stages not measured before" if known and unknown else ""
+    total += f" and {unknown} pages not measured before" if known and unknown else ""
     print(f"\n{len(jobs)} notebooks, {len(jobs) - len(to_do)} cached, {len(to_do)} to do: {total}\n", flush=True)
 
 
@@ -159,7 +154,7 @@ def perform(jobs: list[Job], params_file: Path, at_once: int) -> list[str]:
     runs: dict[str, list[workers.Task]] = {}
     for number, job in enumerate(jobs, 1):
         if not job.cached:
-            runs.setdefault(job.p.digest, []).append(workers.Task(number, job.p, *paths(job.p, job.stage)))
+            runs.setdefault(job.p.digest, []).append(workers.Task(number, job.p, *paths(job.p, job.page)))
     workers.perform(list(runs.values()), len(jobs), params_file, at_once)
     executed = [task.out for tasks in runs.values() for task in tasks]
     return [f"{out.parent.name}/{out.name} {said}" for out in executed for said in execute.undrawn(out)]
@@ -171,7 +166,7 @@ def conclude(experiment: Experiment, points: list[Params]) -> list[str]:
     Returns:
         The tables and figures that could not be drawn, a text each.
     """
-    finished = [p for p in points if is_done(p, "evaluate")]
+    finished = [p for p in points if is_done(p, pages.STORY[-1])]
     path, missing = results.join(experiment.scale, experiment, finished), []
     frame = results.read_results(experiment.scale)
     own = frame[frame["experiment"] == experiment.name]
@@ -235,7 +230,7 @@ def reproduce(axes: dict[str, list[Any]], given: argparse.Namespace) -> None:
     if all(p.constants.builtin for p in points):  # of a user's own records, time would tell
         print(f"total time: {minutes:.1f} minutes")
         if not (axes or missing or given.jobs > 1 or any(job.cached or "is done" in job.note for job in jobs)):
-            executed = [(job.stage, paths(job.p, job.stage)[1]) for job in jobs]
+            executed = [paths(job.p, job.page)[1] for job in jobs]
             timings.remember(experiment.scale, runs, executed, minutes)
     if missing:
         raise Failed(cells.in_all(missing), UNDRAWN)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from dpsynth import mistakes
 from dpsynth.params import Params
-from dpsynth.runner import execute
+from dpsynth.runner import execute, kernel
 
 
 class Task(NamedTuple):
@@ -76,6 +76,7 @@ def _child(tasks: list[Task], total: int, params_file: Path) -> None:
 
 
 def _execute(tasks: list[Task], total: int, params_file: Path, alone: bool) -> None:
-    for number, p, notebook, out in tasks:
-        print(f"[{number}/{total}] {p.run_name}: {notebook.stem}", flush=True)
-        execute.execute(p, notebook, out, params_file, "    " if alone else f"    [{number}] ")
+    with kernel.started() as shared:
+        for number, p, notebook, out in tasks:
+            print(f"[{number}/{total}] {p.run_name}: {notebook.stem}", flush=True)
+            execute.execute(p, notebook, out, params_file, "    " if alone else f"    [{number}] ", shared)
