@@ -309,8 +309,10 @@ class Run:
             self.check()
         for before in step.after:
             self.artifact(before)
-        of = {argument: step.model if argument == "model" else argument for argument in name.inputs}
-        inputs = {argument: self.artifact(kind) if kind in STEP_OF else name.inputs[kind] for argument, kind in of.items()}
+        inputs = dict(name.inputs)
+        for argument in inputs:
+            if (kind := step.model if argument == "model" else argument) in STEP_OF:
+                inputs[argument] = self.artifact(kind)
         made = store.build(replace(name, inputs=inputs), timed=self.params.constants.builtin)
         if "permit" in inputs:
             self.ledger.settle(made.artifact.digest)
