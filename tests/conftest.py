@@ -20,6 +20,17 @@ def root(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def tiny_root(tmp_path_factory):
+    """A root that the tests of a module share, with four glyphs a class."""
+    from dpsynth.data import glyphs
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(glyphs, "PER_CLASS", 4)
+        patch.setenv("DPSYNTH_ROOT", str(folder := tmp_path_factory.mktemp("root")))
+        yield folder
+
+
 @pytest.fixture
 def as_nobody():
     """A context in which this process has the rights of any other user: root may read all."""

@@ -38,18 +38,20 @@ PROJECT = Path(__file__).parents[2]
 UNCHANGED = "the package as it is"
 PATIENCE = 900  # seconds; a mutant that takes longer does not end
 NEEDED = (
-    "dpsynth", "tests/conftest.py", "tests/privacy", "tests/stages", "notebooks", "params", "pyproject.toml",
+    "dpsynth", "tests/conftest.py", "tests/privacy", "tests/methods", "tests/test_pipeline.py", "notebooks", "params",
+    "pyproject.toml",
 )  # fmt: skip
 # Of tests/privacy, in this order but for those of the changed file's own name; the others of it take too long.
 FIRST = ("answers", "keys")  # a few seconds each
 QUICK = ("coins", "sums", "fakes", "private", "ledger", "engine", "accounting", "closed")
-ASKED = ("privacy/test_learners", "stages/test_touches", "privacy/test_closed")  # what stages say of records
+ASKED = ("privacy/test_learners", "methods/test_questions", "privacy/test_closed")  # what stages say of records
+RUNS = {"pipeline.py", "planning.py", "stages/permit.py"}  # where a run plans and asks
 WHOLE = ("neighbours", "noninterference", "silence")  # each runs every case of `worlds`
 # The cases that can notice a change of a file, by words of their names; of other files, all cases.
 CONCERNED = {
     "methods/dp_feta.py": "dp_feta", "methods/dpsda.py": "dpsda", "stages/dp_sgd.py": "dpdm or noisy",
     "methods/gans.py": "gan or privimage_g", "stages/label_prior.py": "noisy", "methods/dp_mepf.py": "mepf",
-    "stages/planning.py": "noisy", "stages/query.py": "rpgen or privimage", "methods/dp_sapf.py": "sapf",
+    **dict.fromkeys(RUNS, "noisy"), "stages/query.py": "rpgen or privimage", "methods/dp_sapf.py": "sapf",
     "models/diffusion.py": "dpdm", "models/gan.py": "gan or privimage_g", "models/latent.py": "latent",
     "stages/progress.py": "dpdm or noisy",
 }  # fmt: skip
@@ -163,11 +165,11 @@ def _order(name: str, file: str) -> list[list[str]]:
     own = Path(file).stem
     ordered = (*FIRST, *sorted(QUICK, key=lambda one: one != own))
     core = [f"tests/privacy/test_{one}.py" for one in ordered]
-    asked = [f"tests/{one}.py" for one in ASKED]
+    asked = [f"tests/{one}.py" for one in (*(["test_pipeline"] if file in RUNS else []), *ASKED)]
     whole = [f"tests/privacy/test_{one}.py" for one in WHOLE]
     if file in CONCERNED:
         whole += ["-k", CONCERNED[file]]
-    units = asked if file.startswith(("stages", "models")) else core
+    units = asked if file in RUNS or file.startswith(("stages", "methods", "models")) else core
     groups = {True: [units], False: [units, whole]}[name in HARMLESS]
     return [*groups, asked] if name == UNCHANGED else groups
 

@@ -13,17 +13,18 @@ HARMLESS = {
     " -> table - mechanism.scale * noise.reshape(table.shape)": "the Gaussian is symmetric",
     "methods/dp_feta.py:central_images: votes.view(len(private.classes), -1, n).argmax(2) / (n - 1)"
     " -> votes.view(len(private.classes), -1, n).argmax(2) * (n - 1)": "post-processing of the votes",
-    "methods/dp_feta.py:price: 1 -> 2": "the rule sizes the noise for two votes; the plan prices what it states",
-    "stages/label_prior.py:price: 1 -> 2 (2)": "the rule sizes the noise for two votes; the plan prices what it states",
-    "methods/dp_mepf.py:embedding_price: 1.0 -> 2.0": "a first value of the noise, which the plan calibrates",
+    "methods/dp_feta.py:mechanism: 1 -> 2": "the rule sizes the noise for two votes; the plan prices what it states",
+    "stages/label_prior.py:mechanism: 1 -> 2 (2)":
+        "the rule sizes the noise for two votes; the plan prices what it states",
+    "methods/dp_mepf.py:mechanism: 1.0 -> 2.0": "a first value of the noise, which the plan calibrates",
+    "methods/dpsda.py:mechanism: 1.0 -> 2.0": "a first value of the noise, which the plan calibrates",
+    "methods/gans.py:mechanism: 1.0 -> 2.0": "a first value of the noise, which the plan calibrates",
+    "stages/dp_sgd.py:mechanism: 1.0 -> 2.0": "a first value of the noise, which the plan calibrates",
     "methods/dp_mepf.py:perceptual: 1 -> 2": "the length of an embedding is read off two blank images, not one",
     "methods/dp_mepf.py:perceptual: False -> True (2)": "the features' weights are in no optimizer",
-    "stages/planning.py:Allowance.identity: True -> False": "the order of the fields is the class's own",
-    """stages/query.py:histogram_price: rows * p["kept"] > available -> rows * p['kept'] >= available""":
-        "it refuses a little more",
+    "stages/permit.py:Permit.identity: True -> False": "the order of the fields is the class's own",
     "methods/dp_sapf.py:probe: 1.0 -> 2.0": "the bar of noise in a figure",
-    "methods/dp_sapf.py:probe_price: 1 -> 2": "the rule sizes the noise for two votes; the plan prices what it states",
+    "methods/dp_sapf.py:probe_mechanism: 1 -> 2":
+        "the rule sizes the noise for two votes; the plan prices what it states",
     "methods/dpsda.py:evolve: 1 -> 2": "a bar that is one iteration ahead",
-    "methods/dp_feta.py:price: p[\"centre\"] == \"mode\" -> p['centre'] != 'mode'":
-        "the rule's noise for another number of votes, priced and drawn as it is",
 }  # fmt: skip

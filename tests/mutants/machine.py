@@ -20,20 +20,22 @@ CORE = {
     "privacy/plan.py": {"make_plan", "Plan"},
     "privacy/private.py": {"Private", "_distinct", "_mean_of_fakes"},
 }
-# Where a question is put, or priced, or what is said of a record is computed.
+# Where a question is put, or stated, or what is said of a record is computed.
 STAGES = {
-    "methods/dp_feta.py": {"central_images", "price", "levels", "halved", "level_votes"},
-    "methods/dpsda.py": {"votes_price", "evolve", "nearest", "Eye"},
-    "stages/dp_sgd.py": {"gradients_price", "descend", "probe", "run"},
-    "methods/gans.py": {"discriminator_price", "n_fakes", "losses"},
-    "stages/label_prior.py": {"label_histogram", "price", "run"},
-    "methods/dp_mepf.py": {"embedding_price", "match_moments", "perceptual"},
-    "stages/planning.py": {"Allowance", "allow", "ask", "run", "ledger", "query_noise"},
-    "stages/query.py": {"semantic_histogram", "histogram_price", "run", "_top"},
-    "methods/dp_sapf.py": {"probe", "squared_norms", "probe_price"},
+    "methods/dp_feta.py": {"central_images", "mechanism", "levels", "halved", "level_votes"},
+    "methods/dpsda.py": {"mechanism", "evolve", "nearest", "Eye"},
+    "stages/dp_sgd.py": {"mechanism", "descend", "dp_sgd"},
+    "methods/gans.py": {"mechanism", "n_fakes", "losses"},
+    "stages/label_prior.py": {"label_histogram", "mechanism"},
+    "methods/dp_mepf.py": {"mechanism", "match_moments", "perceptual"},
+    "stages/permit.py": {"Permit"},
+    "planning.py": {"plan", "query_noise", "calibrate", "by_rule"},
+    "pipeline.py": {"Run.questions", "Run.plan", "Run.ledger", "Run._named", "Run._build", "Run._rule"},
+    "stages/query.py": {"semantic_histogram", "histogram_mechanism", "_top"},
+    "methods/dp_sapf.py": {"probe", "squared_norms", "probe_mechanism"},
 }
 # Of these, expressions that name the records or the charge; what else they do is post-processing.
-MOSTLY_PUBLIC, ASKING = {"evolve", "match_moments"}, {"private", "charge", "allowance"}
+MOSTLY_PUBLIC, ASKING = {"evolve", "match_moments"}, {"private", "charge", "permit"}
 COMPARED = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
     ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
@@ -69,22 +71,31 @@ def mutants(package: Path, places: dict[str, set[str]]) -> list[Mutant]:
 
 
 def _of(file: str, text: str, places: set[str]) -> Iterator[Mutant]:
-    tops = [node for node in ast.parse(text).body if getattr(node, "name", None) in places]
-    assert {node.name for node in tops} == places, f"{file} lacks {places - {node.name for node in tops}}"
+    tops = {name: node for name, node in _definitions(ast.parse(text)) if name in places}
+    assert tops.keys() == places, f"{file} lacks {places - tops.keys()}"
     starts = [0]
     for line in text.splitlines(keepends=True):
         starts.append(starts[-1] + len(line.encode()))
     assert text.isascii()  # columns count bytes
     seen: dict[str, int] = {}
-    for top in tops:
-        for place, node in _walk(top, top.name):
+    for name, top in tops.items():
+        for place, node in _walk(top, name):
             for changed in _changes(node):
                 start = starts[node.lineno - 1] + node.col_offset
                 old = ast.get_source_segment(text, node)
-                name = f"{file.removeprefix('privacy/')}:{place}: {' '.join(old.split())} -> {ast.unparse(changed)}"
-                seen[name] = seen.get(name, 0) + 1
-                again = f" ({seen[name]})" if seen[name] > 1 else ""
-                yield Mutant(name + again, file, start, old, f"({ast.unparse(changed)})")
+                said = f"{file.removeprefix('privacy/')}:{place}: {' '.join(old.split())} -> {ast.unparse(changed)}"
+                seen[said] = seen.get(said, 0) + 1
+                again = f" ({seen[said]})" if seen[said] > 1 else ""
+                yield Mutant(said + again, file, start, old, f"({ast.unparse(changed)})")
+
+
+def _definitions(tree: ast.Module) -> Iterator[tuple[str, ast.AST]]:
+    """Functions, classes and methods (`Class.method`), by name."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name, node
+        if isinstance(node, ast.ClassDef):
+            yield from ((f"{node.name}.{inner}", of_class) for inner, of_class in _definitions(node))
 
 
 def _walk(node: ast.AST, place: str) -> Iterator[tuple[str, ast.AST]]:

@@ -152,8 +152,6 @@ BUGS = (
     _bug("the norms are left beside the artifact", CLIP, "    finite = norms < LARGEST  # false of NaN\n    if not",
          "    import os, pathlib\n    with open(pathlib.Path(os.environ.get('DPSYNTH_ROOT', '.'), 'norms.log'), 'a') as f:\n"
          "        f.write(f'{norms.tolist()}\\n')\n    finite = norms < LARGEST  # false of NaN\n    if not"),
-    _bug("seconds of a private step are kept", "store.py",
-         'timed = getattr(getattr(params, "constants", None), "builtin", True)', "timed = True"),
     _bug("a folder is opened for evaluation", PRIVATE, "    if not private.builtin:\n", "    if False:\n"),
     _bug("one row of noise for all labels of a histogram", PRIVATE, COUNTS,
          COUNTS.replace("histogram.size", "histogram.shape[1]") + "\n        noise = np.tile(noise, len(histogram))"),

@@ -1,8 +1,8 @@
 """Bugs planted in what stages ask and keep: for each its name, and its patches one after another, as in `planted.py`."""
 
-PLANNING, GANS, EVOLUTION, MOMENTS, QUERY, CENTRAL, LABELLING, SALIENCY, FINETUNE = (
+RUN, PERMIT, GANS, EVOLUTION, MOMENTS, QUERY, CENTRAL, LABELLING, SALIENCY, FINETUNE = (
     f"{name}.py" for name in
-    ("stages/planning", "methods/gans", "methods/dpsda", "methods/dp_mepf", "stages/query", "methods/dp_feta",
+    ("pipeline", "stages/permit", "methods/gans", "methods/dpsda", "methods/dp_mepf", "stages/query", "methods/dp_feta",
      "stages/label_prior", "methods/dp_sapf", "stages/dp_sgd")
 )  # fmt: skip
 HINGE = "    return lambda x, labels, draws: gan.hinge(wrapped(x, labels), real)\n"
@@ -13,29 +13,36 @@ COUNTED = (EVOLUTION, BALLOT,
            "cast = (half_squares[labels] - products[torch.arange(len(x)), labels]).argmin(1, keepdim=True)\n"
            "        vote.true.index_put_((labels, cast[:, 0]), torch.ones(len(x)), accumulate=True)\n        vote.seen = x\n"
            "        return cast\n\n    vote.true = torch.zeros(points.shape[:2])\n    return vote\n")  # fmt: skip
-LOSS = "        return diffusion.loss(wrapped, model.prediction, model.null, model.encode(x), label, draws)\n"
+LOSS = "        return diffusion.loss(wrapped, model.prediction, model.null, model.encode(x), label, draws)\n\n    charge, steps"
 EMBED = "lambda x, labels, draws: embed(x), dim"
 
 IN_STAGES = (
     # What is asked under another mechanism than the ledger states, or under coins that another question has.
-    ("half the noise that ledger and certificate state", PLANNING, "        return self.ledger.charge(",
+    ("half the noise that ledger and certificate state", PERMIT, "        return self.ledger.charge(",
      "        import dataclasses\n\n        def halved(charge):\n            stated = charge.mechanism\n"
      "            less = dataclasses.replace(stated, noise_multiplier=stated.noise_multiplier / 2)\n"
      "            others = tuple(less if m == stated else m for m in charge.plan.mechanisms)\n"
      "            plan = dataclasses.replace(charge.plan, mechanisms=others)\n"
      "            return dataclasses.replace(charge, mechanism=less, plan=plan)\n\n"
      "        return (lambda *asked, **more: halved(self.ledger.charge(*asked, **more)))("),
-    ("a learner's charge forgets its lineage", PLANNING, "work.lineage, private", "(), private"),
-    ("a noisy prior is left out of the lineage", PLANNING,
-     "return tuple(digest for one in self.earlier for digest in one.artifact.lineage)", "return ()"),
-    ("the probe is left out of the plan", PLANNING, "(p.row.prior, p.row.release, p.row.probe)", "(p.row.prior, p.row.release)"),
+    ("a learner's charge forgets its lineage", PERMIT, "work.lineage, private", "(), private"),
+    ("a noisy prior is left out of the lineage", PERMIT,
+     "return tuple(digest for one in self.earlier for digest in one.lineage)", "return ()"),
+    ("a learner does not wait for the prior, nor name it", RUN, 'after=("prior",)', "after=()"),
+    ("the probe is left out of the plan", RUN, "= self.row.private_steps.values()",
+     "= [step for step in self.row.private_steps.values() if step is not self.row.probe]"),
+    ("the query's noise is the rule's for one vote", RUN, "planning.query_noise(self.params, votes, learner)",
+     "planning.query_noise(self.params, 1, learner)"),
+    ("an update of dpsynth asks the records again", RUN, 'lasts=self.params.noise == "secret"', "lasts=False"),
+    ("a key outlives its release", RUN, "            self.ledger.settle(made.artifact.digest)\n", "            pass\n"),
+    ("seconds of a private step are kept", RUN, "timed=self.params.constants.builtin", "timed=True"),
     ("the second moment is a second question under the same coins", MOMENTS,
      '    bar = progress.silent(matching_steps, "moment matching")',
-     "    private.total(lambda x, labels, draws: embed(x).square(), dim, allowance.charge(work, private), by_label=True)\n"
+     "    private.total(lambda x, labels, draws: embed(x).square(), dim, permit.charge(work, private), by_label=True)\n"
      '    bar = progress.silent(matching_steps, "moment matching")'),
     ("labels are asked for twice under one noise", LABELLING, "    def vote(x, labels, draws):",
      "    private.count(lambda x, labels, draws: torch.zeros(len(labels), 1, dtype=torch.int64), 1,\n"
-     "                  allowance.charge(work, private), by_label=False)\n\n    def vote(x, labels, draws):"),
+     "                  permit.charge(work, private), by_label=False)\n\n    def vote(x, labels, draws):"),
     ("one iteration asks for the votes of another", EVOLUTION, "private.count(votes, candidates, charge, step)",
      "private.count(votes, candidates, charge, max(0, step - 1))"),
     # What couples records.
@@ -65,7 +72,7 @@ IN_STAGES = (
      "total = squares.sum(1, keepdim=True).max().expand(len(squares), 1)"),
     # What closures keep.
     ("the last mean loss is kept as a fact", FINETUNE, LOSS,
-     LOSS.replace("return ", "said = ") + '        facts["last-loss"] = said.detach().mean()\n        return said\n'),
+     LOSS.replace("return ", "said = ").replace("\n\n", '\n        facts["last-loss"] = said.detach().mean()\n        return said\n\n')),
     ("a record's brightest pixel is kept as a fact of a GAN", *KEPT,
      GANS, "    return Synthesiser(averaged.weights, generator.architecture, snapshots)",
      '    facts = {"brightest": KEPT[-1].max()}\n'
@@ -86,11 +93,11 @@ IN_STAGES = (
     ("the figure shows the candidates with most true votes", *COUNTED, EVOLUTION,
      'seen["images"].append(_favourites(state.now["images"], counts))',
      'seen["images"].append(_favourites(state.now["images"], votes.true))'),
-    ("a threshold made of true votes", *COUNTED, EVOLUTION, "threshold * allowance.mechanism.scale",
+    ("a threshold made of true votes", *COUNTED, EVOLUTION, "threshold * permit.mechanism.scale",
      "votes.true[0].max().item() - 8"),
-    ("candidates made of records", *COUNTED, EVOLUTION, "        progress.tell(bar, step + 1, allowance.plan)\n",
+    ("candidates made of records", *COUNTED, EVOLUTION, "        progress.tell(bar, step + 1, permit.plan)\n",
      '        state.now["images"][0] = ((votes.seen[-1] + 1) * 127.5).to(torch.uint8)\n'
-     "        progress.tell(bar, step + 1, allowance.plan)\n"),
+     "        progress.tell(bar, step + 1, permit.plan)\n"),
     ("the true mean embedding's norm is kept as a fact", MOMENTS, "HALF = 100 ", "SAID = []\nHALF = 100 ",
      MOMENTS, EMBED, EMBED.replace("embed(x), dim", "SAID.append(embed(x)) or SAID[-1], dim"),
      MOMENTS, '    facts = {f"moment-{name}": curve[-1].clone() for name, curve in curves.items()}\n',
@@ -100,15 +107,15 @@ IN_STAGES = (
      SALIENCY, "    return squares[:, chosen] / total.clamp(min=max_grad_norm**2)",
      "    SAID.append(total.max().item())\n    return squares[:, chosen] / total.clamp(min=max_grad_norm**2)",
      SALIENCY, "return Saliency(scores.double(), names, mechanism.scale", "return Saliency(scores.double(), names, SAID[-1] + mechanism.scale"),
-    ("a histogram that is moved by what a record looks like", QUERY, "BATCH, RATE = 128", "SEEN = []\nBATCH, RATE = 128",
+    ("a histogram that is moved by what a record looks like", QUERY, "class Voting(Strict):", "SEEN = []\n\n\nclass Voting(Strict):",
      QUERY, "lambda x, labels, draws: _top(", "lambda x, labels, draws: SEEN.append(x.max()) or _top(",
-     QUERY, "    return Release(histogram, by_label)\n\n\ndef exact_histogram",
-     "    return Release(histogram + int(SEEN[-1] > 0.5), by_label)\n\n\ndef exact_histogram"),
+     QUERY, "    return SemanticHistogram(histogram, by_label)\n\n\n@work\ndef exact_histogram",
+     "    return SemanticHistogram(histogram + int(SEEN[-1] > 0.5), by_label)\n\n\n@work\ndef exact_histogram"),
     ("the labels' sum moves their noisy counts", LABELLING, "        return torch.zeros(len(labels), 1, dtype=torch.int64)\n",
      "        vote.highest = int(labels.sum())\n        return torch.zeros(len(labels), 1, dtype=torch.int64)\n",
      LABELLING, "[:, 0])\n", "[:, 0] + vote.highest % 2)\n"),
-    ("a stage prints how many records there are", FINETUNE, "    charge, steps = allowance.charge(work, private), allowance.mechanism.steps\n",
-     "    charge, steps = allowance.charge(work, private), allowance.mechanism.steps\n    print(len(vars(private)['_im' + 'ages']), 'records')\n"),
+    ("a stage prints how many records there are", FINETUNE, "    charge, steps = permit.charge(work, private), permit.mechanism.steps\n",
+     "    charge, steps = permit.charge(work, private), permit.mechanism.steps\n    print(len(vars(private)['_im' + 'ages']), 'records')\n"),
     ("a bar tells how long a private step takes", "stages/progress.py",
      'bar_format="{desc}: step {n_fmt}/{total_fmt}{postfix}", ', ""),
 )  # fmt: skip

@@ -16,9 +16,9 @@ SEALED = {"_images", "_labels"}
 # public benchmark, and must never be reached by a user's own folder.
 EVALUATIONS = {
     ("bench/samplers.py", "measure"),
-    ("stages/evaluate.py", "neighbours"),
-    ("stages/evaluate.py", "embedding"),
-    ("stages/evaluate.py", "strip"),
+    ("report/pictures.py", "neighbours"),
+    ("report/pictures.py", "embedding"),
+    ("report/pictures.py", "strip"),
     ("stages/evaluate.py", "real"),
     ("stages/evaluate.py", "measure"),
     ("stages/dp_sgd.py", "without_privacy"),

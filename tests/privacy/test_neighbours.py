@@ -3,12 +3,14 @@ verb, of small sets with one record more or one replaced, all in one micro-batch
 
 import dataclasses
 import inspect
+import itertools
+import typing
 
 import pytest
 import torch
 import worlds
 
-from dpsynth.methods import METHODS, VARIANTS, Touch
+from dpsynth.methods import METHODS, row_of
 from dpsynth.pipeline import Run
 from dpsynth.privacy import Charge, Coins, Counts, Ledger, Plan, Private, mechanisms, private
 
@@ -17,13 +19,15 @@ ALIKE = 4  # records of each label; of each label one more, unlike all others, c
 ROWS = 16  # of a micro-batch: more than all of them
 
 
-# What the parameters say of each mechanism, by its name in a plan: all but the noise, which is calibrated.
+# What the settings say of each mechanism, by its name in a plan: all but the noise, which is calibrated.
 STATED = {
     "dp_sgd": lambda s: {
         "sample_rate": s["sample_rate"], "steps": s["steps"], "max_grad_norm": s["max_grad_norm"],
         "noise_multiplicity": s["noise_multiplicity"], "divisor": s["sample_rate"] * s["n_records"],
     },
-    "mean_embedding": lambda s: {"bound": s["moments"] ** 0.5, "divisor": s["n_records"], "steps": 1, "sample_rate": 1.0},
+    "mean_embedding": lambda s: {
+        "bound": s["moments"] ** 0.5, "divisor": s["n_records"], "steps": 1, "sample_rate": 1.0,
+    },
     "nearest_votes": lambda s: {"votes": 1, "steps": s["iterations"]},
     "semantic_histogram": lambda s: {"votes": s["votes"], "steps": 1},
     "label_histogram": lambda s: {"votes": 1, "steps": 1},
@@ -31,7 +35,8 @@ STATED = {
         "mode": {"votes": 3 * 8 * 8, "steps": 1}, "mean": {"bound": (3 * 8 * 8) ** 0.5, "divisor": s["n_records"] / 2},
     }[s["centre"]],
     "saliency": lambda s: {
-        "votes": {"votes": s["saliency_votes"]}, "sq_norm": {"bound": 1.0, "divisor": s["n_records"], "sample_rate": 1.0},
+        "votes": {"votes": s["saliency_votes"]},
+        "sq_norm": {"bound": 1.0, "divisor": s["n_records"], "sample_rate": 1.0},
     }[s["score"]],
 }  # fmt: skip
 
@@ -156,37 +161,44 @@ def test_one_record_more_or_another_moves_each_question_of_a_method_by_at_most_w
     method, options, asked, charged, rendered, tmp_path, monkeypatch
 ):
     worlds.enter(tmp_path / "root", worlds.more(0), rendered, monkeypatch)
-    p = worlds.parameters(method, options, sample_rate=1.0)
-    Run(p).synthesiser
+    run = Run(worlds.parameters(method, options, sample_rate=1.0))
+    run.synthesiser
     # What was stated is what was used: each step once, under the mechanism and the coins of its ledger entry.
-    plan, entries = Run(p).plan, Run(p).ledger.entries()
+    plan, entries = run.plan, run.ledger.entries()
     opened = {(e["open"], e["coins"]): e["mechanism"] for e in entries if "open" in e}
     assert len(opened) == len(plan.mechanisms) == len({release for release, _ in opened})
     uses = [(charge.release, charge.coins.fingerprint, step) for charge, step, _ in asked]
     assert len(set(uses)) == len(uses) == sum(mechanism.steps for mechanism in plan.mechanisms)
     for charge, _, by_label in asked:
-        assert by_label == BY_LABEL[charge.mechanism.name](p)
+        assert by_label == BY_LABEL[charge.mechanism.name](run.settings)
         assert opened[charge.release, charge.coins.fingerprint] == mechanisms.statement(charge.mechanism)
         assert charge.mechanism in plan.mechanisms and charge.plan.mechanisms == plan.mechanisms
     for mechanism in plan.mechanisms:
-        stated = STATED[mechanism.name](p)
+        stated = STATED[mechanism.name](run.settings)
         assert {name: getattr(mechanism, name) for name in stated} == pytest.approx(stated)
         assert mechanism.noise_multiplier > 0.3  # a rule or a calibration, and no default that was passed on
     *before, (_, lineage) = charged  # the last is the learner's: all that was released before counts with it
     assert {release for release, _ in before} <= set(lineage)
 
 
-def touches(columns):
-    """What the private columns among these ask."""
-    return {column.ask for column in columns if isinstance(column, Touch)}
+def choices(model):
+    """Options of every combination of the choices that a method's model names: flags and lists of words."""
+    types = {name: field.annotation for name, field in model.model_fields.items()}
+    named = {name: (True, False) if of is bool else typing.get_args(of) for name, of in types.items()}
+    named = {name: values for name, values in named.items() if values and not {type(one) for one in values} - {bool, str}}
+    for values in itertools.product(*named.values()):
+        yield model(**dict(zip(named, values, strict=True)))
 
 
-def test_every_private_column_of_the_table_and_of_its_variants_is_asked_in_a_case():
-    variants = [case for cases in VARIANTS.values() for case in cases.values()]
-    table = touches(column for row in METHODS.values() for column in row)
-    table |= touches(column for changes in variants for column in changes.values())
-    rows = [worlds.parameters(method, options).row for method, options in worlds.CASES]
-    assert table == touches(column for row in rows for column in row) and len(table) >= 9
+def releases(rows):
+    """What the private steps of these rows ask."""
+    return {step.release for row in rows for step in row.private_steps.values()}
+
+
+def test_every_private_step_of_the_table_and_of_its_variants_is_asked_in_a_case():
+    table = releases(row.having(options) for row in METHODS.values() for options in choices(row.options))
+    cases = releases(row_of(worlds.parameters(method, options)) for method, options in worlds.CASES)
+    assert table == cases and len(table) >= 9
     assert {method for method, _ in worlds.CASES} == set(METHODS)
 
 

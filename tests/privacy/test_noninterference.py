@@ -16,14 +16,14 @@ from torch import Tensor
 import dpsynth
 from dpsynth import figures
 from dpsynth.methods import METHODS
+from dpsynth.pipeline import Run
 from dpsynth.privacy import Private
 from dpsynth.report import audit
-from dpsynth.stages import dp_sgd
 
 COUNT, TOTAL, GRADIENT = Private.count, Private.total, Private.gradient
 NOTEBOOKS = sorted((Path(dpsynth.__file__).parents[1] / "notebooks").glob("0*.py"))
 # Options that change neither what the records are asked nor what is kept: numbers of public work, of what is asked how
-# often, or how loud the noise is; and a file of weights, which `tests/stages/test_learners.py` makes.
+# often, or how loud the noise is; and a file of weights, which `tests/methods/test_learners.py` makes.
 NUMBERS = {
     "max_grad_norm", "average", "attention", "saliency_votes", "saliency_noise", "share", "central_noise", "votes",
     "kept", "query_noise", "amp_gamma", "amp_eta", "amp_projection", "amp_normalise", "discriminator_rate",
@@ -100,7 +100,7 @@ def test_nothing_that_is_kept_or_shown_depends_on_a_record_but_through_the_noise
     for name in figures.__all__:
         monkeypatch.setattr(figures, name, lambda *args, name=name, **said: figure.append((name, args, said)))
     monkeypatch.setattr(audit, "run", lambda **settings: audit.Audit(1.0, 1.0, 2, 0, 0, 0.0))  # on records made for it
-    monkeypatch.setattr(dp_sgd, "expected_minutes", lambda p: None)  # a time, of blank images
+    monkeypatch.setattr(Run, "expected_minutes", lambda run: None)  # a time, of blank images
     p, both = worlds.parameters(method, options, sample_rate=1.0), []
     for extra in (0, 1):
         root = tmp_path / str(extra)

@@ -7,7 +7,7 @@ import logging
 import pytest
 import worlds
 
-from dpsynth.artifacts import Release
+from dpsynth.artifacts import SemanticHistogram
 from dpsynth.methods import METHODS
 from dpsynth.pipeline import Run
 
@@ -49,8 +49,8 @@ def test_nothing_unnoised_leaves(method, options, rendered, tmp_path, monkeypatc
         capfd.readouterr()
         caplog.clear()
         caplog.set_level(logging.DEBUG)
-        release = Run(p).release
-        synthesiser = Run(p).synthesiser
+        run = Run(p)
+        release, synthesiser = run.release, run.synthesiser
         said = capfd.readouterr()
         text = worlds.without_times(said.out + said.err + caplog.text)
         both.append((text, written(root), release, synthesiser))
@@ -58,6 +58,6 @@ def test_nothing_unnoised_leaves(method, options, rendered, tmp_path, monkeypatc
     assert LAST[METHODS[method].learn.name] in text
     assert text == text_more
     assert files == files_more
-    if isinstance(release, Release):  # under the same coins, the releases differ by the record's votes alone
-        assert (release_more.histogram - release.histogram).abs().sum() == p["votes"]
+    if isinstance(release, SemanticHistogram):  # under the same coins, the releases differ by the record's votes alone
+        assert (release_more.histogram - release.histogram).abs().sum() == run.options.votes
     assert any((w != synthesiser_more.weights[name]).any() for name, w in synthesiser.weights.items())

@@ -1,4 +1,4 @@
-"""What stages prepare for figures can be drawn, however few classes, labels or images there are."""
+"""What figures are made of can be drawn, however few classes, labels or images there are."""
 
 from types import SimpleNamespace
 
@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from dpsynth import figures
-from dpsynth.artifacts import Corpus, Prior, Release, Samples
-from dpsynth.data import catalog
+from dpsynth.artifacts import Corpus, LabelCounts, Samples, SemanticHistogram
 from dpsynth.params import Params
-from dpsynth.stages import evaluate, label_prior, selection
+from dpsynth.report import pictures
+from dpsynth.stages import label_prior
 
 BADGE = "a test"
 ODD = ["$x$ \\frac", "猫", "a" * 300, "e\u0301\u202e", "-"]
@@ -31,22 +31,15 @@ def blank(n):
     return torch.zeros(n, 3, 8, 8, dtype=torch.uint8)
 
 
-def public_set(n_classes):
-    names = tuple(map(str, range(n_classes)))
-    return SimpleNamespace(images=blank(n_classes), labels=torch.arange(n_classes), classes=names, n_classes=n_classes)
-
-
 @pytest.mark.parametrize("n_labels", [1, 2, 5, 200])
 @pytest.mark.parametrize("n_classes", [1, 2, 3, 7, 8, 9])
 @pytest.mark.parametrize("by_label", [True, False])
-def test_favourites_are_as_many_as_there_are_public_classes_and_eight_at_most(
-    monkeypatch, n_labels, n_classes, by_label
-):
-    source = public_set(n_classes)
-    monkeypatch.setattr(catalog, "public", lambda *key, background: source)
+def test_favourites_are_as_many_as_there_are_public_classes_and_eight_at_most(n_labels, n_classes, by_label):
+    public = SimpleNamespace(images=blank(n_classes), labels=torch.arange(n_classes), classes=range(n_classes))
     votes = torch.randint(-9, 9, (n_labels if by_label else 1, n_classes), generator=torch.Generator().manual_seed(0))
     p = own((ODD * 40)[:n_labels] if n_labels <= 5 else [f"{n}" for n in range(n_labels)])
-    rows, names = selection.favourites(Release(votes, by_label), p)
+    run = SimpleNamespace(params=p, public=public, release=SemanticHistogram(votes, by_label))
+    rows, names = pictures.favourites(run)
     assert {len(row) for row in rows} == {min(8, n_classes)}
     assert len(rows) == len(names) == (min(10, n_labels) if by_label else 1)
     assert figures.voted(rows, names, badge=BADGE).axes
@@ -63,29 +56,18 @@ def test_a_histogram_of_many_labels_shows_the_first():
 def test_samples_are_shown_of_the_labels_that_have_any(present):
     p = own([*ODD, *(f"{n}" for n in range(7))])
     drawn = Samples(blank(len(present) * 2), torch.tensor(present * 2))
-    images, labels, names = evaluate.by_label(drawn, p, 1)
+    images, labels, names = pictures.by_label(drawn, p, 1)
     assert labels.tolist() == present[:10] and len(images) == len(labels)
     assert figures.grid(images, labels, names, badge=BADGE).axes
 
 
 def test_a_prior_that_gives_a_label_nothing_leaves_it_out():
     p = own(["a", "b", "c"])
-    drawn = label_prior.proportional(Prior(torch.tensor([-40, 90, 0])), 20)
-    assert figures.grid(*evaluate.by_label(Samples(blank(20), drawn), p, 12), badge=BADGE).axes
+    drawn = label_prior.proportional(LabelCounts(torch.tensor([-40, 90, 0])), 20)
+    assert figures.grid(*pictures.by_label(Samples(blank(20), drawn), p, 12), badge=BADGE).axes
 
 
 @pytest.mark.parametrize("private_labels", [True, False])
 def test_examples_are_shown_of_a_corpus_that_lacks_a_label(private_labels):
     corpus = Corpus(blank(3), torch.tensor([1, 1, 2]), 4, private_labels, [[0], [1], [2], [3]], "some")
-    assert figures.grid(*selection.examples(corpus, tuple(ODD), 16), badge=BADGE).axes
-
-
-@pytest.mark.parametrize("counts", [[5, 0, 0], [-3, -9, -1], [1, 1, 1]])
-def test_proportional_picks_take_an_image_of_each_label_however_the_votes_lie(monkeypatch, counts):
-    source = public_set(3)
-    monkeypatch.setattr(catalog, "public", lambda *key, background: source)
-    votes = Release(torch.tensor([counts, counts[::-1]])[:1], True)
-    corpus = selection.top_classes(
-        None, votes, public="free", shape=(3, 8), kept=3, match="proportional", seed=0, background="white"
-    )
-    assert len(corpus.images) >= 1 and set(corpus.labels.tolist()) == {0}
+    assert figures.grid(*pictures.examples(corpus, tuple(ODD), 16), badge=BADGE).axes

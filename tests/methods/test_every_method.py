@@ -4,33 +4,24 @@ import json
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
 
-from dpsynth import privacy, store
-from dpsynth.artifacts import Prior
+from dpsynth import privacy
 from dpsynth.data import glyphs
-from dpsynth.methods import METHODS, dp_sapf
+from dpsynth.methods import METHODS
 from dpsynth.metrics import classifiers, distances
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
-from dpsynth.stages import dp_sgd, evaluate, label_prior, pretrain, recall
+from dpsynth.report import pictures, results
+from dpsynth.stages import dp_sgd, label_prior, pretrain
 
 TINY = dict(
     steps=2, sample_rate=0.01, noise_multiplicity=2, pretrain_steps=2, encoder_steps=2, extractor_steps=2, width=8,
     n_synthetic=20,
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def tiny_root(tmp_path_factory):
-    """One root for the module, with four glyphs a class."""
-    patch = pytest.MonkeyPatch()
-    patch.setattr(glyphs, "PER_CLASS", 4)
-    patch.setenv("DPSYNTH_ROOT", str(folder := tmp_path_factory.mktemp("root")))
-    yield folder
-    patch.undo()
 
 
 @pytest.fixture(scope="module")
@@ -52,37 +43,35 @@ def folder_params(folder, **changes):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_each_method_spends_what_its_plan_says_and_yields_labelled_images(tiny_root, method):
-    p = Params(method=method, **TINY)
-    synthesiser, plan = Run(p).synthesiser, Run(p).plan
-    said = privacy.certificate(plan, Run(p).ledger, synthesiser.artifact.lineage)
+    run = Run(Params(method=method, **TINY))
+    said = run.certificate
     names = [entry["mechanism"]["name"] for entry in said["releases"]]
-    row = METHODS[method]
-    assert names == [touch.name for touch in (row.release, row.probe, row.learn) if touch]
+    assert names == [step.name for step in METHODS[method].private_steps.values()]
+    assert names == [mechanism.name for mechanism in run.plan.mechanisms]
     assert 9.99 <= said["epsilon"] <= 10
     assert said["status"].startswith("a reproduction")
-    samples = Run(p).samples
+    samples = run.samples
     assert samples.images.shape == (20, 1, 28, 28) and samples.labels.bincount().tolist() == [2] * 10
 
 
 def test_equal_work_is_shared_between_methods_and_private_work_is_counted_once(tiny_root):
-    rpgen, privimage = (Params(method=m, **TINY) for m in ("rpgen", "privimage_d"))
-    assert Run(rpgen).release.artifact.digest == Run(privimage).release.artifact.digest
-    assert Run(rpgen).corpus.artifact.digest == Run(privimage).corpus.artifact.digest
-    assert Run(rpgen).base.artifact.digest != Run(privimage).base.artifact.digest
-    assert pretrain.twins(rpgen)["without AMP"].artifact.digest == Run(privimage).base.artifact.digest
-    Run(rpgen).synthesiser, Run(privimage).synthesiser
-    entries = Run(rpgen).ledger.entries()
+    rpgen, privimage = (Run(Params(method=m, **TINY)) for m in ("rpgen", "privimage_d"))
+    assert rpgen.release.artifact.digest == privimage.release.artifact.digest
+    assert rpgen.corpus.artifact.digest == privimage.corpus.artifact.digest
+    assert rpgen.base.artifact.digest != privimage.base.artifact.digest
+    assert pictures.with_and_without(rpgen)["without AMP"].artifact.digest == privimage.base.artifact.digest
+    rpgen.synthesiser, privimage.synthesiser
+    entries = rpgen.ledger.entries()
     asked = [e for e in entries if "open" in e and e["mechanism"]["name"] == "semantic_histogram"]
     assert len(asked) == len({e["open"] for e in asked})
 
 
 def test_the_non_private_twin_says_so_and_writes_nothing_to_the_ledger(tiny_root):
-    p = Params(method="dpdm", epsilon=float("inf"), **TINY)
-    before = Run(p).ledger.entries()
-    twin = Run(p).synthesiser
-    said = privacy.certificate(Run(p).plan, Run(p).ledger, twin.artifact.lineage)
-    assert said["status"].startswith("none") and Run(p).ledger.entries() == before
-    assert Run(p).row_name == "nonprivate"
+    run = Run(Params(method="dpdm", epsilon=math.inf, **TINY))
+    before = run.ledger.entries()
+    run.synthesiser
+    assert run.certificate["status"].startswith("none") and run.ledger.entries() == before
+    assert run.row_name == "nonprivate"
 
 
 def test_labels_of_a_public_corpus_do_not_survive_into_the_private_ones(tiny_root):
@@ -99,15 +88,15 @@ def test_labels_of_a_public_corpus_do_not_survive_into_the_private_ones(tiny_roo
 @pytest.mark.parametrize("method", ["rpgen", "dpdm"])
 def test_a_folder_of_colour_images_gets_a_release_with_destroyed_coins(tiny_root, folder, method, capfd):
     p = folder_params(folder, method=method, options={"kept": 2} if method == "rpgen" else {}, delta=1e-3)
-    synthesiser = Run(p).synthesiser
-    said = privacy.certificate(Run(p).plan, Run(p).ledger, synthesiser.artifact.lineage)
+    run = Run(p)
+    said = run.certificate
     assert said["status"].startswith("a release") and said["noise"] == "secret" and said["epsilon"] <= 10
     assert not list((tiny_root / "ledger" / "keys").iterdir())
-    assert Run(p).samples.images.shape == (20, 3, 16, 16)
-    assert Run(p).measurements == {} and list(Run(p).rows) == [method]
-    assert "seconds" not in synthesiser.artifact.meta
+    assert run.samples.images.shape == (20, 3, 16, 16)
+    assert run.measurements == {} and list(run.rows) == [method]
+    assert "seconds" not in run.synthesiser.artifact.meta
     with pytest.raises(PermissionError, match="its records stay closed"):
-        dp_sgd.without_privacy(None, Run(p).private, None, seed=0, learning_rate=1, average=0, sample_rate=1,
+        dp_sgd.without_privacy(None, run.private, None, seed=0, learning_rate=1, average=0, sample_rate=1,
                                  trainable="all", steps=1, noise_multiplicity=1)  # fmt: skip
 
 
@@ -122,9 +111,9 @@ def test_what_is_printed_and_logged_does_not_depend_on_the_records(tiny_root, tm
             )
         capfd.readouterr()
         p = folder_params(path, method="dpdm", labels=(), options={}, delta=1e-3)
-        Run(p).synthesiser
+        made = Run(p).synthesiser
         output = capfd.readouterr()
-        meta = json.loads((Run(p).synthesiser.artifact.path / "meta.json").read_text())
+        meta = json.loads((made.artifact.path / "meta.json").read_text())
         for volatile in ("digest", "lineage", "upstream"):
             meta.pop(volatile)
         said.append(((output.out + output.err).replace(str(path), "the folder"), json.dumps(meta)))
@@ -134,7 +123,7 @@ def test_what_is_printed_and_logged_does_not_depend_on_the_records(tiny_root, tm
 
 
 def test_recall_falls_with_noise(tiny_root):
-    found = recall.curve(Params(method="rpgen", **TINY), n_draws=4)
+    found = pictures.recall_curve(Run(Params(method="rpgen", **TINY)), n_draws=4)
     means = found["recall"].mean(1)
     assert found["recall"].shape == (len(found["noise"]), 4)
     assert 0 <= means[-1] < means[0] / 2 <= 0.5
@@ -158,34 +147,25 @@ def test_asking_for_more_classes_than_there_are_is_refused_before_anything_is_as
 
 
 def test_the_store_names_the_thread_count_that_the_bits_depend_on(tiny_root):
-    base = store.build("base", pretrain.fresh, Params(method="dpdm", **TINY), corpus=None)
+    base = Run(Params(method="dpdm", **TINY)).base
     assert base.artifact.meta["threads"] == torch.get_num_threads()
 
 
 def test_a_noisy_label_prior_is_in_the_plan_the_ledger_and_the_samples(tiny_root, folder):
     p = folder_params(folder, method="dpdm", options={"prior": "noisy"}, delta=1e-3)
-    uniform = p.replace(options={})
-    plan = Run(p).plan
+    run, uniform = Run(p), p.replace(options={})
+    plan = run.plan
     assert [m.name for m in plan.mechanisms] == ["label_histogram", "dp_sgd"]
     assert plan.mechanisms[-1].noise_multiplier > Run(uniform).plan.mechanisms[-1].noise_multiplier
-    synthesiser, prior = Run(p).synthesiser, Run(p).prior
-    assert prior.artifact.digest in synthesiser.artifact.lineage
-    said = privacy.certificate(plan, Run(p).ledger, synthesiser.artifact.lineage)
+    prior, said = run.prior, run.certificate
+    assert prior.artifact.digest in run.synthesiser.artifact.lineage
     assert [e["mechanism"]["name"] for e in said["releases"]] == ["label_histogram", "dp_sgd"]
     assert 9.99 <= said["epsilon"] <= 10
-    assert torch.equal(Run(p).samples.labels, label_prior.proportional(prior, 20))
+    assert torch.equal(run.samples.labels, label_prior.proportional(prior, 20))
     with pytest.raises(ValueError, match="prior: noisy asks how frequent each label is"):
-        p.replace(labels=())
+        Run(p.replace(labels=()))
     with pytest.raises(ValueError, match="dpdm has no non-private twin: its prior"):
-        Params(method="dpdm", epsilon=float("inf"), options={"prior": "noisy"})
-
-
-@pytest.mark.parametrize(
-    ("counts", "expected"), [([3, 1], [8, 2]), ([-5, 0], [5, 5]), ([-1, 4], [0, 10]), ([1, 1, 1], [4, 3, 3])]
-)
-def test_labels_are_shared_out_by_the_noisy_counts_and_never_by_negative_ones(counts, expected):
-    labels = label_prior.proportional(Prior(torch.tensor(counts)), 10)
-    assert labels.bincount(minlength=len(counts)).tolist() == expected
+        Run(Params(method="dpdm", epsilon=math.inf, options={"prior": "noisy"}))
 
 
 def test_methods_that_only_select_weights_share_the_base_of_pdp_diffusion(tiny_root):
@@ -198,8 +178,8 @@ def test_methods_that_only_select_weights_share_the_base_of_pdp_diffusion(tiny_r
 
 
 def test_only_the_light_weights_move(tiny_root):
-    p = Params(method="dp_ldm", **TINY)
-    before, after = dp_sgd.ready(Run(p).base, 10, p.seed).state_dict(), Run(p).synthesiser.weights
+    run = Run(Params(method="dp_ldm", **TINY))
+    before, after = dp_sgd.ready(run.base, 10, run.params.seed).state_dict(), run.synthesiser.weights
     moved = {name.split(".")[1] for name, w in after.items() if not torch.equal(w, before[name])}
     assert moved == {"attention", "label", "time", "stem"}
 
@@ -208,40 +188,40 @@ def test_what_a_synthesiser_says_of_itself_stands_beside_its_metrics_alone(tiny_
     for module, name in ((classifiers, "accuracies"), (distances, "between")):
         monkeypatch.setattr(module, name, lambda *args: {"CA-CNN": 50.0})
     for trainable, low, high in (("light", 1, 99), ("all", 100, 100)):
-        p = Params(method="dp_ldm", options={"trainable": trainable}, **TINY)
-        found = Run(p).measurements
-        assert found["dp_ldm"].values["CA-CNN"] == 50.0
-        assert low <= found["dp_ldm"].values["learning-percent"] <= high
-        assert set(found["real"].values) == {"CA-CNN"}
-    parts = dp_sgd.shares(Params(method="dp_ldm", **TINY)).values()
-    assert Run(Params(method="dp_ldm", **TINY)).measurements["dp_ldm"].values["learning-percent"] == pytest.approx(
+        run = Run(Params(method="dp_ldm", options={"trainable": trainable}, **TINY))
+        table = pd.read_csv(results.write_metrics(run)).set_index(["method", "metric"])["value"]
+        assert table["dp_ldm", "CA-CNN"] == 50.0
+        assert low <= table["dp_ldm", "learning-percent"] <= high
+        assert list(table["real"].index) == ["CA-CNN"]
+    run = Run(Params(method="dp_ldm", **TINY))
+    parts = pictures.learning_parts(run).values()
+    assert results.facts(run)["learning-percent"] == pytest.approx(
         100 * sum(learn for learn, _ in parts) / sum(every for _, every in parts)
     )
 
 
 @pytest.mark.parametrize("low_rank", [True, False])
 def test_only_the_chosen_matrices_and_the_labels_move(tiny_root, low_rank):
-    p = Params(method="dp_sapf", options={"low_rank": low_rank, "share": 0.5}, **{**TINY, "pretrain_steps": 3})
-    before, after = dp_sgd.ready(Run(p).base, 10, p.seed).state_dict(), Run(p).synthesiser.weights
+    run = Run(Params(method="dp_sapf", options={"low_rank": low_rank, "share": 0.5}, **{**TINY, "pretrain_steps": 3}))
+    before, after = dp_sgd.ready(run.base, 10, run.params.seed).state_dict(), run.synthesiser.weights
     moved = {name for name, w in after.items() if not torch.equal(w, before[name])}
-    _, chosen = dp_sapf.chosen(p)
+    _, chosen = pictures.chosen_matrices(run)
     assert len(chosen) == 6
     assert moved <= {f"{name}.weight" for name in chosen} | {"net.label.weight"} and len(moved) > 1
 
 
 def test_a_base_without_labels_speaks_none_and_is_no_reference_row(tiny_root):
-    p = Params(method="privimage_d", options={"conditional": False}, **TINY)
-    base = Run(p).base
-    assert base.architecture["n_labels"] == 1 and not base.private_labels
-    assert list(Run(p).rows) == ["privimage_d", "floor_public", "real"]
-    assert evaluate.preview(base, p, 2)[2] == ["class 0"]
+    run = Run(Params(method="privimage_d", options={"conditional": False}, **TINY))
+    assert run.base.architecture["n_labels"] == 1 and not run.base.private_labels
+    assert list(run.rows) == ["privimage_d", "floor_public", "real"]
+    assert pictures.preview(run, run.base, 2)[2] == ["class 0"]
 
 
 @pytest.mark.parametrize(("warmup", "same"), [("none", "dpdm"), ("public", "pdp_diffusion")])
 def test_without_central_images_dp_feta_is_a_method_that_asks_nothing(tiny_root, warmup, same):
-    p, other = Params(method="dp_feta", options={"warmup": warmup}, **TINY), Params(method=same, **TINY)
-    assert Run(p).release is None
-    assert Run(p).synthesiser.artifact.digest == Run(other).synthesiser.artifact.digest
+    run, other = Run(Params(method="dp_feta", options={"warmup": warmup}, **TINY)), Run(Params(method=same, **TINY))
+    assert run.release is None
+    assert run.synthesiser.artifact.digest == other.synthesiser.artifact.digest
 
 
 @pytest.mark.parametrize(
@@ -251,10 +231,10 @@ def test_without_central_images_dp_feta_is_a_method_that_asks_nothing(tiny_root,
 )  # fmt: skip
 def test_images_without_labels_are_one_class(tiny_root, folder, method, options):
     p = folder_params(folder / "red", method=method, n_records=20, labels=(), options=options, delta=1e-3)
-    samples, plan = Run(p).samples, Run(p).plan
+    run = Run(p)
+    samples, said = run.samples, run.certificate
     assert samples.images.shape == (20, 3, 16, 16) and not samples.labels.any()
-    said = privacy.certificate(plan, Run(p).ledger, Run(p).synthesiser.artifact.lineage)
-    assert len(said["releases"]) == len(plan.mechanisms) and said["epsilon"] <= 10
+    assert len(said["releases"]) == len(run.plan.mechanisms) and said["epsilon"] <= 10
 
 
 @pytest.mark.parametrize(
@@ -263,7 +243,7 @@ def test_images_without_labels_are_one_class(tiny_root, folder, method, options)
 )  # fmt: skip
 def test_methods_without_a_twin_say_which_column_needs_noise(method, options, said):
     with pytest.raises(ValueError, match=f"{method} has no non-private twin: {said}"):
-        Params(method=method, epsilon=float("inf"), options=options)
+        Run(Params(method=method, epsilon=math.inf, options=options))
 
 
 def test_more_saliency_votes_than_matrices_are_refused_before_anything_is_asked(tiny_root, folder):

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from dpsynth import privacy
-from dpsynth.artifacts import Central
+from dpsynth.artifacts import CentralImages
 from dpsynth.methods import dp_feta, dp_sapf
 from dpsynth.models import diffusion, lora
 from dpsynth.models.pixels import scaled
 from dpsynth.privacy import Charge, Coins, Counts, Plan, Private, Sums
-from dpsynth.stages import label_prior
+from dpsynth.stages import label_prior, query
 
 COINS = Coins(bytes(range(32)))
 CLASSES = ("a", "b", "c")
@@ -38,8 +38,8 @@ def asked(function, mechanism, n):
     return function(private(images[:n], labels[:n]), charge(mechanism))
 
 
-class Allowed:
-    """An allowance that gives the charge it was made with."""
+class Permitted:
+    """A permit that gives the charge it was made with."""
 
     def __init__(self, given):
         self.charge, self.mechanism = lambda work, private: given, given.mechanism
@@ -47,7 +47,7 @@ class Allowed:
 
 @pytest.fixture
 def base(monkeypatch):
-    """A base whose every weight has a gradient; `finetune.ready` hands it over as it is."""
+    """A base whose every weight has a gradient; `dp_sgd.ready` hands it over as it is."""
     torch.manual_seed(0)
     model = diffusion.Denoiser(1, 8, 3, 8, attention="every")
     model.precision = torch.float32
@@ -63,7 +63,7 @@ def probed(base, mechanism, n, norm=0.3):
     for parameter in base.parameters():
         parameter.requires_grad_(True)
     ask = lambda toy, given: dp_sapf.probe(  # noqa: E731
-        None, toy, base, Allowed(given), seed=0, max_grad_norm=norm, convolutions=True
+        None, toy, base, Permitted(given), seed=0, max_grad_norm=norm, convolutions=True
     )
     return asked(ask, mechanism, n)
 
@@ -109,7 +109,7 @@ def test_one_more_record_moves_the_saliency_votes_by_exactly_its_votes(base, cas
 
 
 def central_of(mechanism, n):
-    return asked(lambda toy, given: dp_feta.central_images(None, toy, Allowed(given)), mechanism, n).values
+    return asked(lambda toy, given: dp_feta.central_images(None, toy, Permitted(given)), mechanism, n).values
 
 
 def test_one_more_record_moves_the_mean_of_its_own_label_by_at_most_the_root_of_the_pixels():
@@ -119,7 +119,7 @@ def test_one_more_record_moves_the_mean_of_its_own_label_by_at_most_the_root_of_
     assert 0 < moved[2] * 3.0 <= quiet.sensitivity and moved[:2].max() < 1e-9
     images, labels = records(9)
     images[:], mechanism = 255, Sums("central_images", 4.0, 1e-12, 3.0)
-    white = dp_feta.central_images(None, private(images, labels), Allowed(charge(mechanism))).values
+    white = dp_feta.central_images(None, private(images, labels), Permitted(charge(mechanism))).values
     torch.testing.assert_close(white, torch.ones(3, 1, 4, 4, dtype=torch.float64), rtol=2e-3, atol=0)
 
 
@@ -142,14 +142,14 @@ def test_one_more_record_votes_once_for_each_pixel():
 def test_one_more_record_moves_one_label_count_by_one():
     quiet = Counts("label_histogram", 1, 1e-3)
     before, after = (
-        asked(lambda toy, given: label_prior.label_histogram(None, toy, Allowed(given)), quiet, n).counts
+        asked(lambda toy, given: label_prior.label_histogram(None, toy, Permitted(given)), quiet, n).counts
         for n in (8, 9)
     )
     assert before.tolist() == [3, 3, 2] and after.tolist() == [3, 3, 3]
 
 
 def test_central_images_are_shown_in_range_and_moved_copies_keep_their_labels():
-    noisy = Central(3 * torch.randn(3, 1, 14, 14, dtype=torch.float64))
+    noisy = CentralImages(3 * torch.randn(3, 1, 14, 14, dtype=torch.float64))
     shown = dp_feta.images(noisy, 28)
     assert shown.shape == (3, 1, 28, 28) and shown.dtype == torch.uint8
     corpus = dp_feta.central_corpus(None, noisy, shape=(1, 28), seed=0)
@@ -157,8 +157,32 @@ def test_central_images_are_shown_in_range_and_moved_copies_keep_their_labels():
     assert corpus.labels.bincount().tolist() == [dp_feta.COPIES] * 3
     assert len(corpus.images.flatten(1).unique(dim=0)) > 2 * dp_feta.COPIES
     assert torch.equal(corpus.images, dp_feta.central_corpus(None, noisy, shape=(1, 28), seed=0).images)
-    plain = Central(torch.full((1, 1, 4, 4), 0.5, dtype=torch.float64))
+    plain = CentralImages(torch.full((1, 1, 4, 4), 0.5, dtype=torch.float64))
     assert set(dp_feta.images(plain, 8).flatten().tolist()) == {128}
+
+
+def test_as_many_votes_and_classes_are_asked_for_as_there_are_and_no_more():
+    def histogram(votes, kept, mode):
+        constants = dict(query_noise=None, public="few", n_public_classes=6, n_classes=3)
+        return query.histogram_mechanism(lambda votes: 5.0 * votes, votes=votes, kept=kept, mode=mode, **constants)
+
+    assert histogram(6, 2, "per_class") == Counts("semantic_histogram", 6, 30.0)
+    assert histogram(1, 6, "global") == Counts("semantic_histogram", 1, 5.0)
+    for votes, kept, mode in ((7, 2, "per_class"), (6, 3, "per_class"), (6, 7, "global")):
+        with pytest.raises(ValueError, match=f"votes={votes} and kept={kept} .* more classes than the 6 of few"):
+            histogram(votes, kept, mode)
+
+
+def test_as_many_matrices_are_voted_for_as_there_are_and_no_more():
+    network = dict(shape=(1, 8), n_classes=3, width=8, prediction="edm", attention="every", convolutions=True)
+
+    def votes(n):
+        settings = dict(score="votes", saliency_votes=n, saliency_noise=None, n_records=9)
+        return dp_sapf.probe_mechanism(lambda votes: 5.0 * votes, **settings, **network)
+
+    assert votes(24) == Counts("saliency", 24, 120.0)
+    with pytest.raises(ValueError, match="saliency_votes=25, but the network has only 24 candidate matrices"):
+        votes(25)
 
 
 NAMES = ["net.time.0", "net.time.2", "net.head", "net.up.shift", "net.up.conv1"]
