@@ -60,7 +60,7 @@ STEPS = (
     Step("floor", "evaluate", ("corpus",), work=evaluate.floor),
     Step("pretrained", "evaluate", ("prior",), work=evaluate.draw, model="base"),
     Step("real", "evaluate", ("private",), work=evaluate.real),
-    Step("extractor", "evaluate", work=evaluate.train_extractor),
+    Step("extractor", "evaluate", ("glyphs",), work=evaluate.train_extractor),
 )  # fmt: skip
 STEP_OF = {step.kind: step for step in STEPS}
 STAGES = tuple(dict.fromkeys(step.stage for step in STEPS))
@@ -119,6 +119,11 @@ class Run:
         p = self.params
         catalog.refuse_shared_files(p.private, p.public)
         return catalog.public(p.public, *p.shape, background=p.background)
+
+    @cached_property
+    def glyphs(self) -> PublicSet:
+        """What the extractor of the metrics is trained on, whatever the public set is."""
+        return catalog.public("glyphs", 1, 28)
 
     @cached_property
     def settings(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import torch
 
 from dpsynth import privacy
 from dpsynth.artifacts import Base, Corpus, Extractor, LabelCounts, Measurement, Samples, Synthesiser
-from dpsynth.data import catalog
+from dpsynth.data.public_sets import PublicSet
 from dpsynth.metrics import classifiers, distances, extractors
 from dpsynth.models import networks, samplers
 from dpsynth.seeds import seed_of
@@ -40,9 +40,8 @@ def real(work: Work, private: privacy.Private) -> Samples:
 
 
 @work
-def train_extractor(work: Work, *, extractor_steps: int) -> Extractor:
+def train_extractor(work: Work, glyphs: PublicSet, *, extractor_steps: int) -> Extractor:
     """The convnet whose features the Frechet distance is taken on: public glyphs, no method sees it."""
-    glyphs = catalog.public("glyphs", 1, 28)
     return Extractor(extractors.train_convnet(glyphs.images, glyphs.labels, len(glyphs.classes), extractor_steps))
 
 
