@@ -16,7 +16,7 @@ from dpsynth import bench, experiments, figures, store, terminal
 from dpsynth.bench import samplers
 from dpsynth.methods import METHODS
 from dpsynth.pipeline import Run
-from dpsynth.report import comparison, displays, paired, pictures, results
+from dpsynth.report import comparison, displays, paired, pictures, results, settings
 from dpsynth.report.timings import breakdown
 
 PROJECT = Path(__file__).parents[2]
@@ -67,7 +67,7 @@ def blocks() -> dict[str, str]:
         "table": _table(frame), "table1": _budgets(results.COMMITTED / "table1.csv"),
         "ablations": _variants(results.COMMITTED / "ablations.csv"),
         "choosing": _variants(results.COMMITTED / "choosing.csv"),
-        "bench": _bench(results.COMMITTED / "bench.csv"),
+        "settings": markdown(settings.table("laptop")), "bench": _bench(results.COMMITTED / "bench.csv"),
         "samplers": _from(results.COMMITTED / "samplers.csv", samplers.table, "`make samplers`: not run."),
         "breakdown": markdown(breakdown(measured)) if "artifacts" in measured else "Not run.",
     }  # fmt: skip

@@ -1,10 +1,12 @@
 """README.md and docs/ say what results/ says, and name only what exists."""
 
+import json
 import re
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from dpsynth import experiments, store
 from dpsynth.report import readme, results
@@ -25,7 +27,7 @@ def _commands(program):
     return [(page, words[1:]) for page, words in lines if words[:1] == [program]]
 
 
-def test_every_number_in_the_pages_comes_from_results():
+def test_every_number_in_the_pages_comes_from_results(root):
     assert readme.filled(PAGES, readme.blocks()) == PAGES, "run `make readme`"
 
 
@@ -112,6 +114,22 @@ def test_record_takes_whole_experiments_with_their_figures_and_a_table_only_if_i
     assert sorted(path.name for path in committed.iterdir()) == names
     pd.testing.assert_frame_equal(results.read_committed("table1"), before.assign(experiment="table1"))
     assert "![table1 mnist5k CA CNN](results/table1-mnist5k-CA-CNN.png)" in readme._budgets(committed / "table1.csv")
+
+
+def test_record_takes_a_timed_table_with_its_times_and_its_picture(root, monkeypatch):
+    (root / "build" / "laptop").mkdir(parents=True)
+    results.read_committed("table").to_csv(root / "build" / "laptop" / "results.csv", index=False)
+    (root / "build" / "laptop" / "measured.json").write_text('{"reproduce_minutes": 9.5}')
+    (root / "build" / "test.json").write_text('{"test_minutes": 3.5}')
+    (root / "results").mkdir()
+    asked = []
+    monkeypatch.setattr(results, "COMMITTED", root / "results")
+    strip = {"real": torch.zeros(10, 1, 28, 28, dtype=torch.uint8)}
+    monkeypatch.setattr(readme.pictures, "strip", lambda run: asked.append(run.params) or strip)
+    readme.record()
+    assert sorted(path.name for path in (root / "results").iterdir()) == ["hero.png", "measured.json", "table.csv"]
+    assert json.loads((root / "results/measured.json").read_text()) == {"reproduce_minutes": 9.5, "test_minutes": 3.5}
+    assert asked == experiments.load("table").points()[:1]
 
 
 def test_the_claim_gives_each_metric_its_interval_and_verdict_and_leads_with_those_that_discriminate():
