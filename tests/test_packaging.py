@@ -232,8 +232,9 @@ FOLDERS = ["it's", "two words", "a $HOME of one's own", "#1 (x) & y; z", "虎"]
 def project(folder, made_in):
     """The Makefile in a folder, with an environment whose Python says what it was asked."""
     (folder / ".venv" / "bin").mkdir(parents=True)
-    (folder / "notebooks").mkdir()
-    (folder / "notebooks" / "01.py").touch()
+    (folder / "notebooks" / "methods").mkdir(parents=True)
+    for name in ("01.py", "methods/one.py"):
+        (folder / "notebooks" / name).touch()
     for name in ("requirements.lock", "pyproject.toml", "Makefile"):
         shutil.copy(ROOT / name, folder)
     fake = folder / ".venv" / "bin" / "python"
@@ -253,8 +254,11 @@ def make(folder, *arguments):
 @pytest.mark.parametrize("name", FOLDERS)
 def test_make_works_in_a_folder_of_any_name(tmp_path, name):
     project(tmp_path / name, tmp_path / name)
-    assert make(tmp_path / name, "lab") == [
-        ".venv/bin/python -m jupytext --quiet --sync notebooks/01.py in ",
+    assert make(tmp_path / name, "lab", "PROFILE=laptop", "METHOD=dpdm", "EPS=1", "SEED=2") == [
+        ".venv/bin/python -m dpsynth.runner.lab --scale laptop --method dpdm --epsilon 1 --seed 2 in ",
+    ]
+    assert make(tmp_path / name, "edit") == [
+        ".venv/bin/python -m jupytext --quiet --sync notebooks/01.py notebooks/methods/one.py in ",
         f".venv/bin/python -m jupyter lab notebooks in {tmp_path / name}",
     ]
     assert make(tmp_path / name, "lint") == [".venv/bin/python -m ruff check . in "]
