@@ -32,6 +32,6 @@ def test_the_face_is_four_names():
 
 
 def test_importing_the_package_imports_nothing_else_and_tunes_nothing():
-    code = "import os, sys; before = dict(os.environ); import dpsynth; print('torch' in sys.modules, os.environ == before)"
+    code = "import os, sys; was = dict(os.environ); import dpsynth; print('torch' in sys.modules, os.environ == was)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", cwd=README.parent)
     assert done.stdout.split() == ["False", "True"], done.stderr
