@@ -2,7 +2,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help reproduce table1 dry-run test mutants crash bench samplers lint lab readme record clean
+.PHONY: help reproduce table1 dry-run test mutants crash bench samplers lint lab edit readme record clean
 
 export PYTHON ?= $(shell command -v python3.11 || command -v python3)
 EXPERIMENT ?= table
@@ -49,8 +49,12 @@ samplers: .venv/.installed ## compare samplers by quality and speed, on the choo
 lint: .venv/.installed ## check the code with ruff
 	@.venv/bin/python -m ruff check .
 
-lab: .venv/.installed ## pair the notebooks and open them in JupyterLab
-	@.venv/bin/python -m jupytext --quiet --sync notebooks/*.py
+lab: .venv/.installed ## open a run's pages in JupyterLab, on SCALE, METHOD, EPS and SEED
+	@.venv/bin/python -m dpsynth.runner.lab $(if $(SCALE),--scale '$(SCALE)') $(if $(METHOD),--method '$(METHOD)') \
+		$(if $(EPS),--epsilon '$(EPS)') $(if $(SEED),--seed '$(SEED)')
+
+edit: .venv/.installed ## pair the notebooks of the project and open these themselves
+	@.venv/bin/python -m jupytext --quiet --sync notebooks/*.py notebooks/methods/*.py
 	@DPSYNTH_ROOT="$$(pwd -P)" .venv/bin/python -m jupyter lab notebooks
 
 readme: .venv/.installed ## fill the README's numbers from results/

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dpsynth.pipeline import Run
 
 # Imported when asked for: a command line that refuses its arguments need not wait for torch.
-FACE = {"Params": "params", "Run": "pipeline", "load": "runner.experiments", "METHODS": "methods"}
+FACE = {"Params": "params", "Run": "pipeline", "load": "experiments", "METHODS": "methods"}
 __all__ = ["METHODS", "Params", "Run", "load"]
 
 

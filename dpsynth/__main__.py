@@ -3,9 +3,8 @@
 import json
 import sys
 
-from dpsynth import mistakes, privacy, project
+from dpsynth import mistakes, privacy, project, terminal
 from dpsynth.report import displays
-from dpsynth.runner import terminal
 
 
 def main(argv: list[str] | None = None) -> int:

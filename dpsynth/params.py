@@ -163,10 +163,13 @@ class Params(Strict):
     def at(cls, scale: str, **changes: Any) -> "Params":
         """A run at a scale: `Params.at("laptop", method="rpgen", seed=1, amp_gamma=0.1)`.
 
+        >>> Params.at("laptop", method="rpgen", seed=1, amp_gamma=0.1).options
+        {'average': 0.96, 'amp_gamma': 0.1}
+
         Args:
             changes: over the scale's settings; what is no field is an option of the method.
         Raises:
-            ValueError: there is no such scale, or no such option.
+            ValueError: there is no such scale, or a value that no run can have. Options are checked by `Run`.
         """
         return cls.under(scales.read(scale), changes)
 
@@ -179,11 +182,6 @@ class Params(Strict):
             raise ValueError(f"options: each is written as a key of its own, votes: 2 in a run; or {scales.EXAMPLE}")
         fields = {name: own.pop(name) for name in cls.model_fields if name in own}
         return cls.model_validate({**settings.common, **fields, "options": own})
-
-    @classmethod
-    def read(cls, namespace: dict[str, Any]) -> "Params":
-        """The parameters cell of a notebook: `Params.read(globals())`."""
-        return cls.model_validate({name: namespace[name] for name in cls.model_fields if name in namespace})
 
 
 def _short_name(name: str) -> str:

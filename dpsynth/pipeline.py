@@ -32,6 +32,7 @@ class Step(NamedTuple):
         column: of the method's row, which says what work it is; or `work` itself, the same for all methods.
         private: it asks the private records, under a mechanism of the plan.
         twin: kind of what stands in its place in the non-private twin; none, if nothing does.
+        model: the step whose model it draws from.
         after: questions of the plan that come before it and are no inputs of it.
     """
 
@@ -42,6 +43,7 @@ class Step(NamedTuple):
     work: Callable | None = None
     private: bool = False
     twin: str = ""
+    model: str = ""
     after: tuple[str, ...] = ()
 
 
@@ -54,9 +56,9 @@ STEPS = (
     Step("probe", "finetune", ("encoder", "release", "corpus", "base"), "probe", private=True),
     Step("synthesiser", "finetune", ("encoder", "release", "corpus", "base", "probe"), "learn", private=True,
          twin="twin", after=("prior",)),
-    Step("samples", "evaluate", ("synthesiser", "prior"), work=evaluate.draw),
+    Step("samples", "evaluate", ("prior",), work=evaluate.draw, model="synthesiser"),
     Step("floor", "evaluate", ("corpus",), work=evaluate.floor),
-    Step("pretrained", "evaluate", ("base", "prior"), work=evaluate.draw_of_base),
+    Step("pretrained", "evaluate", ("prior",), work=evaluate.draw, model="base"),
     Step("real", "evaluate", ("private",), work=evaluate.real),
     Step("extractor", "evaluate", work=evaluate.train_extractor),
 )  # fmt: skip
@@ -268,8 +270,8 @@ class Run:
         if p.constants.builtin:
             once(("test", p.private), lambda: self.held_out)
             once("measures", lambda: preflight.measures(p))
-        elif self.private is not None:
-            catalog.refuse_shared_files(p.private, p.public)
+        else:
+            _ = self.private
         _ = self.questions, self.plan
         names = self.names()
         preflight.standing(names.values(), self.plan, self.ledger, p.again)
@@ -284,17 +286,19 @@ class Run:
             function = function.without_noise if step.twin else None
         if function is None:
             return None
-        inputs = {kind: self._before(kind) for kind in step.inputs}
-        kind = step.kind
+        asks = isinstance(function, PrivateStep)
+        work = function.release if asks else function
+        taken = inspect.signature(work).parameters  # what no method reads is not opened
+        inputs = {before: self._before(before) for before in step.inputs if before in taken}
+        if step.model:
+            inputs["model"] = self.name(step.model)
         if step.private:
-            inputs |= {"private": self.private}
-            if isinstance(function, PrivateStep):
-                earlier = tuple(name for before in step.after if (name := self.name(before)))
-                inputs["permit"] = Permit(self.plan, self.ledger, function.name, earlier)
-                function = function.release
-            else:
-                kind = step.twin
-        return store.name(kind, function, self.settings, lasts=self.params.noise == "secret", **inputs)
+            inputs["private"] = self.private
+        if asks:
+            earlier = tuple(name for before in step.after if (name := self.name(before)))
+            inputs["permit"] = Permit(self.plan, self.ledger, function.name, earlier)
+        kind = step.twin if step.private and not asks else step.kind
+        return store.name(kind, work, self.settings, lasts=self.params.noise == "secret", **inputs)
 
     def _before(self, kind: str) -> Any:
         """An input of a step, by name: a set that is opened, or what an earlier step makes."""
@@ -305,7 +309,10 @@ class Run:
             self.check()
         for before in step.after:
             self.artifact(before)
-        inputs = {kind: self.artifact(kind) if kind in STEP_OF else name.inputs[kind] for kind in name.inputs}
+        inputs = dict(name.inputs)
+        for argument in inputs:
+            if (kind := step.model if argument == "model" else argument) in STEP_OF:
+                inputs[argument] = self.artifact(kind)
         made = store.build(replace(name, inputs=inputs), timed=self.params.constants.builtin)
         if "permit" in inputs:
             self.ledger.settle(made.artifact.digest)

@@ -166,5 +166,6 @@ def room() -> None:
 def _remedy(name: store.Name) -> str:
     """What helps where a release was drawn, and is gone: one that depends on the seed has another one under another."""
     seeded = name.ancestors or "seed" in name.settings
-    other = ", or choose another seed, which is a further release" if seeded else ""
+    new = "another seed, and again: true," if name.lasts else "another seed,"
+    other = f", or choose {new} which is a further release" if seeded else ""
     return f"; restore {name.path} from a copy of build/{other}"

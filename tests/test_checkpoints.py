@@ -120,11 +120,13 @@ def test_training_that_diverges_ends_at_the_next_checkpoint(work, monkeypatch):
     assert done == [0, 1] and work.resume()["step"] == 1
 
 
-def test_an_artifact_takes_no_torn_checkpoint_along(root):
-    def make(work: Work, *, n: int) -> store.Stored:
-        (work.path / "checkpoint.torn").write_text("x")
-        work.save(step=1)
-        return store.Stored()
+@store.work
+def torn(work: Work) -> store.Stored:
+    (work.path / "checkpoint.torn").write_text("x")
+    work.save(step=1)
+    return store.Stored()
 
-    built = store.build("thing", make, {"n": 1}).artifact.path
+
+def test_an_artifact_takes_no_torn_checkpoint_along(root):
+    built = store.build(store.name("thing", torn, {})).artifact.path
     assert sorted(file.name for file in built.iterdir()) == ["meta.json", "tensors.safetensors"]

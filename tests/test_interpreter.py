@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dpsynth.runner import terminal
+from dpsynth import terminal
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted(ROOT.glob("dpsynth/**/*.py"))
@@ -67,7 +67,7 @@ for name in sys.argv[2:]:
     sys.argv[1:] = ["--help"]
     with contextlib.suppress(SystemExit):
         importlib.import_module(name).main()
-from dpsynth.runner import experiments
+from dpsynth import experiments
 print(*experiments.load(Path(PATH)).points()[0].labels)
 """
 

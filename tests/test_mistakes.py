@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from dpsynth import mistakes, store
 from dpsynth.artifacts import Base
+from dpsynth.checkpoints import Work
 
 ROOT_OF_LINUX = sys.platform.startswith("linux") and os.geteuid() == 0
 
@@ -147,10 +148,14 @@ def test_a_bug_keeps_its_traceback(fails):
         mistakes.ended(action)
 
 
-def heavy(work: store.Work, *, megabytes: int) -> Base:
+@store.work
+def heavy(work: Work, *, megabytes: int) -> Base:
     state = work.resume() or {"x": torch.zeros(megabytes << 18)}
     work.save(**state)
     return Base(state, {}, {}, private_labels=True)
+
+
+HEAVY = store.name("base", heavy, {"megabytes": 1})
 
 
 @pytest.mark.parametrize("kilobytes", [16, 64, 400, 1500])  # the last has room for the checkpoint, not for the artifact
@@ -161,7 +166,7 @@ def test_a_full_disk_ends_an_artifact_in_a_sentence_and_with_room_the_same_comma
         monkeypatch.setenv("DPSYNTH_ROOT", str(disk))
 
         def action():
-            store.build("base", heavy, {"megabytes": 1})
+            store.build(HEAVY)
 
         written = "checkpoint.tmp" if kilobytes < 1500 else "tensors.safetensors"
         code, said = said_by(action, capsys)
@@ -178,24 +183,20 @@ def test_a_disk_without_locks_is_said_with_the_lock(root, monkeypatch, capsys):
             raise OSError(number, os.strerror(number))
 
         monkeypatch.setattr(store.fcntl, "flock", refuse)
-        code, said = said_by(lambda: store.build("base", heavy, {"megabytes": 1}), capsys)
+        code, said = said_by(lambda: store.build(HEAVY), capsys)
         assert code == 2 and ".lock: its file system has no locks" in said and "set DPSYNTH_ROOT" in said
 
 
 def test_what_lies_where_artifacts_belong_is_said(root, capsys):
     for way in ("build", "build/artifacts"):
         (root / way).touch()
-        said = said_by(lambda: store.build("base", heavy, {"megabytes": 1}), capsys)[1]
+        said = said_by(lambda: store.build(HEAVY), capsys)[1]
         assert said.startswith(f"error: {root}/build") and "move it away" in said
         (root / way).unlink()
         (root / way).mkdir()
-    path = store.folder("base", store.digest_of("base", heavy, {"megabytes": 1}, {}))
+    path = HEAVY.path
     path.with_name(f"{path.name}.lock").mkdir()
-    assert ".lock: a folder lies where a file belongs" in said_by(
-        lambda: store.build("base", heavy, {"megabytes": 1}), capsys
-    )[1]  # fmt: skip
+    assert ".lock: a folder lies where a file belongs" in said_by(lambda: store.build(HEAVY), capsys)[1]
     path.with_name(f"{path.name}.lock").rmdir()
     path.with_name(f"{path.name}.partial").touch()
-    assert ".partial: something else lies where this belongs" in said_by(
-        lambda: store.build("base", heavy, {"megabytes": 1}), capsys
-    )[1]  # fmt: skip
+    assert ".partial: something else lies where this belongs" in said_by(lambda: store.build(HEAVY), capsys)[1]

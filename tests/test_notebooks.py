@@ -1,4 +1,4 @@
-"""The contract of the notebooks: prose and calls, one parameters cell that is the parameters' own list."""
+"""The notebooks are prose, calls, and the method's own source; what only shows something never ends a run."""
 
 import ast
 import io
@@ -8,18 +8,20 @@ from pathlib import Path
 import jupytext
 import pytest
 
+from dpsynth.methods import METHODS
 from dpsynth.params import Params
-from dpsynth.runner import pictures
-from dpsynth.runner.reproduce import NOTEBOOKS
+from dpsynth.runner import cells, pages
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 FOR_SHOW = {  # what only prepares something to be shown: it asks nothing private that was not asked before
-    "audit.run", "dp_feta.images", "evaluate.by_label", "evaluate.embedding", "evaluate.neighbours", "evaluate.preview",
-    "evaluate.strip", "dp_sgd.expected_minutes", "dp_sgd.shares", "gans.noise_to_signal", "plan.mechanism",
-    "plan.spent", "planning.path", "recall.curve", "dp_sapf.chosen", "selection.examples", "selection.favourites",
+    "audit.both", "dp_feta.images", "planning.spent_along", "run.expected_minutes", "run.plan.mechanism",
+    "run.plan.spent", "source",
 }  # fmt: skip
-BUILTINS = {"print", "any", "dict", "getattr", "isinstance", "twins.values", "twins.items"}
-FILES = sorted(FOLDER.glob("*.py"))
+BUILTINS = {"print", "any", "dict", "twins.values", "twins.items", "base.history.get", "clip", "Private.gradient"}
+MAKES = {"results.write_certificate", "results.write_synthetic", "results.write_artifacts", "results.write_metrics"}
+STORY = [FOLDER / f"{name}.py" for name in pages.STORY]
+METHOD_PAGES = sorted((FOLDER / "methods").glob("*.py"))
+FILES = [*STORY, *METHOD_PAGES]
 each = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 
 
@@ -30,44 +32,67 @@ def code_cells(path):
 def code_lines(source):
     """Lines that hold code: neither blank nor a comment alone."""
     kinds = (
-        tokenize.COMMENT,
-        tokenize.NL,
-        tokenize.NEWLINE,
-        tokenize.INDENT,
-        tokenize.DEDENT,
-        tokenize.ENDMARKER,
-    )
+        tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER,
+    )  # fmt: skip
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     return {line for t in tokens if t.type not in kinds for line in range(t.start[0], t.end[0] + 1)}
 
 
-def test_there_is_a_notebook_for_each_stage():
-    assert [path.stem for path in FILES] == list(NOTEBOOKS.values())
+def test_there_is_a_notebook_for_each_stage_and_a_page_for_each_other_method():
+    assert sorted(FOLDER.glob("*.py")) == STORY
+    named = {name for method in METHODS for name in pages.pages(method)}
+    assert named == {path.relative_to(FOLDER).with_suffix("").as_posix() for path in FILES}
+    assert list(pages.pages("rpgen")) == list(pages.STORY) == list(pages.pages("privimage_d"))
 
 
 @each
-def test_the_first_code_cell_lists_every_parameter_with_its_default(path):
+def test_the_first_code_cell_has_the_few_names_that_a_reader_changes(path):
     first, *others = code_cells(path)
     assert first.metadata.get("tags") == ["parameters"]
     assert not any("parameters" in cell.metadata.get("tags", ()) for cell in others)
     tree = ast.parse(first.source).body
-    assert all(isinstance(node, ast.AnnAssign) for node in tree)
-    assert [node.target.id for node in tree] == list(Params.model_fields)
+    assert [node.targets[0].id for node in tree] == [*pages.NAMES, "changes"]
+    assert all("  # " in line for line in first.source.splitlines())
     namespace = {}
     exec(first.source, namespace)
-    assert {name: namespace[name] for name in Params.model_fields} == Params().model_dump()
-    assert Params.read(namespace) == Params()
-    for line in first.source.splitlines():
-        name, comment = line.split(":")[0], line.partition("  # ")[2]
-        assert comment, f"{name} has no comment"
-        meaning = Params.model_fields[name].description.split(";")[0].split(",")[0]
-        assert comment.startswith(meaning.split(":")[0]), f"{name} is described otherwise in params.py: {meaning}"
+    given = {name: namespace[name] for name in pages.NAMES}
+    assert given["scale"] == "smoke" and namespace["changes"] == {}
+    assert path.relative_to(FOLDER).with_suffix("").as_posix() in pages.pages(given["method"])
+    assert Params.at(**given).method == given["method"]
+
+
+@pytest.mark.parametrize(
+    "p",
+    [
+        Params(), Params(method="dpdm", epsilon=float("inf"), seed=7), Params.at("laptop", method="dp_sapf", share=0.5),
+        Params.at("laptop", method="rpgen", amp_gamma=0.2, steps=7),
+        Params(private="folder:x", n_records=400, labels=("a", "7"), size=16, noise="secret", delta=1e-3),
+    ],
+    ids=lambda p: p.run_name,
+)  # fmt: skip
+def test_a_filled_parameters_cell_names_the_run_and_can_be_edited(p):
+    path = FOLDER / f"{next(iter(pages.pages(p.method)))}.py"
+    first = next(cell for cell in pages.read(path, p).cells if cell.cell_type == "code")
+    namespace = {}
+    exec(first.source, namespace)
+    named = {name: namespace[name] for name in pages.NAMES}
+    assert Params.at(**named, **namespace["changes"]) == p
+    assert [line.partition("  # ")[2] for line in first.source.splitlines()] == [
+        line.partition("  # ")[2] for line in code_cells(path)[0].source.splitlines()
+    ]
+
+
+def test_a_run_that_no_cell_can_name_is_refused():
+    p = Params.at("laptop", method="rpgen").replace(options={"amp_gamma": 0.1})
+    with pytest.raises(ValueError, match="scale laptop sets average for rpgen, which this run leaves out"):
+        pages.changes(p)
 
 
 @each
-def test_the_second_code_cell_reads_them(path):
-    tree = ast.parse(code_cells(path)[1].source)
-    assert "p = Params.read(globals())" in [ast.unparse(node) for node in tree.body]
+def test_the_second_code_cell_opens_the_run(path):
+    last = ast.unparse(ast.parse(code_cells(path)[1].source))
+    named = ", ".join(f"{name}={name}" for name in pages.NAMES if name != "scale")
+    assert f"run = Run(Params.at(scale, {named}, **changes))" in last
 
 
 @each
@@ -91,16 +116,18 @@ def used(tree):
 
 
 def for_people(name):
-    return name.startswith(("figures.", "displays.")) and name != "displays.badge"  # a string that figures are given
+    return name.startswith(("figures.", "displays.", "pictures.")) and name != "displays.badge"
 
 
 @each
 def test_cells_that_show_something_are_tagged_and_may_fail(path):
-    trees = [(ast.parse(cell.source), pictures.shows(cell)) for cell in code_cells(path)]
+    trees = [(ast.parse(cell.source), cells.shows(cell)) for cell in code_cells(path)]
     for tree, shown in trees:
         names = called(tree)
         if not shown:
-            assert not any(map(for_people, names)) and "print" not in names, ast.unparse(tree)
+            prepared = {"pictures.with_and_without"}  # the base's twin: public work, which both panels show
+            assert not any(map(for_people, names - prepared)) and "print" not in names, ast.unparse(tree)
+            assert names <= MAKES | prepared | {"Run", "Params.at", "displays.badge"}, names
             continue
         assert all(for_people(name) or name in FOR_SHOW | BUILTINS for name in names), names
         others = set().union(*(used(other) for other, _ in trees if other is not tree))
@@ -109,11 +136,30 @@ def test_cells_that_show_something_are_tagged_and_may_fail(path):
 
 
 @each
+def test_the_methods_own_source_stands_on_its_page(path):
+    shown = {ast.unparse(n.args[0]) for cell in code_cells(path) for n in ast.walk(ast.parse(cell.source))
+             if isinstance(n, ast.Call) and ast.unparse(n.func) == "source"}  # fmt: skip
+    expected = {
+        "01_semantic_query": {"query.semantic_histogram"}, "02_selection": {"selection.pick"},
+        "03_pretrain_amp": {"amp.gradient", "diffusion.loss"}, "04_dp_finetune": {"Private.gradient", "clip"},
+        "05_eval_figures": set(),
+    }  # fmt: skip
+    assert shown >= expected.get(path.stem, set()) and (shown or path.stem == "05_eval_figures")
+
+
+@each
 def test_prose_comes_first_and_something_is_left_to_try(path):
-    cells = jupytext.read(path).cells
-    assert cells[0].cell_type == "markdown" and cells[0].source.startswith(f"# {path.stem[:2]} · ")
-    assert sum("**Try this.**" in cell.source for cell in cells if cell.cell_type == "markdown") == 1
-    assert "```" not in "".join(cell.source for cell in cells)
+    book = jupytext.read(path).cells
+    heading = f"# {path.stem[:2]} · " if path in STORY else "# "
+    assert book[0].cell_type == "markdown" and book[0].source.startswith(heading)
+    assert sum("**Try this.**" in cell.source for cell in book if cell.cell_type == "markdown") == 1
+    assert "```" not in "".join(cell.source for cell in book)
+
+
+def test_the_story_is_rpgens_alone():
+    for path in STORY[:4]:
+        prose = "".join(cell.source for cell in jupytext.read(path).cells if cell.cell_type == "markdown")
+        assert not [name for name in ("DP-FETA", "DP-SAPF", "DP-LDM", "DP-MEPF", "DPSDA", "DPGAN") if name in prose]
 
 
 @each
@@ -125,9 +171,9 @@ def test_the_header_names_no_version(path):
 def test_pairing_leaves_the_scripts_as_they_are(tmp_path):
     from jupytext.cli import jupytext as pair
 
-    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "methods").mkdir(parents=True)
     (tmp_path / "jupytext.toml").write_text((FOLDER.parent / "jupytext.toml").read_text())
-    copies = [tmp_path / "notebooks" / path.name for path in FILES]
+    copies = [tmp_path / "notebooks" / path.relative_to(FOLDER) for path in FILES]
     for path, copy in zip(FILES, copies, strict=True):
         copy.write_text(path.read_text())
     pair(["--sync", *map(str, copies)])

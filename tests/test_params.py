@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from dpsynth import strict
 from dpsynth.methods import METHODS
 from dpsynth.params import Params
+from dpsynth.pipeline import Run
 
 FOLDER = {
     "private": "folder:photos",
@@ -24,9 +25,14 @@ FOLDER = {
 
 
 def test_options_of_another_method_are_refused():
-    with pytest.raises(ValidationError, match="amp_gamma"):
-        Params(method="privimage_d", options={"amp_gamma": 0.1})
-    assert Params(method="rpgen", options={"amp_gamma": 0.1})["amp_gamma"] == 0.1
+    with pytest.raises(ValueError, match="privimage_d has no option 'amp_gamma'"):
+        Run(Params(method="privimage_d", options={"amp_gamma": 0.1}))
+    assert Run(Params(method="rpgen", options={"amp_gamma": 0.1})).options.amp_gamma == 0.1
+
+
+def test_a_method_that_is_not_in_the_table_is_refused():
+    with pytest.raises(ValueError, match="no method 'gan'; the table of methods has rpgen, privimage_d"):
+        Run(Params(method="gan"))
 
 
 def test_parameters_are_frozen():
@@ -55,7 +61,7 @@ def test_a_public_folder_is_no_part_of_the_private_one(public):
 def test_every_parameter_enters_digest_and_run_name():
     changed = {
         "method": "dpdm", "scale": "laptop", "epsilon": 1.0, "delta": 2e-5, "allow_large_delta": True,
-        "noise": "secret", "seed": 1, "sample_rate": 0.2, "steps": 6, "noise_multiplicity": 2,
+        "noise": "secret", "again": True, "seed": 1, "sample_rate": 0.2, "steps": 6, "noise_multiplicity": 2,
         "learning_rate": 2e-3, "pretrain_steps": 21, "encoder_steps": 31, "extractor_steps": 31,
         "pretrain_batch": 64, "pretrain_rate": 7e-4, "pretrain_average": 0.99, "encoder_batch": 64,
         "encoder_rate": 2e-4, "inception": "weights.pth", "width": 24, "n_synthetic": 201,
@@ -98,10 +104,10 @@ def test_a_run_at_a_scale_has_its_settings_its_method_s_and_what_is_asked_for():
     assert (p.scale, p.method, p.epsilon, p.seed, p.steps, p.learning_rate) == ("laptop", "dp_sapf", 1.0, 2, 100, 2e-2)
     assert p.options == {"average": 0.96, "share": 0.1, "low_rank": False}
     assert Params.at("laptop").method == "rpgen" and Params.at("laptop", method="rpgen", learning_rate=1.0).steps == 100
-    with pytest.raises(ValueError, match="rpgen has no option 'shapes'; its own are prior, votes"):
-        Params.at("laptop", shapes=3)
-    with pytest.raises(ValueError, match=r"dpdm has no option 'amp_gamma'; .*of the stage 'base' of rpgen"):
-        Params.at("laptop", method="dpdm", amp_gamma=0.1)
+    with pytest.raises(ValueError, match="rpgen has no option 'shapes'; its own are votes, kept"):
+        Run(Params.at("laptop", shapes=3))
+    with pytest.raises(ValueError, match=r"dpdm has no option 'amp_gamma'; its own are .* \(it is one of rpgen\)$"):
+        Run(Params.at("laptop", method="dpdm", amp_gamma=0.1))
     with pytest.raises(ValueError, match="no such scale 'paper'; there are laptop, smoke"):
         Params.at("paper")
     with pytest.raises(ValueError, match="options: each is written as a key of its own"):
@@ -114,18 +120,18 @@ def test_a_scale_names_a_folder(scale):
         Params(scale=scale)
 
 
-def test_a_notebook_reads_its_parameters_from_its_globals():
-    p = Params.read({"steps": 9, "delta": "1e-6", "labels": None, "os": object(), "_": 3})
-    assert p == Params(steps=9, delta=1e-6)
-    assert p.replace(steps=10).steps == 10
+def test_a_changed_run_is_validated_anew():
+    p = Params(steps=9, delta="1e-6")
+    assert p.replace(steps=10) == Params(steps=10, delta=1e-6)
     with pytest.raises(ValidationError, match="sample_rate"):
         p.replace(sample_rate=2.0)
 
 
 def test_settings_are_found_by_name():
     p = Params(options={"votes": 3})
-    assert p["votes"] == 3 and p["kept"] == 5 and p["steps"] == p.steps and p["shape"] == (1, 28)
-    assert "votes" in p and "n_classes" in p and "votes" not in Params(method="dpdm")
+    found = Run(p).settings
+    assert found["votes"] == 3 and found["kept"] == 5 and found["steps"] == p.steps and found["shape"] == (1, 28)
+    assert found["n_classes"] == 10 and "votes" not in Run(Params(method="dpdm")).settings
 
 
 @pytest.mark.parametrize("label", ["..", ".", "a/b", "../red", "a\nb", "a\0b", "\x1b[31m", "a\u2028b", "\udcff"])
@@ -191,7 +197,7 @@ def test_the_walk_finds_the_numbers():
      ("n_synthetic", 10**7), ("seed", 2**63 - 1), ("epsilon", 1e6)],
 )  # fmt: skip
 def test_what_a_large_machine_can_do_is_allowed(name, most):
-    assert Params(**{name: most})[name] == most
+    assert getattr(Params(**{name: most}), name) == most
     with pytest.raises(ValidationError, match=name):
         Params(**{name: most * 2})
 

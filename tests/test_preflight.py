@@ -11,13 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
-from dpsynth import lineage, preflight, privacy, sources, store
+from dpsynth import planning, preflight, privacy, sources, store
 from dpsynth.data import catalog
 from dpsynth.methods import METHODS, gans
 from dpsynth.models import networks, samplers
+from dpsynth.models.classifier import Classifier
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
-from dpsynth.stages import planning, pretrain, query
+from dpsynth.stages import pretrain
 
 READERS = [
     ("rpgen", {"kept": 1, "votes": 1}), ("privimage_d", {"kept": 1, "votes": 1}), ("pdp_diffusion", {}), ("dp_ldm", {}),
@@ -53,14 +54,10 @@ def own(root, monkeypatch):
 def quick(monkeypatch):
     """Plans that are priced, and not calibrated."""
 
-    def plan(p):
-        if math.isinf(p.epsilon):
-            return privacy.Plan(p.private, 40, p.epsilon, p.delta, ())
-        learn = p.row.learn.price(p)
-        before = [m for touch in (p.row.prior, p.row.release, p.row.probe) if touch for m in touch.price(p, learn)]
-        return privacy.Plan(p.private, 40, p.epsilon, p.delta, (*before, *learn))
+    def plan(p, questions):
+        return privacy.Plan(p.private, 40, p.epsilon, p.delta, tuple(questions) if math.isfinite(p.epsilon) else ())
 
-    monkeypatch.setattr(planning, "run", plan)
+    monkeypatch.setattr(planning, "plan", plan)
     monkeypatch.setattr(planning, "query_noise", lambda p, votes, learn: 40.0)
     monkeypatch.setattr(privacy.Ledger, "check", lambda *arguments: None)
 
@@ -75,14 +72,14 @@ def test_the_table_of_methods_is_tried_as_a_whole():
 
 @pytest.mark.parametrize(("method", "options"), READERS)
 def test_a_public_set_that_some_column_reads_is_opened_first(own, quick, root, method, options):
-    assert preflight.check([own(method, options)])
+    Run(own(method, options)).check()
     shutil.rmtree(root / "free")
     with pytest.raises(FileNotFoundError, match="free"):
-        preflight.check([own(method, options)])
+        Run(own(method, options)).check()
     images(root / "free", "abcd", 3)
     (root / "free/b/1.png").write_bytes(b"no image")
     with pytest.raises(ValueError, match=r"1\.png"):
-        preflight.check([own(method, options)])
+        Run(own(method, options)).check()
 
 
 @pytest.mark.parametrize(("method", "options"), READERS)
@@ -95,13 +92,13 @@ def test_records_that_are_public_too_are_refused(own, quick, monkeypatch, method
 
     monkeypatch.setattr(catalog, "refuse_shared_files", shared)
     with pytest.raises(ValueError, match=r"both have 3.png"):
-        preflight.check([p])
+        Run(p).check()
 
 
 @pytest.mark.parametrize(("method", "options"), OTHERS)
 def test_a_public_set_that_nothing_reads_is_left_alone(own, quick, monkeypatch, method, options):
     monkeypatch.setattr(catalog, "public", lambda *key: pytest.fail("it was read"))
-    assert preflight.check([own(method, options, public="folder:nowhere")])
+    Run(own(method, options, public="folder:nowhere")).check()
 
 
 @pytest.mark.parametrize("method", VOTERS)
@@ -110,12 +107,13 @@ def test_a_public_set_that_nothing_reads_is_left_alone(own, quick, monkeypatch, 
 )
 def test_more_classes_than_there_are_is_refused_of_a_run_and_of_its_twin(own, quick, monkeypatch, method, options):
     with pytest.raises(ValueError, match="ask for more classes than the 4 of folder:"):
-        preflight.check([own(method, options)])
-    if METHODS[method].learn.exact:
+        Run(own(method, options)).check()
+    if METHODS[method].learn.without_noise:
         twin = Params(method=method, epsilon=math.inf, options={**options, "votes": 1001})
-        monkeypatch.setattr(planning, "private", lambda p, split="train": None)
+        monkeypatch.setattr(catalog, "private", lambda *key, **declared: None)
+        monkeypatch.setattr(preflight, "measures", lambda p: None)
         with pytest.raises(ValueError, match="ask for more classes than the 1000 of glyphs"):
-            preflight.budget(twin)
+            Run(twin).check()
 
 
 @pytest.mark.parametrize(
@@ -126,7 +124,7 @@ def test_a_network_is_not_trained_on_one_image(own, quick, root, method, options
     images(root / "free", "ab", 1)
     shutil.rmtree(root / "free/b")
     with pytest.raises(ValueError, match=r"holds one image|more classes"):
-        preflight.check([own(method, options)])
+        Run(own(method, options)).check()
 
 
 @pytest.mark.parametrize("text", [None, b"", b"no weights"])
@@ -136,11 +134,11 @@ def test_files_of_weights_are_looked_at_first(own, quick, root, monkeypatch, tex
         file.write_bytes(text)
     sentence = r"weights.pth (is not a file|does not hold the weights)"
     with pytest.raises((FileNotFoundError, ValueError), match=sentence):
-        preflight.check([own("dp_mepf", {"vgg19": str(file)})])
-    monkeypatch.setattr(planning, "private", lambda p, split="train": None)
-    monkeypatch.setattr(catalog, "public", lambda *key: SimpleNamespace(classes=()))
+        Run(own("dp_mepf", {"vgg19": str(file)})).check()
+    monkeypatch.setattr(catalog, "private", lambda *key, **declared: None)
+    monkeypatch.setattr(catalog, "public", lambda *key: SimpleNamespace(images=()))
     with pytest.raises((FileNotFoundError, ValueError), match=sentence):
-        preflight.check([Params(inception=str(file))])
+        Run(Params(inception=str(file))).check()
 
 
 @pytest.mark.parametrize(
@@ -181,9 +179,10 @@ def test_files_of_weights_are_looked_at_first(own, quick, root, monkeypatch, tex
 def test_what_does_not_fit_in_memory_is_refused(own, monkeypatch, method, options, changes, said):
     pages = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 2**18}
     monkeypatch.setattr(preflight.os, "sysconf", pages.get)
-    preflight.memory(own(method))
+    usual = Run(own(method))
+    preflight.memory(usual.params, usual.row, usual.settings)
     with pytest.raises(ValueError, match=f"{said}.* and this machine has 1.0; lower"):
-        preflight.check([own(method, options, **changes)])
+        Run(own(method, options, **changes)).check()
 
 
 def test_a_batchs_memory_is_what_its_graph_keeps():
@@ -202,7 +201,7 @@ def test_a_batchs_memory_is_what_its_graph_keeps():
 def test_a_folder_that_cannot_be_written_is_named_first(own, quick, root, monkeypatch, name):
     (root / name).write_text("in the way")
     with pytest.raises(ValueError, match=f"{name} cannot be written .Not a directory.; nothing was begun"):
-        preflight.check([own()])
+        Run(own()).check()
     (root / name).unlink()
     (root / name).mkdir()
     full = OSError(errno.EROFS, "Read-only file system")
@@ -215,24 +214,24 @@ def test_a_folder_that_cannot_be_written_is_named_first(own, quick, root, monkey
     tempfile = preflight.tempfile.TemporaryFile
     monkeypatch.setattr(preflight.tempfile, "TemporaryFile", refuse)
     with pytest.raises(ValueError, match=f"{name} cannot be written .Read-only file system."):
-        preflight.check([own()])
+        Run(own()).check()
 
 
 def test_a_full_disk_is_said_first(own, quick, monkeypatch):
     usage = shutil.disk_usage("/")
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path: usage._replace(free=400_000))
     with pytest.raises(ValueError, match=r"build has 0\.4 MiB left, and a run needs 64 or more; make room"):
-        preflight.check([own()])
+        Run(own()).check()
 
 
 def test_a_benchmarks_held_out_split_is_opened_too(quick, root, monkeypatch):
-    def private(p, split="train"):
+    def private(name, split, **declared):
         if split == "test":
             raise ValueError("the test files are broken")
 
-    monkeypatch.setattr(planning, "private", private)
+    monkeypatch.setattr(catalog, "private", private)
     with pytest.raises(ValueError, match="the test files are broken"):
-        preflight.check([Params()])
+        Run(Params()).check()
 
 
 @pytest.mark.parametrize("text", ["garbage\n", '{"open": "x"}\n', '{"open": "x", "digest": "0"}\n'])
@@ -241,7 +240,7 @@ def test_a_damaged_ledger_is_refused_in_the_plan(own, quick, root, text):
     path.parent.mkdir()
     path.write_text(text)
     with pytest.raises(ValueError, match="restore the file"):
-        preflight.check([own()])
+        Run(own()).check()
 
 
 @pytest.mark.parametrize(
@@ -250,22 +249,23 @@ def test_a_damaged_ledger_is_refused_in_the_plan(own, quick, root, text):
 def test_a_release_that_is_closed_and_gone_is_refused_in_the_plan(own, root, method, options):
     p = own(method, options)
     ways = (
-        "" if method == "dp_feta" else ", or choose another seed, which is a further release"
+        "" if method == "dp_feta" else ", or choose another seed, and again: true, which is a further release"
     )  # central images have none
-    preflight.check([p])
+    Run(p).check()
     assert not spent(root)
     Run(p).synthesiser
     before = spent(root)
-    preflight.check([p])
+    Run(p).check()
     shutil.rmtree(root / "build")
     with pytest.raises(privacy.BudgetError, match=rf"coins are gone.*restore .*build.* from a copy of build/{ways}$"):
-        preflight.check([p])
-    preflight._ready.clear()
+        Run(p).check()
     with pytest.raises(privacy.BudgetError, match=r"restore .*build"):
         Run(p).synthesiser
     assert spent(root) == before and not list(root.glob("build/artifacts/synthesiser-*[!k]"))
     if ways:
-        assert preflight.check([p.replace(seed=1)])
+        with pytest.raises(privacy.BudgetError, match="set again: true"):
+            Run(p.replace(seed=1)).check()
+        Run(p.replace(seed=1, again=True)).check()
 
 
 def test_a_release_that_stands_without_its_entry_is_refused_in_the_plan(own, root):
@@ -273,10 +273,10 @@ def test_a_release_that_stands_without_its_entry_is_refused_in_the_plan(own, roo
     Run(p).synthesiser
     Run(p).ledger.path.unlink()
     with pytest.raises(ValueError, match=r"held 2 entries that are not all there any more"):
-        preflight.check([p])
+        Run(p).check()
     shutil.rmtree(root / "ledger" / "heads")  # which would have told
     with pytest.raises(ValueError, match=r"synthesiser-.* stands, but .*jsonl has no entry for it: restore the ledger"):
-        preflight.check([p])
+        Run(p).check()
 
 
 def test_a_killed_release_may_go_on(own, root, monkeypatch):
@@ -289,22 +289,22 @@ def test_a_killed_release_may_go_on(own, root, monkeypatch):
         patch.setattr(store, "_split", killed)
         Run(p).synthesiser
     assert len(spent(root)) == 1
-    preflight.check([p])
+    Run(p).check()
     Run(p).synthesiser
     assert len([entry for entry in spent(root) if "open" in entry]) == 1
 
 
 @pytest.mark.parametrize(
     ("method", "stage"),
-    [("pdp_diffusion", pretrain.run), ("rpgen", query.encoder), ("dp_mepf", query.encoder), ("dpsda", pretrain.run)],
+    [("pdp_diffusion", "base"), ("rpgen", "encoder"), ("dp_mepf", "encoder"), ("dpsda", "base")],
 )
 def test_a_public_folder_with_records_is_refused_by_each_notebook_alone(own, root, method, stage):
     """Else a base would be trained on records, and everything after it certified."""
     (root / "free" / "e").symlink_to(root / "own" / "cat")
     p = own(method, {"kept": 1, "votes": 1} if method == "rpgen" else {})
-    for step in (stage, lambda p: preflight.check([p])):
+    for step in (lambda: Run(p).artifact(stage), Run(p).check):
         with pytest.raises(ValueError, match=r"free/e.* of the public set is .*own/cat.* of the private one"):
-            step(p)
+            step()
     assert not list(root.glob("build/artifacts/base-*")) and not spent(root)
 
 
@@ -315,17 +315,17 @@ def test_an_artifact_whose_ancestors_were_edited_is_named_in_the_plan(own):
     meta = json.loads((made.path / "meta.json").read_text())
     (made.path / "meta.json").write_text(json.dumps({**meta, "lineage": []}))
     with pytest.raises(ValueError, match=rf"{made.path}/meta.json was edited: .* other ancestors; restore it"):
-        preflight.check([p])
+        Run(p).check()
 
 
 @pytest.mark.parametrize("text", ['{"format": 0}', '{"format": 1, "fie', ""])
 def test_an_artifact_that_is_not_whole_is_named_in_the_plan(own, quick, text):
     p = own("pdp_diffusion")
-    *_, base, _ = lineage.of(p, Run(p).private)
-    base.path.mkdir(parents=True)
-    (base.path / "meta.json").write_text(text)
-    with pytest.raises(ValueError, match=f"{base.path}.*restore it from a copy"):
-        preflight.check([p])
+    base = Run(p).name("base").path
+    base.mkdir(parents=True)
+    (base / "meta.json").write_text(text)
+    with pytest.raises(ValueError, match=f"{base}.*restore it from a copy"):
+        Run(p).check()
 
 
 @pytest.mark.parametrize(
@@ -334,37 +334,33 @@ def test_an_artifact_that_is_not_whole_is_named_in_the_plan(own, quick, text):
      ("dpdm", {}, "synthesiser")],
 )  # fmt: skip
 def test_a_notebook_that_is_started_alone_is_as_careful(own, quick, root, monkeypatch, method, options, kind):
-    def refuse(points, private):
-        assert points == [p] and private.n_records == 40
+    def refuse(run):
+        assert run.params == p and run.private.n_records == 40
         asked.append(kind)
         raise ValueError("not so")
 
     p, asked = own(method, options), []
-    monkeypatch.setattr(preflight, "check", refuse)
+    monkeypatch.setattr(Run, "check", refuse)
     for _ in range(2):
         with pytest.raises(ValueError, match="not so"):
             Run(p).synthesiser
     assert asked == [kind, kind] and not spent(root) and not list(root.glob(f"build/artifacts/{kind}-*[!k]"))
 
 
-def test_a_run_is_looked_over_once_a_process(own, root, monkeypatch):
-    checked, check = [], preflight.check
-    monkeypatch.setattr(preflight, "check", lambda points, private: checked.append(points) or check(points, private))
-    p = own("dp_feta")
-    Run(p).release
-    Run(p).synthesiser
-    assert checked == [[p]]
-    preflight._ready.clear()
-    Run(p).synthesiser  # all of it stands
-    assert checked == [[p]]
+def test_a_run_is_looked_over_once_before_it_first_asks(own, root, monkeypatch):
+    checked, check = [], Run.check
+    monkeypatch.setattr(Run, "check", lambda run: checked.append(run) or check(run))
+    run = Run(own("dp_feta"))
+    assert run.release and run.synthesiser and checked == [run]
+    assert Run(own("dp_feta")).synthesiser and checked == [run]  # all of it stands
 
 
 def test_the_check_is_no_part_of_what_an_artifact_depends_on():
     seen = {}
-    sources._visit("dpsynth.stages.dp_sgd", seen)
-    assert "dpsynth.stages.planning" in seen and not {"dpsynth.preflight", "dpsynth.methods", "dpsynth.figures"} & set(
-        seen
-    )
+    sources._visit("dpsynth.stages.dp_sgd", "dp_sgd", seen)
+    modules = {place.partition(":")[0] for place in seen}
+    assert "dpsynth.privacy.private" in modules and not modules & {"dpsynth.preflight", "dpsynth.pipeline"}
+    assert not [module for module in modules if module.startswith(("dpsynth.methods", "dpsynth.figures"))]
 
 
 @pytest.mark.parametrize("size", [8, 12, 20, 28, 36, 52])
@@ -379,5 +375,5 @@ def test_every_network_takes_every_size_that_parameters_allow(size, channels):
         made = networks.build(architecture)
         assert samplers.sample(made, labels, 0).shape == (3, channels, size, size)
     assert made.discriminator(torch.zeros(3, channels, size, size), labels).shape == (3,)
-    encoder = query.Classifier(channels, 2).eval()
+    encoder = Classifier(channels, 2).eval()
     assert encoder(torch.zeros(3, channels, size, size)).shape == (3, 2)

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,12 +15,14 @@ from PIL import Image
 
 from dpsynth import __main__ as command
 from dpsynth import mistakes, project, store
+from dpsynth.checkpoints import Work
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
 from dpsynth.privacy.disk import EARLIEST
-from dpsynth.runner import execute
+from dpsynth.runner import execute, pages
 
 CHECKOUT = Path(__file__).parents[1]
+PAGE = "notebooks/methods/dp_feta.py"
 OWN = {
     "method": "dp_feta", "private": "folder:photos", "noise": "secret", "n_records": 8, "labels": ["red", "blue"],
     "size": 16, "delta": 1e-3, "steps": 2, "sample_rate": 0.5,
@@ -106,6 +109,11 @@ def test_a_copied_environment_that_imports_the_original_is_refused(place, monkey
     assert project.folder() == place
 
 
+@store.work
+def named(work: Work, *, public: str) -> store.Stored:
+    return store.Stored()
+
+
 def test_a_relative_folder_means_the_same_wherever_a_run_is_read(place, monkeypatch):
     p = Params(**OWN | {"public": "folder:pub"})
     assert (p.private, p.public) == ("folder:photos", "folder:pub")
@@ -119,7 +127,7 @@ def test_a_relative_folder_means_the_same_wherever_a_run_is_read(place, monkeypa
         monkeypatch.chdir(below)
         digests.append((
             Run(given).ledger.path.resolve(),
-            store.digest_of("corpus", lambda: None, {"public": given.public}, {}),
+            store.name("corpus", named, {"public": given.public}).identity,
         ))  # fmt: skip
     assert digests[0] == digests[1] and digests[0][0].parent == place / "ledger"
 
@@ -138,10 +146,10 @@ def test_a_command_goes_to_the_project_and_a_relative_root_keeps_its_meaning(pla
 def test_a_notebook_run_from_elsewhere_spends_in_its_own_project(place, tmp_path, monkeypatch):
     shutil.copytree(CHECKOUT / "params/scales", place / "params/scales")
     (place / "params/toy.yaml").write_text("reproduces: a test\nover: {method: [rpgen]}\n")
-    cells = "\n".join(f"{name} = None" for name in Params.model_fields)
+    cells = "\n".join(f"{name} = None" for name in (*pages.NAMES, "changes"))
     cells = f'# %% tags=["parameters"]\n{cells}\n\n# %%\nfrom dpsynth import project\nprint(project.root().resolve())\n'
     (place / "notebooks/toy.py").write_text(cells)
-    monkeypatch.setattr(execute.planning, "run", lambda p: None)
+    monkeypatch.setattr(execute, "Run", lambda p: SimpleNamespace(plan=None))
     monkeypatch.chdir(tmp_path)
     given = [place.name + "/notebooks/toy.py", place.name + "/params/toy.yaml", "-o", "out.ipynb"]
     assert execute.main(given) == 0
@@ -157,28 +165,30 @@ def photos(folder):
             Image.fromarray(draws.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(folder / label / f"{i}.png")
 
 
-def test_notebook_01_started_by_nbconvert_in_its_own_folder_spends_from_the_projects_ledger(place, monkeypatch, capsys):
-    text = (CHECKOUT / project.MARKS[0]).read_text(encoding="utf-8")
-    for name, value in OWN.items():
-        text, found = re.subn(rf"(?m)^({name}: \w+) = .*?(  # .*)$", lambda m, v=value: f"{m[1]} = {v!r}{m[2]}", text)
+def test_a_notebook_started_by_nbconvert_in_its_own_folder_spends_from_the_projects_ledger(place, monkeypatch, capsys):
+    text = (CHECKOUT / PAGE).read_text(encoding="utf-8")
+    changes = {name: value for name, value in OWN.items() if name not in pages.NAMES}
+    for name, value in (("private", OWN["private"]), ("changes", changes)):
+        text, found = re.subn(rf"(?m)^{name} = .*?(  # .*)$", lambda m, n=name, v=value: f"{n} = {v!r}{m[1]}", text)
         assert found == 1, name
-    (place / project.MARKS[0]).write_text(text, encoding="utf-8")
+    (place / PAGE).parent.mkdir()
+    (place / PAGE).write_text(text, encoding="utf-8")
+    shutil.copytree(CHECKOUT / "params/scales", place / "params/scales")
     photos(place / "photos")
     env = {k: v for k, v in os.environ.items() if k != "DPSYNTH_ROOT"} | {"PYTHONPATH": str(CHECKOUT)}
-    for tool in ("jupytext --quiet --to ipynb 01_semantic_query.py",
-                 "jupyter nbconvert --to notebook --execute 01_semantic_query.ipynb"):  # fmt: skip
+    for tool in ("jupytext --quiet --to ipynb dp_feta.py", "jupyter nbconvert --to notebook --execute dp_feta.ipynb"):
         arguments = [sys.executable, "-m", *tool.split()]
-        ran = subprocess.run(arguments, cwd=place / "notebooks", env=env, capture_output=True, text=True)
+        ran = subprocess.run(arguments, cwd=(place / PAGE).parent, env=env, capture_output=True, text=True)
         assert ran.returncode == 0, ran.stderr[-3000:]
     assert [path.parent for path in place.rglob("ledger")] == [place]
     (ledger,) = (place / "ledger").glob("*.jsonl")
-    assert ledger.read_text().count('"open"') == 1
+    assert ledger.read_text().count('"open"') == 2
     artifacts = [*(place / "build/artifacts").rglob("*")]
     assert len(artifacts) > 6 and {path.stat().st_mtime for path in artifacts} == {EARLIEST}
-    for below in (".", "notebooks", "params"):
+    for below in (".", "notebooks/methods", "params"):
         monkeypatch.chdir(place / below)
         assert command.main(["certificate", "folder:photos", "--delta", "1e-3"]) == 0
         said = capsys.readouterr().out
-        assert "photos: 1 releases, epsilon" in said and said.endswith(f"  read in {ledger}\n")
+        assert "photos: 2 releases, epsilon" in said and said.endswith(f"  read in {ledger}\n")
     assert command.main(["certificate", f"folder:{place}/photos", "--json", "--delta", "1e-3"]) == 0
     assert json.loads(capsys.readouterr().out)["ledger"] == str(ledger)

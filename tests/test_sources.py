@@ -23,7 +23,9 @@ WORDS = {
     "the ledger": ("privacy/ledger.py", "is the ledger of", "stays the ledger of"),
     "what is refused": ("stages/selection.py", "cannot keep", "can not keep"),
     "the store": ("store.py", "FORMAT = 2", "FORMAT = 2 + 0"),
-    "the pipeline": ("pipeline.py", "rows = {self.row_name: self.samples}", "rows = dict(((self.row_name, self.samples),))"),
+    "the pipeline": (
+        "pipeline.py", "rows = {self.row_name: self.samples}", "rows = dict(((self.row_name, self.samples),))",
+    ),
 }  # fmt: skip
 RPGEN, G, PE = "rpgen", "privimage_g", "dpsda"
 # Edits that do, and the steps whose names change with them, by method; of the others none does.
@@ -35,7 +37,7 @@ WORK = {
     "AMP": (
         "models/amp.py", "clean, gradients = at_weights()", "gradients, clean = at_weights()", {RPGEN: {"base"}},
     ),
-    "the hinge loss": ("models/gan.py", "def hinge(", "def hinge(_=0, ", {G: {"base", "synthesiser"}}),
+    "the hinge loss": ("models/gan.py", "def hinge(", "def hinge(_, ", {G: {"base", "synthesiser"}}),
     "the query's votes": (
         "stages/query.py", "return model(x).topk(k, dim=1).indices", "return model(x).topk(k)[1]",
         {RPGEN: {"encoder", "release"}, G: {"encoder", "release"}, PE: {"encoder"}},
@@ -45,10 +47,10 @@ WORK = {
         {RPGEN: {"synthesiser"}, G: {"synthesiser"}},
     ),
     "the noise of histograms": (
-        "privacy/private.py", "histogram + noise.reshape(", "noise.reshape(histogram.shape) + histogram + 0 * noise.reshape(",
+        "privacy/private.py", "histogram + noise.reshape(", "histogram + 0 * noise.reshape(1) + noise.reshape(",
         {RPGEN: {"release"}, G: {"release"}, PE: {"synthesiser"}},
     ),
-    "the solver": ("models/samplers.py", "def dpm_solver(", "def dpm_solver(_=0, ",
+    "the solver": ("models/samplers.py", "def dpm_solver(", "def dpm_solver(_, ",
                    {RPGEN: {"samples"}, G: {"samples"}, PE: {"samples", "synthesiser"}}),
     "selection": (
         "stages/selection.py", "order[free[order]][:kept]", "order[free[order]][0:kept]",

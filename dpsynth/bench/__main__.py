@@ -6,9 +6,8 @@ import sys
 
 import pandas as pd
 
-from dpsynth import bench, figures, store
+from dpsynth import bench, figures, store, terminal
 from dpsynth.bench.steps import FULL, LAPTOP, SWEEPS, Setting
-from dpsynth.runner import terminal
 
 
 def main() -> int:

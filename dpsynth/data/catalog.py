@@ -60,6 +60,9 @@ def private(
 def constants(name: str, split: str = "train", *, n_records=None, labels=None, size=None) -> Constants:
     """The public constants of the private set `name`. Opens no record and no folder.
 
+    >>> constants("mnist5k").n_records, constants("mnist5k").size
+    (4000, 28)
+
     Args:
         name: one of PRIVATE, or "folder:PATH", which needs the other three declared.
         split: "train" or "test"; a folder is "train" as a whole.

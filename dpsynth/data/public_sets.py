@@ -19,7 +19,7 @@ from tqdm import tqdm
 from dpsynth import project
 from dpsynth.data import glyphs
 from dpsynth.data.shapes import in_shape
-from dpsynth.sources import page_digest
+from dpsynth.sources import page_digest, work_digest
 
 Content = tuple[Tensor, Tensor, tuple[str, ...]]  # images (N, C, H, W) uint8 of any shape, labels (N,), classes
 
@@ -60,8 +60,8 @@ class PublicSet:
 
     @property
     def version(self) -> str:
-        """Tells apart what other code, or other libraries, would make of it; opens nothing."""
-        return PUBLIC[self.name].version()
+        """Tells apart what other code, or other libraries, would make of it, in its shape; opens nothing."""
+        return PUBLIC[self.name].version() + work_digest(in_shape)
 
     @property
     def n_classes(self) -> int:

@@ -17,6 +17,7 @@ from dpsynth.privacy.accounting import ADJACENCY
 
 PANELS = 20  # rows of a histogram that are shown, of more: the first
 KEPT, LEFT = "#0072b2", "#b5cde0"
+MADE_UP = "made-up votes, of no run"
 WHISKER = {"ecolor": INK, "elinewidth": 1}
 
 
@@ -81,7 +82,7 @@ def _panels(order: np.ndarray, names: Sequence[str], badge: str, key: Sequence[A
 
 
 @styled
-def toy(votes: Mapping[str, int], *, noise_multiplier: float, seed: int, badge: str) -> Figure:
+def toy(votes: Mapping[str, int], *, noise_multiplier: float, seed: int, badge: str = MADE_UP) -> Figure:
     """PrivImage's zebra and bee (PrivImage, Sec. 3.3, Fig. 2): a small vote table before and after noise.
 
     Args:

@@ -1,7 +1,7 @@
 """Figures of a whole reproduction: how the rows of its table compare, and what goes with quality."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +11,6 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
 from dpsynth.figures.style import GREY, PALE, ROWS, called, chart, colours, readable, styled
-from dpsynth.report.variants import agreeing
 
 IDENTITY = ["method", "variant", "epsilon_target", "seed"]  # what has one value of each metric
 COLUMNS = {*IDENTITY, "scale", "dataset", "delta", "adjacency", "metric", "value"}
@@ -24,10 +23,10 @@ HIGHER = (*PERCENT, "precision", "recall")
 
 
 class Line(NamedTuple):
-    """One row of the table: values by (epsilon, seed); epsilon inf where none is promised."""
+    """One row of the table: its variants, and values by (epsilon, seed); epsilon inf where none is promised."""
 
     method: str
-    variant: str
+    variants: list[str]
     values: dict[tuple[float, int], float]
 
 
@@ -138,24 +137,43 @@ def _lines(table: pd.DataFrame) -> Iterator[Line]:
     for method in known + sorted(set(table["method"]) - set(known)):
         own = table[table["method"] == method].set_index(["epsilon_target", "seed"])
         values = ((name, part["value"].astype(float).to_dict()) for name, part in own.groupby("variant"))
-        yield from (Line(method, names[0], found) for names, found in agreeing(values))
+        yield from (Line(method, names, found) for names, found in agreeing(values))
 
 
 def _labels(lines: Sequence[Line]) -> list[str]:
-    """What each line is called: with its options where they are not the usual ones, and, of a reference row that its
-    method has several of, with the method."""
-    several = {method for method, n in Counter(line.method for line in lines).items() if n > 1}
-    shown = [line.variant not in ("", line.method, *(() if line.method in several else ROWS)) for line in lines]
-    return [
-        called(line.method) + (f" ({_variant(line.variant)})" if show else "")
-        for line, show in zip(lines, shown, strict=True)
-    ]
+    """What each line is called: with its options where they are not the usual ones, and, where a reference row has
+    several lines, with all methods that it is of."""
+    count, labels = Counter(line.method for line in lines), []
+    for line in lines:
+        usual = {"", line.method, *(ROWS if count[line.method] == 1 else ())}
+        said = "" if usual & {*line.variants} else f" ({', '.join(map(_variant, line.variants))})"
+        labels.append(called(line.method) + said)
+    return labels
 
 
 def _variant(name: str) -> str:
-    """`name` as `tables.join` gives it: settings, or of a reference row its method, and settings."""
+    """`name` as `results.join` gives it: settings, or of a reference row its method, and settings."""
     method, colon, settings = name.partition(": ")
     return called(method, 60) + colon + readable(settings, 60)
+
+
+def agreeing(variants: Iterable[tuple[str, dict[Any, float]]]) -> list[tuple[list[str], dict[Any, float]]]:
+    """Variants that agree in what they share are one: of each such group, the names and all values.
+
+    Args:
+        variants: name, and values by what they are of (a seed, a metric, a budget).
+    """
+    groups: list[tuple[list[str], dict[Any, float]]] = []
+    for name, values in variants:
+        for names, known in groups:
+            shared = known.keys() & values.keys()
+            if shared and all(known[key] == values[key] for key in shared):
+                names.append(name)
+                known.update(values)
+                break
+        else:
+            groups.append(([name], dict(values)))
+    return groups
 
 
 def _dots(axes: Any, place: int, values: np.ndarray, shade: str) -> None:

@@ -55,7 +55,11 @@ def dpm_solver(denoise: Denoise, x: Tensor, levels: Tensor) -> Iterator[Tensor]:
 
 
 def noise_levels(n: int) -> Tensor:
-    """n decreasing noise levels and a final zero (Karras et al. 2022, Eq. 5): (n + 1,)."""
+    """n decreasing noise levels and a final zero (Karras et al. 2022, Eq. 5): (n + 1,).
+
+    >>> [round(level, 3) for level in noise_levels(3).tolist()]
+    [80.0, 2.515, 0.002, 0.0]
+    """
     ramp = torch.linspace(0, 1, n)
     high, low = SIGMA_MAX ** (1 / RHO), SIGMA_MIN ** (1 / RHO)
     return torch.cat([(high + ramp * (low - high)) ** RHO, torch.zeros(1)])

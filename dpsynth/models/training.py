@@ -78,7 +78,11 @@ def public_batch(n: int, size: int, draws: torch.Generator) -> torch.Tensor:
 
 
 def cosine(step: int, n_steps: int, warmup: float = 0.05) -> float:
-    """Learning-rate factor: linear warm-up over a share `warmup` of the steps, then half a cosine to zero."""
+    """Learning-rate factor: linear warm-up over a share `warmup` of the steps, then half a cosine to zero.
+
+    >>> [round(cosine(step, 100), 3) for step in (0, 4, 50, 99)]
+    [0.2, 1.0, 0.525, 0.0]
+    """
     position = (step + 1) / n_steps
     if position < warmup:
         return position / warmup

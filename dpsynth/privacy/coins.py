@@ -44,7 +44,12 @@ class Coins:
         return np.frombuffer(bytearray(stream.update(bytes(8 * n))), dtype="<u8")
 
     def uniforms(self, address: tuple, n: int) -> np.ndarray:
-        """n draws from the grid {0, ..., 2^53 - 1} / 2^53: (n,) float64 in [0, 1)."""
+        """n draws from the grid {0, ..., 2^53 - 1} / 2^53: (n,) float64 in [0, 1).
+
+        >>> coins = Coins(bytes(32))  # an address names its draw: asked again, it is the same
+        >>> bool((coins.uniforms(("poisson", 0), 3) == coins.uniforms(("poisson", 0), 3)).all())
+        True
+        """
         return as_uniforms(self.words(address, n))
 
     def normals(self, address: tuple, n: int) -> np.ndarray:

@@ -21,6 +21,10 @@ class Counts:
     Replacing a record removes `votes` ones and adds `votes` ones: at most 2 votes bins move by 1 (a bin in common
     does not move), so sqrt(2 votes). Noise of standard deviation noise_multiplier * sqrt(votes) goes to every bin.
     With `steps` > 1 as many histograms are released, each under noise of its own.
+
+    >>> five = Counts("query", votes=5, noise_multiplier=4.0)
+    >>> round(five.sensitivity, 3), round(five.sensitivity_replace, 3), round(five.scale, 3)
+    (2.236, 3.162, 8.944)
     """
 
     name: str

@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
+from dpsynth.figures.results import agreeing
 from dpsynth.methods import METHODS
-from dpsynth.report.variants import agreeing
 
 DECIMALS = {
     "CA-LR": 1, "CA-MLP": 1, "CA-CNN": 1, "FD-convnet": 2, "KID-convnet": 4, "FID": 2, "KID": 4,
@@ -20,7 +20,7 @@ def table(results: pd.DataFrame) -> pd.DataFrame:
     """The table of a reproduction: means over seeds ± standard deviation, reference rows around the methods.
 
     Args:
-        results: rows with `tables.COLUMNS`, of one data set.
+        results: rows with `results.COLUMNS`, of one data set.
     Returns:
         Strings, indexed by row, with `epsilon` (the target), `seeds` (their number) and one column a metric.
         A reference row names its methods where they differ; what was not measured says so.

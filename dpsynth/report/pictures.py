@@ -144,12 +144,13 @@ def learning_parts(run: Run) -> dict[str, tuple[int, int]] | None:
     return by_part(model)
 
 
-def chosen_matrices(run: Run) -> tuple[dp_sapf.Saliency, list[str]] | None:
-    """The released scores and the names of the matrices that learned; None without a probe."""
-    if run.probe is None:
+def chosen_matrices(run: Run) -> tuple[Tensor, list[str], list[str], float] | None:
+    """Of the probe: scores, names of their matrices, names of those that learned, deviation of the noise; None without
+    a probe."""
+    if (probe := run.probe) is None:
         return None
     how = {name: run.settings[name] for name in ("choice", "unit", "share", "seed")}
-    return run.probe, dp_sapf.pick(run.probe.names, run.probe.scores, **how)
+    return probe.scores, probe.names, dp_sapf.pick(probe.names, probe.scores, **how), probe.scale
 
 
 def noise_to_signal(run: Run) -> tuple[list[str], list[float]] | None:

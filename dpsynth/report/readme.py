@@ -12,13 +12,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from dpsynth import bench, figures, store
+from dpsynth import bench, experiments, figures, store, terminal
 from dpsynth.bench import samplers
 from dpsynth.methods import METHODS
-from dpsynth.report import comparison, displays, paired, results
+from dpsynth.pipeline import Run
+from dpsynth.report import comparison, displays, paired, pictures, results
 from dpsynth.report.timings import breakdown
-from dpsynth.runner import experiments, terminal
-from dpsynth.stages import evaluate
 
 PROJECT = Path(__file__).parents[2]
 FIGURED = {"table1": ("CA-CNN", "moment-gap"), "ablations": ("learning-percent",)}  # what the pages show of each
@@ -111,7 +110,7 @@ def _setting(frame: pd.DataFrame) -> str:
     first, n = frame.iloc[0], frame["n_reference"].max()
     error = paired.accuracy_error(paired.rows(frame, "rpgen").query("metric == 'CA-CNN'")["value"].mean(), n)
     return (
-        f"`{first['dataset']}` with public `{first['public']}`, scale `{_scale(frame)}`, delta "
+        f"`{first['dataset']}` with public `{first['public']}`, scale `{first['scale']}`, delta "
         f"{frame['delta'].dropna().iloc[0]:g}, add-or-remove neighbours. ± is the standard deviation over seeds; the "
         f"{n} images that judge leave RPGen's CNN accuracy a standard error of {error:.1f} beside. {_provenance(frame)}"
     )
@@ -157,10 +156,6 @@ def _pictures(path: Path) -> list[str]:
     """The figures that `record` wrote beside the results in `path`, as markdown."""
     found = [f for what in FIGURED.get(path.stem, ()) for f in sorted(path.parent.glob(f"{path.stem}-*-{what}.png"))]
     return [line for f in found for line in ("", f"![{f.stem.replace('-', ' ')}]({f.parent.name}/{f.name})")]
-
-
-def _scale(frame: pd.DataFrame) -> str:
-    return frame.iloc[0]["scale" if "scale" in frame else "profile"]
 
 
 def _provenance(frame: pd.DataFrame) -> str:
@@ -236,8 +231,9 @@ def record() -> None:
         said = json.loads(took.read_text(encoding="utf-8"))
         said |= json.loads(tests.read_text(encoding="utf-8")) if tests.exists() else {}
         (results.COMMITTED / "measured.json").write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
-        p = experiments.load(Path("params", scale, "table.yaml")).points()[0]
-        hero = figures.hero(evaluate.strip(p), badge=displays.badge(p), classes=p.constants.classes[:10])
+        run = Run(experiments.load("table").points()[0])
+        names = run.params.constants.classes[:10]
+        hero = figures.hero(pictures.strip(run), badge=displays.badge(run.params), classes=names)
         (results.COMMITTED / "hero.png").write_bytes(hero.png())
 
 

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from dpsynth import device, figures, store
+from dpsynth.experiments import Experiment
 from dpsynth.methods import METHODS
 from dpsynth.params import Params
 from dpsynth.pipeline import STAGE_OF, STAGES, Run
 from dpsynth.privacy.disk import forget_times
-from dpsynth.runner.experiments import Experiment
 
 COLUMNS = [
     "experiment", "variant", "scale", "dataset", "public", "method", "epsilon_target", "epsilon_spent",

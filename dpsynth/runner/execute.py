@@ -30,13 +30,13 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError, strip_color
 
-from dpsynth import project, store
+from dpsynth import experiments, project, store, terminal
 from dpsynth.data import catalog
 from dpsynth.mistakes import CELL, KILL, MISTAKE, UNDRAWN, Failed, ended, mistakes, naming, of_cell
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
 from dpsynth.privacy.disk import forget_times
-from dpsynth.runner import cells, experiments, kernel, pages, terminal
+from dpsynth.runner import cells, kernel, pages
 from dpsynth.sources import page_digest
 
 TIMES = ("start_time", "end_time", "duration")

@@ -8,6 +8,7 @@ from typing import Any
 import jupytext
 import nbformat
 
+from dpsynth import scales
 from dpsynth.methods import METHODS
 from dpsynth.params import Params
 from dpsynth.pipeline import STAGES
@@ -71,15 +72,12 @@ def changes(p: Params) -> dict[str, Any]:
     Raises:
         ValueError: it is no such run: it lacks an option that its scale sets.
     """
-    named = {name: getattr(p, name) for name in NAMES}
-    usual = Params.at(**named)
-    apart = {name: value for name, value in p.model_dump().items() if value != getattr(usual, name)}
-    apart = {name: value for name, value in apart.items() if name != "options"}
-    apart |= {name: value for name, value in p.options.items() if usual.options.get(name, ...) != value}
-    if Params.at(**named, **apart) != p:
-        lacking = sorted(usual.options.keys() - p.options.keys())
+    scale = scales.read(p.scale)
+    usual = {name: field.default for name, field in Params.model_fields.items()} | scale.common | scale.of(p.method)
+    own = {name: v for name, v in p.model_dump().items() if name not in (*NAMES, "options")} | p.options
+    if lacking := sorted(scale.of(p.method).keys() - own.keys() - {*NAMES}):
         raise ValueError(f"scale {p.scale} sets {', '.join(lacking)} for {p.method}, which this run leaves out")
-    return apart
+    return {name: value for name, value in own.items() if usual.get(name, ...) != value}
 
 
 def _code(value: Any) -> str:

@@ -16,14 +16,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dpsynth import project
+from dpsynth import experiments, project, terminal
 from dpsynth.data import catalog
+from dpsynth.experiments import Experiment
+from dpsynth.methods import METHODS
 from dpsynth.mistakes import UNDRAWN, Failed, ended, mistakes
 from dpsynth.params import Params
 from dpsynth.pipeline import STAGE_OF, Run
 from dpsynth.report import comparison, results, timings
-from dpsynth.runner import cells, execute, experiments, pages, terminal, workers
-from dpsynth.runner.experiments import Experiment
+from dpsynth.runner import cells, execute, pages, workers
 
 BESIDE = {"finetune": "certificate.json", "evaluate": "metrics.csv"}  # files that the pages of these stages leave too
 
@@ -89,9 +90,10 @@ def schedule(runs: list[Run]) -> Iterator[Job]:
     known, claimed = measured_minutes(), {}
     for run in runs:
         p, names = run.params, run.names()
+        at_work = {"evaluate", *(STAGE_OF[kind] for kind in names)}
         for page, stages in pages.pages(p.method).items():
             made = [name for kind, name in names.items() if STAGE_OF[kind] in stages]
-            minutes = [known.get((p.scale, run.row_name, stage)) for stage in stages]
+            minutes = [known.get((p.scale, run.row_name, p.method, stage)) for stage in stages if stage in at_work]
             job = Job(run, page, False, None if None in minutes else sum(minutes), "")
             missing = [name.path for name in made if not name.path.exists()]
             if is_done(p, page):
@@ -99,21 +101,22 @@ def schedule(runs: list[Run]) -> Iterator[Job]:
                 yield job._replace(cached=not lacks, minutes=0.0, note="its pictures are drawn anew" if lacks else "")
                 continue
             if "evaluate" not in stages and not missing:
-                job = job._replace(minutes=0.0, note="its work is done" if made else "no work in this method")
+                job = job._replace(minutes=0.0, note="its work is done")
             elif missing and all(path in claimed for path in missing):
                 job = job._replace(minutes=0.0, note=f"shares the work of {claimed[missing[0]]}")
             claimed = dict.fromkeys(missing, p.run_name) | claimed
             yield job
 
 
-def measured_minutes() -> dict[tuple[str, str, str], float]:
-    """Minutes by (scale, row, stage), from the committed results of reference runs; means over seeds."""
+def measured_minutes() -> dict[tuple[str, str, str, str], float]:
+    """Minutes by (scale, row, method, stage), from the committed results of reference runs; means over seeds."""
     found = {}
     for frame in (results.read_committed(path.stem) for path in sorted(results.COMMITTED.glob("*.csv"))):
         if "scale" in frame:
             timed = frame[frame["metric"].str.startswith("seconds-")]
-            for (scale, row, metric), part in timed.groupby(["scale", "method", "metric"]):
-                found[scale, row, metric.removeprefix("seconds-")] = part["value"].mean() / 60
+            own = timed["method"].where(timed["method"].isin(METHODS), timed["variant"].str.partition(":")[0])
+            for (scale, row, method, metric), part in timed.groupby(["scale", "method", own.rename("of"), "metric"]):
+                found[scale, row, method, metric.removeprefix("seconds-")] = part["value"].mean() / 60
     return found
 
 

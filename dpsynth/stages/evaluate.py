@@ -17,26 +17,11 @@ from dpsynth.store import Work, work
 
 @work
 def draw(
-    work: Work, synthesiser: Synthesiser, prior: LabelCounts | None,
-    *, n_classes: int, n_synthetic: int, seed: int,
-) -> Samples:  # fmt: skip
+    work: Work, model: Base | Synthesiser, prior: LabelCounts | None, *, n_classes: int, n_synthetic: int, seed: int
+) -> Samples:
     """Draw `n_synthetic` images, the labels in turn; with a released prior, as many of each as it says."""
-    network = networks.rebuild(synthesiser.architecture, synthesiser.weights)
-    return _drawn(network, prior, n_classes, n_synthetic, seed)
-
-
-@work
-def draw_of_base(
-    work: Work, base: Base, prior: LabelCounts | None,
-    *, n_classes: int, n_synthetic: int, seed: int,
-) -> Samples:  # fmt: skip
-    """The same of the base, before any private learning."""
-    network = networks.rebuild(base.architecture, base.averaged)
-    return _drawn(network, prior, n_classes, n_synthetic, seed)
-
-
-def _drawn(network: torch.nn.Module, prior: LabelCounts | None, n_classes: int, n: int, seed: int) -> Samples:
-    labels = torch.arange(n) % n_classes if prior is None else label_prior.proportional(prior, n)
+    network = networks.rebuild(model.architecture, model.averaged if isinstance(model, Base) else model.weights)
+    labels = torch.arange(n_synthetic) % n_classes if prior is None else label_prior.proportional(prior, n_synthetic)
     return Samples(samplers.sample(network, labels, seed_of(seed, "sample")), labels)
 
 

@@ -77,12 +77,17 @@ def test_a_public_set_is_opened_when_it_is_first_looked_at_and_once(small_root, 
     assert len(found.labels) == len(found.images) and len(found.classes) == found.n_classes and len(calls) == 1
 
 
-def test_the_identity_of_a_public_set_tells_its_shape_and_what_renders_it(monkeypatch):
-    found = catalog.public("glyphs", 1, 28).identity
-    assert found == catalog.public("glyphs", 1, 28, background="red").identity
-    others = {catalog.public("glyphs", *shape).identity for shape in ((1, 32), (3, 28), (3, 32))}
+def test_the_identity_of_a_public_set_tells_its_shape_and_its_version_what_renders_it(monkeypatch):
+    found = catalog.public("glyphs", 1, 28)
+    assert found.identity == catalog.public("glyphs", 1, 28, background="red").identity
+    assert len({catalog.public("glyphs", *shape).identity for shape in ((1, 28), (1, 32), (3, 28), (3, 32))}) == 4
+    versions = {found.version}
     for module in ("matplotlib", "numpy", "scipy"):
         with monkeypatch.context() as patch:
             patch.setattr(f"{module}.__version__", "0")
-            others.add(catalog.public("glyphs", 1, 28).identity)
-    assert len(others | {found}) == 7
+            versions.add(found.version)
+    for digest in ("page_digest", "work_digest"):
+        with monkeypatch.context() as patch:
+            patch.setattr(public_sets, digest, lambda of: "other")
+            versions.add(found.version)
+    assert len(versions) == 6

@@ -16,6 +16,7 @@ from PIL import Image
 from dpsynth import figures
 from dpsynth.data import glyphs
 from dpsynth.figures import style
+from dpsynth.figures.results import agreeing
 
 BADGE = "smoke: sizes too small to mean anything"
 RNG = np.random.default_rng(0)
@@ -286,6 +287,10 @@ def test_toy_adds_the_noise_of_its_seed():
     assert 0 < abs(heights[0][2] - 30) < 10 and 0 < abs(heights[0][3]) < 10
 
 
+def test_toy_is_of_no_run():
+    assert figures.toy({"zebra": 30, "bee": 0}, noise_multiplier=2.0, seed=0).texts[1].get_text().startswith("made-up")
+
+
 def test_losses_are_smoothed_and_the_projection_is_a_share_of_steps():
     upper, lower = figures.losses({"rpgen": history(100, True)}, badge=BADGE).axes
     clean, perturbed = (line.get_ydata() for line in upper.lines)
@@ -310,6 +315,20 @@ def test_comparison_has_one_line_for_variants_that_agree_and_a_colour_for_each_m
     assert matplotlib.colors.to_hex(axes.collections[0].get_facecolor()[0]) == style.ROWS["rpgen"][1]
     assert len({colour for _, colour in style.ROWS.values()}) == len(style.ROWS)
     assert len(set(style.colours(["a", "rpgen", "b"]).values())) == 3
+
+
+def test_a_bar_names_every_method_whose_floor_it_is():
+    floors = [("rpgen", 0, 90.0), ("privimage_d", 0, 90.0), ("privimage_d", 1, 92.0), ("dp_feta", 0, 56.0)]
+    rows = results(*(result("floor_public", value, variant=v, seed=seed) for v, seed, value in floors))
+    (axes,) = figures.comparison(rows, "CA-CNN", badge=BADGE).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        "corpus alone, no model (DP-FETA)", "corpus alone, no model (PrivImage+D, RPGen)"
+    ]  # fmt: skip
+
+
+def test_variants_are_one_where_they_agree_in_what_they_share_and_share_something():
+    found = agreeing([("a", {0: 1.0}), ("b", {1: 2.0}), ("c", {0: 1.0, 1: 3.0}), ("d", {1: 2.0})])
+    assert found == [(["a", "c"], {0: 1.0, 1: 3.0}), (["b", "d"], {1: 2.0})]
 
 
 def test_a_reference_row_of_a_run_set_apart_is_called_by_its_method():

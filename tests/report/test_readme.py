@@ -6,9 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from dpsynth import store
+from dpsynth import experiments, store
 from dpsynth.report import readme, results
-from dpsynth.runner import experiments
 
 PAGES = readme.pages()
 MAKEFILE = (readme.PROJECT / "Makefile").read_text()

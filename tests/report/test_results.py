@@ -1,19 +1,21 @@
+"""A run's files, the results joined from them, and the table of a reproduction."""
+
 import json
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from dpsynth import privacy, store
-from dpsynth.artifacts import Measurement, Samples
+from dpsynth.artifacts import Measurement, Samples, Synthesiser
+from dpsynth.experiments import Experiment
 from dpsynth.methods import METHODS
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
 from dpsynth.privacy import Counts, Gradients
 from dpsynth.report import comparison, results
-from dpsynth.report.variants import agreeing
-from dpsynth.runner.experiments import Experiment
-from dpsynth.stages import evaluate, planning
 
 CERTIFICATE = {"epsilon": 9.99, "delta": 1e-5, "adjacency": "add or remove one record", "accountant": "PLD"}
 COSTS = {"query": results.Cost(12.5, 800.0), "finetune": results.Cost(300.0, 900.5)}
@@ -30,16 +32,24 @@ def measurement(accuracy, lineage=(), digest="f" * 64, path=None):
     )
 
 
-@pytest.fixture
-def planned(monkeypatch):
-    """A plan without calibration."""
+class Told(Run):
+    """A run that nobody made: its plan is not calibrated, and its measurements are given."""
 
-    def plan(p):
+    certificate = CERTIFICATE
+    synthesiser = Synthesiser({}, {}, facts={"learning-percent": torch.tensor(12.5)})
+
+    def __init__(self, p, **rows):
+        super().__init__(p)
         learn = Gradients("dp_sgd", p.sample_rate, p.steps, 2.0, 1.0, 1, p.sample_rate * 4000)
         mechanisms = (Counts("semantic_histogram", 5, 4.0), learn)
-        return privacy.Plan(p.private, 4000, p.epsilon, p.delta, mechanisms if math.isfinite(p.epsilon) else ())
+        mechanisms = mechanisms if math.isfinite(p.epsilon) else ()
+        self.plan = privacy.Plan(p.private, 4000, p.epsilon, p.delta, mechanisms)
+        self.measurements = rows
 
-    monkeypatch.setattr(planning, "run", plan)
+
+@pytest.fixture
+def untimed(monkeypatch):
+    monkeypatch.setattr(results, "stage_costs", lambda run: {})
 
 
 def rows_of(*rows, **common):
@@ -49,15 +59,19 @@ def rows_of(*rows, **common):
     return frame.assign(**common)
 
 
-def test_metrics_have_a_row_each_with_what_it_cost(root, planned):
+def test_metrics_have_a_row_each_with_what_it_cost(root, monkeypatch):
+    monkeypatch.setattr(results, "stage_costs", lambda run: COSTS)
     p = Params(seed=3)
     rows = {name: measurement(80 + i) for i, name in enumerate(("rpgen", "floor_public", "pretrained", "real"))}
-    path = results.write_metrics(p, rows, CERTIFICATE, COSTS)
+    run = Told(p, **rows)
+    path = results.write_metrics(run)
     assert path == root / "build" / "smoke" / p.run_name / "metrics.csv"
     assert [file.name for file in path.parent.iterdir()] == ["metrics.csv"]
     frame = results._read(path)
     assert ",200,1000,convnet," in path.read_text()
-    assert list(frame.columns) == results.COLUMNS and len(frame) == 4 * 2 + 2 * 2
+    assert list(frame.columns) == results.COLUMNS and len(frame) == 4 * 2 + 1 + 2 * 2
+    fact = frame[frame["metric"] == "learning-percent"]
+    assert fact["method"].tolist() == ["rpgen"] and fact["value"].tolist() == [12.5]
     by = frame[frame["metric"] == "CA-CNN"].set_index("method")
     assert list(by["value"]) == [80, 81, 82, 83] and set(by["seed"]) == {3}
     assert dict(by["variant"]) == {
@@ -67,7 +81,7 @@ def test_metrics_have_a_row_each_with_what_it_cost(root, planned):
         "real": "rpgen",
     }
     assert by.loc["rpgen", "epsilon_spent"] == 9.99 and by.loc["rpgen", "epsilon_target"] == 10
-    query = Run(p).plan.spent(steps=0)
+    query = run.plan.spent(steps=0)
     assert 0 < query < 9.99
     assert by.loc["floor_public", "epsilon_spent"] == by.loc["pretrained", "epsilon_spent"] == query
     assert by.loc["real", ["epsilon_target", "epsilon_spent", "delta", "adjacency"]].isna().all()
@@ -92,9 +106,8 @@ def test_metrics_have_a_row_each_with_what_it_cost(root, planned):
     assert set(costs["method"]) == {"rpgen"}
 
 
-def test_the_twin_states_no_privacy(root, planned):
-    p = Params(epsilon=math.inf)
-    frame = results._read(results.write_metrics(p, {"nonprivate": measurement(97.0)}, {"epsilon": "none"}, {}))
+def test_the_twin_states_no_privacy(root, untimed):
+    frame = results._read(results.write_metrics(Told(Params(epsilon=math.inf), nonprivate=measurement(97.0))))
     (row,) = frame[frame["metric"] == "CA-CNN"].to_dict("records")
     assert row["method"] == "nonprivate" and row["variant"] == "rpgen" and math.isinf(row["epsilon_target"])
     assert row["accountant"] == row["noise"] == "none"
@@ -102,40 +115,47 @@ def test_the_twin_states_no_privacy(root, planned):
 
 
 def test_a_certificate_is_json(root):
-    p = Params()
-    path = results.write_certificate(p, CERTIFICATE)
-    assert path == results.run_folder(p) / "certificate.json" and json.loads(path.read_text()) == CERTIFICATE
+    run = Told(Params())
+    path = results.write_certificate(run)
+    assert path == results.run_folder(run.params) / "certificate.json" and json.loads(path.read_text()) == CERTIFICATE
+    run.__class__ = type("Infinite", (Told,), {"certificate": {"epsilon": math.inf}})
     with pytest.raises(ValueError):
-        results.write_certificate(p, {"epsilon": math.inf})
+        results.write_certificate(run)
     assert json.loads(path.read_text()) == CERTIFICATE
 
 
-def test_costs_are_read_from_the_lineage_of_the_measurements(root, monkeypatch):
+def test_costs_are_read_from_the_lineage_of_the_measurements(root):
     made = [
         ("encoder", 10.0, 500.0), ("release", 2.0, 700.0), ("base", 30.0, 600.0), ("synthesiser", None, None),
         ("samples", 4.0, 650.0), ("measurement", 6.0, 640.0), ("measurement", 5.0, 630.0),
     ]  # fmt: skip
     digests = [f"{number:x}" * 64 for number in range(len(made))]
     for (kind, seconds, peak), digest in zip(made, digests, strict=True):
-        folder = store.folder(kind, digest)
+        folder = root / "build" / "artifacts" / f"{kind}-{digest[:16]}"
         folder.mkdir(parents=True)
         cost = {} if seconds is None else {"seconds": seconds, "peak_MiB": peak}
         (folder / "meta.json").write_text(json.dumps({"kind": kind, **cost}))
         folder.with_name(folder.name + ".lock").touch()
-    path = store.folder("measurement", digests[-1])
-    rows = {name: measurement(1, digests[:5], digest, path) for name, digest in zip("ab", digests[5:], strict=True)}
-    monkeypatch.setattr(evaluate, "run", lambda p: rows)
-    assert results.stage_costs(Params()) == {"query": (12, 700), "pretrain": (30, 600), "evaluate": (15, 650)}
-    samples = Samples(None, None, artifact=store.Artifact(path, digests[4], {"lineage": digests[:4]}))
-    monkeypatch.setattr(evaluate, "run", lambda p: {})
-    monkeypatch.setattr(evaluate, "samples", lambda p: samples)
-    assert results.stage_costs(Params())["evaluate"] == (4, 650)
+    rows = {name: measurement(1, digests[:5], digest, folder) for name, digest in zip("ab", digests[5:], strict=True)}
+    run = Told(Params(), **rows)
+    assert results.stage_costs(run) == {"query": (12, 700), "pretrain": (30, 600), "evaluate": (15, 650)}
+    own = {"private": "folder:photos", "noise": "secret", "n_records": 4000, "labels": ["cat", "dog"], "size": 32}
+    assert results.stage_costs(Told(Params(**own), **rows)) == {}  # which would tell of the records
 
 
-def test_runs_are_joined_under_their_experiment(root, planned):
+def test_the_synthetic_set_is_one_file_of_images_and_labels(root):
+    run = Told(Params())
+    images, labels = torch.arange(16, dtype=torch.uint8).view(1, 1, 4, 4), torch.tensor([3])
+    run._made["samples"] = Samples(images, labels)
+    with np.load(results.write_synthetic(run)) as kept:
+        assert (kept["images"] == images.numpy()).all() and kept["labels"].tolist() == [3]
+    assert [file.name for file in results.run_folder(run.params).iterdir()] == ["synthetic.npz"]
+
+
+def test_runs_are_joined_under_their_experiment(root, untimed):
     runs = [Params(seed=seed) for seed in (0, 1)]
     for p in runs:
-        results.write_metrics(p, {"rpgen": measurement(90 + p.seed)}, CERTIFICATE, {})
+        results.write_metrics(Told(p, rpgen=measurement(90 + p.seed)))
     with pytest.raises(FileNotFoundError, match="make reproduce SCALE=smoke"):
         results.read_results("smoke")
     table, other = (Experiment(name=name, reproduces="a test", over={"method": "rpgen"}) for name in ("table", "other"))
@@ -151,13 +171,13 @@ def test_runs_are_joined_under_their_experiment(root, planned):
     assert set(results.read_results("smoke")["experiment"]) == {"other"}
 
 
-def test_a_run_whose_options_are_not_the_usual_ones_is_a_row_of_its_own(root, planned):
+def test_a_run_whose_options_are_not_the_usual_ones_is_a_row_of_its_own(root, untimed):
     usual = {"rpgen": {"kept": 3}}
     over = [{"method": ["rpgen"], "learning_rate": [1e-3, 2e-2]}]
     experiment = Experiment(name="ablations", reproduces="a test", over=over, methods=usual)
     runs = [Params(options={"kept": 3}), Params(options={"kept": 3, "votes": 2}, learning_rate=2e-2)]
     for value, p in enumerate(runs):
-        results.write_metrics(p, {"rpgen": measurement(90 + value), "real": measurement(99)}, CERTIFICATE, {})
+        results.write_metrics(Told(p, rpgen=measurement(90 + value), real=measurement(99)))
     results.join("smoke", experiment, runs)
     table = comparison.table(results.read_results("smoke"))["CA-CNN"]
     assert table["real"] == "99.0" and table["rpgen"] == "90.0"
@@ -166,12 +186,11 @@ def test_a_run_whose_options_are_not_the_usual_ones_is_a_row_of_its_own(root, pl
     assert "rpgen (learning_rate 0.02, votes 2)" in comparison.table(results.read_results("smoke")).index
 
 
-def test_reference_rows_of_runs_that_are_set_apart_are_too(root, planned):
+def test_reference_rows_of_runs_that_are_set_apart_are_too(root, untimed):
     experiment = Experiment(name="ablations", reproduces="a test", over={"method": "rpgen"})
     runs = [Params(), Params(options={"votes": 2})]
     for value, p in enumerate(runs):
-        floor = {"floor_public": measurement(80 + value)}
-        results.write_metrics(p, {"rpgen": measurement(90 + value), **floor}, CERTIFICATE, {})
+        results.write_metrics(Told(p, rpgen=measurement(90 + value), floor_public=measurement(80 + value)))
     results.join("smoke", experiment, runs)
     table = comparison.table(results.read_results("smoke"))["CA-CNN"]
     assert table["floor_public (rpgen)"] == "80.0" and table["floor_public (rpgen: votes 2)"] == "81.0"
@@ -219,6 +238,20 @@ def test_reference_rows_name_their_methods_where_they_differ():
         "pretrained (rpgen)": "80.0",
     }
     assert list(table["floor_public"]) == ["84.0", "86.0"]
+
+
+def test_the_twins_of_several_methods_stay_apart(root, untimed):
+    twins = [Params(method=method, epsilon=math.inf) for method in ("rpgen", "pdp_diffusion")]
+    twins.append(twins[0].replace(options={"votes": 2}))
+    for value, p in enumerate(twins):
+        results.write_metrics(Told(p, nonprivate=measurement(90 + value)))
+    over = {"method": ["rpgen", "pdp_diffusion"], "epsilon": [math.inf]}
+    results.join("smoke", Experiment(name="table", reproduces="a test", over=over), twins)
+    table = comparison.table(results.read_results("smoke"))
+    assert table["CA-CNN"][table["CA-CNN"] != "not run"].to_dict() == {
+        "nonprivate (pdp_diffusion)": "91.0", "nonprivate (rpgen)": "90.0", "nonprivate (rpgen: votes 2)": "92.0",
+    }  # fmt: skip
+    assert set(table["epsilon"][1:4]) == {"none"} and set(table["seeds"][1:4]) == {1}
 
 
 def test_the_figures_of_a_reproduction_are_files_named_after_it(tmp_path):
@@ -277,8 +310,3 @@ def test_rpgens_first_table_was_copied_right(method, epsilon, metric, value):
     for name, key in keys.items():
         papers = papers[papers[name] == key]
     assert list(papers["value"]) == [value]
-
-
-def test_variants_are_one_where_they_agree_in_what_they_share_and_share_something():
-    found = agreeing([("a", {0: 1.0}), ("b", {1: 2.0}), ("c", {0: 1.0, 1: 3.0}), ("d", {1: 2.0})])
-    assert found == [(["a", "c"], {0: 1.0, 1: 3.0}), (["b", "d"], {1: 2.0})]

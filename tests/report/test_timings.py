@@ -5,27 +5,30 @@ import time
 
 from dpsynth import store
 from dpsynth.params import Params
+from dpsynth.pipeline import Run
 from dpsynth.report import results, timings
 
 
 def test_a_breakdown_adds_up_and_counts_shared_work_once(root, monkeypatch, tmp_path):
     (root / "build/smoke").mkdir(parents=True)
     executed = []
-    for number, (stage, seconds) in enumerate([("query", 20.0), ("pretrain", 50.0), ("query", 5.0), ("pretrain", 6.0)]):
-        executed.append((stage, tmp_path / f"{number}.ipynb"))
-        stamp = {"seconds": seconds, "peak_MiB": 100.0 + number}
-        executed[-1][1].write_text(json.dumps({"metadata": {"dpsynth": stamp}}))
+    for number, (name, seconds) in enumerate([("01", 20.0), ("03", 50.0), ("01", 5.0), ("methods/dpsda", 6.0)]):
+        executed.append(tmp_path / f"{number}.ipynb")
+        stamp = {"source": f"notebooks/{name}.py", "seconds": seconds, "peak_MiB": 100.0 + number}
+        executed[-1].write_text(json.dumps({"metadata": {"dpsynth": stamp}}))
     now = time.time()
     shared = {"kind": "encoder", "seconds": 12.0, "written": now}
     own = {"kind": "base", "seconds": 40.0, "written": now}
-    monkeypatch.setattr(results, "made", lambda p: {"a": shared} | ({"b": own} if p.seed else {}))
-    timings.remember("smoke", [Params(seed=0), Params(seed=1)], executed, 2.0)
+    monkeypatch.setattr(results, "made", lambda run: {"a": shared} | ({"b": own} if run.params.seed else {}))
+    timings.remember("smoke", [Run(Params(seed=0)), Run(Params(seed=1))], executed, 2.0)
     said = json.loads((store.root() / "build/smoke/measured.json").read_text())
     assert said["reproduce_minutes"] == 2.0 and said["peak_MiB"] == 103.0
-    monkeypatch.setattr(results, "made", lambda p: {"a": shared | {"written": now - 121}})
-    timings.remember("smoke", [Params()], executed, 1.0)  # not from scratch: it stands as it was
+    monkeypatch.setattr(results, "made", lambda run: {"a": shared | {"written": now - 121}})
+    timings.remember("smoke", [Run(Params())], executed, 1.0)  # not from scratch: it stands as it was
     assert json.loads((store.root() / "build/smoke/measured.json").read_text()) == said
     table = timings.breakdown(said)
-    assert table["seconds"].astype(int).tolist() == [12, 13, 40, 16, 39]
-    assert table["share"].tolist() == ["10 %", "11 %", "33 %", "13 %", "32 %"]
-    assert table["what"].tolist()[::2] == ["encoder", "base", "planning, and the table"]
+    assert said["notebooks"] == {"01": [2, 25.0], "03": [1, 50.0], "dpsda": [1, 6.0]}
+    assert table["seconds"].astype(int).tolist() == [12, 40, 29, 39]
+    assert table["share"].tolist() == ["10 %", "33 %", "24 %", "32 %"]
+    assert table["what"].tolist()[:2] == ["encoder", "base"] and table["what"].iloc[3] == "planning, and the table"
+    assert table["stage"].tolist() == ["query", "pretrain", "", ""] and " 4 notebooks" in table["what"].iloc[2]

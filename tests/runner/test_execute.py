@@ -6,18 +6,17 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
-import jupytext
 import nbformat
 import pytest
 
 from dpsynth import mistakes
 from dpsynth.params import Params
 from dpsynth.privacy.disk import EARLIEST
-from dpsynth.runner import execute
-from dpsynth.stages import planning
+from dpsynth.runner import execute, kernel, pages
 
-PARAMETERS = "\n".join(f"{name} = None" for name in Params.model_fields)
+PARAMETERS = "\n".join(f"{name} = None" for name in (*pages.NAMES, "changes"))
 SCALES = Path(__file__).parents[2] / "params" / "scales"
 MARK = Path("notebooks/01_semantic_query.py")
 CELL = "\n\n# %%\n"
@@ -75,16 +74,17 @@ def test_a_notebook_runs_with_its_parameters_and_appears_whole(project, capfd, m
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     path = notebook(
         "import os, sys\nprint([sys.executable, os.getcwd()])\nprint(os.environ['OMP_NUM_THREADS'])",
-        "print([epsilon, delta, method, options, labels, seed, n_records])",
-        "for i in range(300):\n    print(f'\\rstep {i}/300', end='', file=sys.stderr)\nprint('done')",
+        "print([epsilon, method, seed, changes])",
+        "for i in range(300):\n    print(f'\\rlearning: step {i}/300', end='', file=sys.stderr)\nprint('done')",
     )  # fmt: skip
     before = os.stat(path).st_mtime_ns
     p = Params(epsilon=math.inf, delta=1e-6, labels=list("0123456789"), options={"votes": 3}, seed=5)
     execute.execute(p, path, Path("build/out/toy.ipynb"), Path("params/toy.yaml"))
     printed = outputs("build/out/toy.ipynb")
-    assert printed[2] == f"{[sys.executable, os.getcwd()]}\n2\n"
-    assert printed[3] == f"{[math.inf, 1e-6, 'rpgen', {'votes': 3}, list('0123456789'), 5, None]}\n"
-    assert printed[4] == "done\n" + "step 299/300" or printed[4] == "step 299/300" + "done\n"
+    changes = {"delta": 1e-6, "labels": tuple("0123456789"), "votes": 3}
+    assert printed[1] == f"{[sys.executable, os.getcwd()]}\n2\n"
+    assert printed[2] == f"{[math.inf, 'rpgen', 5, changes]}\n"
+    assert printed[3] == "done\n"
     assert os.stat(path).st_mtime_ns == before and everything() == {"toy.py", "build/out/toy.ipynb"}
     said = metadata("build/out/toy.ipynb")
     assert said["kernelspec"]["name"] == "python3" and said["papermill"]["parameters"]["epsilon"] == "inf"
@@ -101,6 +101,21 @@ def test_a_notebook_runs_with_its_parameters_and_appears_whole(project, capfd, m
     assert "    done\n" in shown and 1 <= shown.count("/300") < 10 and "\r" not in shown
 
 
+def test_the_pages_of_a_run_share_a_kernel_and_none_knows_what_another_left(project):
+    first, second = notebook("import os\nx = 1\nprint(os.getpid())"), notebook(
+        "import os\nprint(os.getpid(), 'x' in globals(), seed)", name="next.py"
+    )  # fmt: skip
+    with kernel.started() as shared:
+        for path, p in ((first, Params()), (second, Params(seed=7))):
+            execute.execute(p, path, Path(path.stem + ".ipynb"), Path("toy.yaml"), shared=shared)
+    (pid,) = outputs("toy.ipynb")[1].split()
+    assert outputs("next.ipynb")[1].split() == [pid, "False", "7"]
+    counts = [c["execution_count"] for c in nbformat.read("next.ipynb", 4).cells if c.cell_type == "code"]
+    assert counts == [1, 2]
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid), 0)
+
+
 def test_a_failing_cell_is_shown_and_leaves_no_output(project, capsys):
     out = Path("build/out/toy.ipynb")
     out.parent.mkdir(parents=True)
@@ -110,7 +125,7 @@ def test_a_failing_cell_is_shown_and_leaves_no_output(project, capsys):
     said = capsys.readouterr().err
     failed = f"build/failed/{Params().run_name}/toy.ipynb"
     assert "toy.py failed in cell [" in said and "    inner()\n" in said and said.count("ValueError: no such luck") == 1
-    assert failed in said and outputs(failed)[2:4] == ["before\n", ""]
+    assert failed in said and outputs(failed)[1:3] == ["before\n", ""]
     assert out.read_text() == "of an earlier run" and everything() == {"toy.py", out.as_posix(), failed}
 
 
@@ -128,7 +143,7 @@ def test_what_the_user_can_mend_in_a_cell_is_one_sentence(project, capsys, cell,
     (said,) = [line for line in capsys.readouterr().err.splitlines() if line.strip() != "before"]
     failed = f"build/failed/{Params().run_name}/toy.ipynb"
     assert said.startswith(f"error: toy.py: {told}") and said.endswith(f"(executed so far: {project}/{failed})")
-    assert outputs(failed)[2] == "before\n"
+    assert outputs(failed)[1] == "before\n"
 
 
 def test_a_long_tmpdir_gets_its_sockets_a_short_folder_for_their_owner_alone(project, monkeypatch):
@@ -141,7 +156,7 @@ def test_a_long_tmpdir_gets_its_sockets_a_short_folder_for_their_owner_alone(pro
         "print(folder, oct(os.stat(folder).st_mode), len(os.listdir(folder)))"
     )
     execute.execute(Params(), path, Path("toy.ipynb"), Path("toy.yaml"))
-    folder, mode, sockets = outputs("toy.ipynb")[2].split()
+    folder, mode, sockets = outputs("toy.ipynb")[1].split()
     assert len(folder) < 90 and not folder.startswith(str(project)) and mode == "0o40700" and int(sockets) >= 4
     assert not Path(folder).exists() and not list(long.iterdir())
 
@@ -156,9 +171,9 @@ def test_a_killed_kernel_says_how_to_resume(project, capsys):
 
 def test_with_private_records_no_time_is_kept(project):
     p, out = Params(**FOLDER), Path("build/own/toy.ipynb")
-    execute.execute(p, notebook("print(labels)"), out, Path("toy.yaml"))
+    execute.execute(p, notebook("print(changes['labels'])"), out, Path("toy.yaml"))
     book = nbformat.read(out, as_version=4)
-    assert outputs(out)[-1] == "['cat', 'dog']\n" and execute.is_current(p, Path("toy.py"), out)
+    assert outputs(out)[-1] == "('cat', 'dog')\n" and execute.is_current(p, Path("toy.py"), out)
     assert not {"seconds", "peak_MiB"} & set(book.metadata["dpsynth"])
     text = json.dumps(book)
     assert out.stat().st_mtime == out.parent.stat().st_mtime == EARLIEST < project.stat().st_mtime
@@ -179,7 +194,7 @@ def test_a_notebook_is_current_for_its_text_parameters_and_code(project, monkeyp
     assert not execute.is_current(p, path, out)
     stamp()
     asked = []
-    monkeypatch.setattr(execute.store, "code_digest", lambda name: asked.append(name) or "other")
+    monkeypatch.setattr(execute, "page_digest", lambda name: asked.append(name) or "other")
     assert not execute.is_current(p, path, out) and asked == ["dpsynth.report", "dpsynth.report.results"]
     out.write_text('{"metadata": {}}')
     assert not execute.is_current(p, path, out)
@@ -226,12 +241,12 @@ def test_a_picture_that_cannot_be_drawn_says_so_in_its_place_and_the_run_goes_on
     path.write_text(path.read_text().replace("# %%\n# %%", "# %%"))
     assert len(execute.execute(Params(), path, Path("toy.ipynb"), Path("toy.yaml"))) == 3
     missing = execute.undrawn(Path("toy.ipynb"))
-    assert missing[0] == "cell [4], KeyError: 'votes\\nfor'" and missing[1].startswith("cell [5], ValueError:")
-    assert missing[2] == "cell [6], TypeError: too large"
+    assert missing[0] == "cell [3], KeyError: 'votes\\nfor'" and missing[1].startswith("cell [4], ValueError:")
+    assert missing[2] == "cell [5], TypeError: too large"
     said = outputs("toy.ipynb")
-    assert said[3] == "first\nthis picture could not be drawn: KeyError: 'votes\\nfor'\n" and said[-1] == "2\n"
+    assert said[2] == "first\nthis picture could not be drawn: KeyError: 'votes\\nfor'\n" and said[-1] == "2\n"
     assert "Traceback" not in Path("toy.ipynb").read_text() and "rror-cell" not in Path("toy.ipynb").read_text()
-    assert "    cell [4]: this picture could not be drawn: KeyError" in capfd.readouterr().err
+    assert "    cell [3]: this picture could not be drawn: KeyError" in capfd.readouterr().err
     assert execute.is_current(Params(), path, Path("toy.ipynb"))
 
 
@@ -240,8 +255,8 @@ def test_a_picture_that_fails_hides_no_cell_that_fails_after_it(project, capsys)
     path.write_text(path.read_text().replace("# %%\n# %%", "# %%"))
     assert execute.ended(lambda: execute.execute(Params(), path, Path("toy.ipynb"), Path("toy.yaml"))) == 1
     said = capsys.readouterr().err
-    assert "toy.py failed in cell [5]" in said and "Traceback" in said and not Path("toy.ipynb").exists()
-    assert outputs(f"build/failed/{Params().run_name}/toy.ipynb")[3].startswith("this picture could not be drawn: Zero")
+    assert "toy.py failed in cell [4]" in said and "Traceback" in said and not Path("toy.ipynb").exists()
+    assert outputs(f"build/failed/{Params().run_name}/toy.ipynb")[2].startswith("this picture could not be drawn: Zero")
 
 
 @pytest.mark.parametrize(
@@ -262,7 +277,7 @@ def cli(project, monkeypatch, capsys):
     executed = []
     missing = []
     monkeypatch.setattr(execute, "execute", lambda *arguments: executed.append(arguments) or missing)
-    monkeypatch.setattr(planning, "run", lambda p: None)
+    monkeypatch.setattr(execute, "Run", lambda p: SimpleNamespace(plan=None))
 
     def call(*arguments):
         code = execute.main(["toy.py", *map(str, arguments), "-o", "out/toy.ipynb"])
@@ -320,4 +335,4 @@ def test_an_interrupt_is_one_line(capsys):
 
 def test_reading_a_notebook_keeps_its_cells(project):
     path = notebook("x = 1", "y = 2")
-    assert [cell.source for cell in execute._read(path).cells] == [c.source for c in jupytext.read(path).cells]
+    assert [cell.source for cell in pages.read(path, Params()).cells][1:] == ["x = 1", "y = 2"]

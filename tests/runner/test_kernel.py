@@ -14,7 +14,7 @@ def test_the_kernel_is_this_interpreter_on_two_threads(root, monkeypatch):
     spec = root / "kernels" / "python3"
     spec.mkdir(parents=True)
     (spec / "kernel.json").write_text('{"argv": ["other-python"], "display_name": "Other", "language": "python"}')
-    made = kernel.manager(Path("sockets"), [])(kernel_name="python3")
+    made = kernel.manager(Path("sockets"))(kernel_name="python3")
     assert made.kernel_spec.argv[0] == sys.executable and made.transport == "ipc"
     assert made.kernel_spec.env["OMP_NUM_THREADS"] == str(kernel.THREADS)
     assert made.kernel_spec.env["DPSYNTH_ROOT"] == os.path.realpath(root)
@@ -23,13 +23,13 @@ def test_the_kernel_is_this_interpreter_on_two_threads(root, monkeypatch):
 @pytest.mark.parametrize("length", [40, 103 - len("/kernel-9"), 103 - len("/kernel-9") + 1, 300])
 def test_the_paths_of_sockets_are_never_too_long(root, length):
     sockets = Path("/" + "s" * (length - 1))
-    made = kernel.manager(sockets, [])
+    made = kernel.manager(sockets)
     assert len(os.fsencode(f"{made.ip}-9")) <= 103
     assert (Path(made.ip).parent == sockets) == (length <= 94)
 
 
 def test_the_length_of_a_path_is_counted_in_bytes(root):
-    assert not kernel.manager(Path("/" + "é" * 60), []).ip.startswith("/é")
+    assert not kernel.manager(Path("/" + "é" * 60)).ip.startswith("/é")
 
 
 def test_the_next_folder_is_taken_where_one_is_absent_cannot_be_written_or_is_too_long(root, monkeypatch):
@@ -38,13 +38,13 @@ def test_the_next_folder_is_taken_where_one_is_absent_cannot_be_written_or_is_to
     long.mkdir()
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/dev/shm")
     monkeypatch.setattr(kernel, "SHORT", (f"{root}/absent", f"{root}/file", "/proc", str(long), "$XDG_RUNTIME_DIR"))
-    assert kernel.manager(long, []).ip.startswith("/dev/shm/dpsynth-")
+    assert kernel.manager(long).ip.startswith("/dev/shm/dpsynth-")
     assert not list(long.iterdir())
 
 
 def test_without_a_short_folder_the_variable_to_set_is_named(root, monkeypatch, capsys):
     monkeypatch.setattr(kernel, "SHORT", (f"{root}/absent",))
-    assert mistakes.ended(lambda: kernel.manager(root / ("s" * 100), [])) == 2
+    assert mistakes.ended(lambda: kernel.manager(root / ("s" * 100))) == 2
     said = capsys.readouterr().err
     assert (
         said.startswith("error: ")

@@ -1,4 +1,3 @@
-import dataclasses
 import json
 import math
 import re
@@ -6,19 +5,18 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 import torch
 
-from dpsynth import lineage, mistakes, privacy, store
-from dpsynth.artifacts import Measurement
+from dpsynth import experiments, mistakes, planning, privacy, store
 from dpsynth.data import catalog
 from dpsynth.methods import METHODS
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
-from dpsynth.privacy import Counts, Gradients
+from dpsynth.privacy import Counts
 from dpsynth.report import comparison, results
-from dpsynth.runner import execute, experiments, reproduce, workers
-from dpsynth.stages import planning
+from dpsynth.runner import execute, pages, reproduce, workers
 
 SCALES = Path(__file__).parents[2] / "params" / "scales"
 POINTS = [*(Params(method=method) for method in METHODS), Params(epsilon=math.inf)]
@@ -39,21 +37,21 @@ def quick(root, monkeypatch, sealed):
     """A project folder where plans are not calibrated and no set is read."""
     monkeypatch.chdir(root)
 
-    def plan(p):
-        learn = Gradients("dp_sgd", p.sample_rate, p.steps, 2.0, 1.0, 1, p.sample_rate * 4000)
-        query = [Counts(touch.name, 5, 4.0) for touch in (p.row.prior, p.row.release, p.row.probe) if touch]
-        learn = dataclasses.replace(learn, name=p.row.learn.name)
-        return privacy.Plan(p.private, 4000, p.epsilon, p.delta, (*query, learn) if math.isfinite(p.epsilon) else ())
+    def plan(p, questions):
+        return privacy.Plan(p.private, 4000, p.epsilon, p.delta, tuple(questions) if math.isfinite(p.epsilon) else ())
 
-    monkeypatch.setattr(planning, "run", plan)
-    monkeypatch.setattr(planning, "private", lambda p, split="train": sealed)
-    few = SimpleNamespace(images=torch.zeros(2, 1, 28, 28, dtype=torch.uint8), classes=("a", "b"))
+    monkeypatch.setattr(planning, "plan", plan)
+    monkeypatch.setattr(planning, "query_noise", lambda p, votes, learn: 4.0)
+    monkeypatch.setattr(privacy.Ledger, "check", lambda *arguments: None)
+    monkeypatch.setattr(catalog, "private", lambda name, split, **declared: sealed)
+    few = SimpleNamespace(images=torch.zeros(2, 1, 28, 28, dtype=torch.uint8), labels=torch.arange(2), n_classes=1000)
+    few.name, few.identity, few.version = "glyphs", "glyphs", "as it is"
     monkeypatch.setattr(catalog, "public", lambda *key, **settings: few)
     monkeypatch.setattr(catalog, "refuse_shared_files", lambda *names: None)
-    monkeypatch.setattr(reproduce, "privacy_of", lambda p: p.run_name)
-    for name in reproduce.NOTEBOOKS.values():
+    monkeypatch.setattr(reproduce, "privacy_of", lambda run: run.params.run_name)
+    for name in {page for method in METHODS for page in pages.pages(method)}:
         path = Path("notebooks", f"{name}.py")
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"title = {name!r}\n")
     shutil.copytree(SCALES, "params/scales")
     Path("params/table.yaml").write_text(FILE)
@@ -67,86 +65,95 @@ def performed(quick, monkeypatch):
     state = SimpleNamespace(root=quick, done=[], stop=None, undrawn={}, forgotten=[])
     monkeypatch.setattr(catalog, "forget_decoded", state.forgotten.append)
 
-    def executed(p, notebook, out, params_file, margin):
+    def executed(p, notebook, out, params_file, margin, shared):
         state.done.append((p.method, p.epsilon, p.seed, notebook.stem))
         if notebook.stem == state.stop:
             raise mistakes.Failed("a cell failed", 1)
         out.parent.mkdir(parents=True, exist_ok=True)
         stamp = {
+            "source": str(notebook),
             "digest": execute.digest_of(p, notebook),
             "seconds": 1.0,
             "undrawn": state.undrawn.get(notebook.stem, []),
         }
         out.write_text(json.dumps({"metadata": {"dpsynth": stamp}}))
-        if notebook.stem == "04_dp_finetune":
-            results.write_certificate(p, {})
         if notebook.stem == "05_eval_figures":
-            meta = {"lineage": [], "device": "cpu", "commit": "c"}
-            measured = Measurement({"CA-CNN": 90.0 + p.seed}, 9, 9, "x", artifact=store.Artifact(None, "d", meta))
-            certificate = {"epsilon": 1, "delta": 1, "adjacency": "add or remove", "accountant": "PLD"}
-            results.write_metrics(p, {p.method: measured}, certificate, {})
+            row = {"scale": p.scale, "dataset": p.private, "public": p.public, "method": p.method, "seed": p.seed}
+            row |= {"epsilon_target": p.epsilon, "delta": p.delta, "adjacency": "add or remove", "n_synthetic": 9}
+            row |= {"metric": "CA-CNN", "value": 90.0 + p.seed, "params_digest": p.digest, "commit": "c"}
+            pd.DataFrame([row], columns=results.COLUMNS).to_csv(out.parent / "metrics.csv", index=False)
+        else:
+            (out.parent / "certificate.json").write_text("{}")
 
     monkeypatch.setattr(execute, "execute", executed)
-    monkeypatch.setattr(results, "made", lambda p: {})  # nothing was
+    monkeypatch.setattr(results, "made", lambda run: {})  # nothing was
     monkeypatch.setattr(results, "COMMITTED", Path("results"))
     return state
 
 
 def test_the_plans_artifacts_are_those_that_the_stages_build(quick, sealed, monkeypatch):
+    monkeypatch.setattr(privacy.Ledger, "settle", lambda *arguments: None)
     for p in (*POINTS, Params(options={"prior": "noisy"})):
-        asked, ancestors = [], {}
+        asked = {}
 
-        def build(kind, function, given, asked=asked, ancestors=ancestors, **upstream):
-            upstream.pop("timed", None)
-            digest = store.digest_of(kind, function, store.settings_of(function, given), upstream)
-            asked.append((kind, store.folder(kind, digest)))
-            ancestors[digest] = store.lineage_of(upstream)
-            artifact = store.Artifact(store.folder(kind, digest), digest, {"lineage": ancestors[digest]})
-            return store.Stored(artifact=artifact)
+        def build(name, timed, asked=asked):
+            asked[name.kind] = (name.path, name.identity, name.ancestors)
+            return store.Stored(artifact=store.Artifact(name.path, name.identity, {"lineage": list(name.ancestors)}))
 
         monkeypatch.setattr(store, "build", build)
-        Run(p).synthesiser
-        made = lineage.of(p, sealed)
-        assert dict((path, kind) for kind, path in asked) == {one.path: one.kind for one in made}, p.method
-        assert {one.digest: one.lineage for one in made} == ancestors
-        asks = {t.ask: t.name for t in (p.row.prior, p.row.release, p.row.probe, p.row.learn) if t}
-        assert all(one.touch == asks.get(one.function) for one in made)
+        run = Run(p, sealed)
+        names = run.names()
+        assert not asked and run.synthesiser
+        assert asked == {name.kind: (name.path, name.identity, name.ancestors) for name in names.values()}, p.method
+        permits = [name.inputs["permit"].name for name in names.values() if "permit" in name.inputs]
+        assert permits == [m.name for m in run.plan.mechanisms]
 
 
-def test_shared_work_counts_once_and_absent_work_not_at_all(quick, sealed):
-    jobs = list(reproduce.schedule(POINTS, {p.digest: sealed for p in POINTS}))
-    assert len(jobs) == 5 * len(POINTS) and not any(job.cached for job in jobs)
-    notes = {p.method: [job.note for job in jobs if job.p == p] for p in POINTS if math.isfinite(p.epsilon)}
-    shared, absent = f"shares the work of {POINTS[0].run_name}", "no work in this method"
+def of_each(jobs):
+    """The notes of each method's private run."""
+    runs = {job.p.digest: job.p for job in jobs if math.isfinite(job.p.epsilon)}
+    return {p.method: [job.note for job in jobs if job.p == p] for p in runs.values()}
+
+
+def test_shared_work_counts_once(quick, sealed):
+    jobs = list(reproduce.schedule([Run(p, sealed) for p in POINTS]))
+    assert len(jobs) == sum(len(pages.pages(p.method)) for p in POINTS) and not any(job.cached for job in jobs)
+    notes, shared = of_each(jobs), f"shares the work of {POINTS[0].run_name}"
     assert notes["rpgen"] == [""] * 5 and notes["privimage_d"] == [shared, shared, "", "", ""]
-    assert notes["pdp_diffusion"] == [absent, "", "", "", ""] and notes["dpdm"] == [absent, absent, "", "", ""]
-    too = f"shares the work of {Params(method='pdp_diffusion').run_name}"
-    assert notes["dp_ldm"] == [absent, too, too, "", ""] and notes["dp_feta"] == [""] * 5
+    assert {method: own for method, own in notes.items() if own != ["", ""]}.keys() == {"rpgen", "privimage_d"}
+    again = [Params(), Params(method="dpdm"), Params(method="dpdm", n_synthetic=300)]
+    (page, evaluation) = of_each(list(reproduce.schedule([Run(p, sealed) for p in again])))["dpdm"]
+    assert page == f"shares the work of {again[1].run_name}" and evaluation == ""
 
 
-def test_expected_minutes_come_from_committed_results(quick, sealed, monkeypatch):
+def test_expected_minutes_come_from_committed_results_and_a_twins_from_its_own_method(quick, sealed, monkeypatch):
     folder = Path("results")
     folder.mkdir()
     monkeypatch.setattr(results, "COMMITTED", folder)
     (folder / "papers.csv").write_text("source,metric,value\nx,seconds-query,1\n")
-    rows = [("smoke", "rpgen", "seconds-pretrain", 60), ("smoke", "rpgen", "seconds-pretrain", 120),
-            ("laptop", "rpgen", "seconds-finetune", 60), ("smoke", "nonprivate", "seconds-finetune", 30),
-            ("smoke", "rpgen", "CA-CNN", 90)]  # fmt: skip
-    (folder / "smoke.csv").write_text("profile,method,metric,value\n" + "\n".join(",".join(map(str, r)) for r in rows))
-    points = [Params(), Params(epsilon=math.inf)]
+    rows = [("smoke", "rpgen", "", "pretrain", 60), ("smoke", "rpgen", "", "pretrain", 120),
+            ("laptop", "rpgen", "", "finetune", 60), ("smoke", "nonprivate", "pdp_diffusion", "finetune", 30),
+            ("smoke", "nonprivate", "rpgen: votes 2", "finetune", 90), ("smoke", "dpdm", "", "pretrain", 6),
+            ("smoke", "dpdm", "", "finetune", 60)]  # fmt: skip
+    lines = [f"{scale},{row},{variant},seconds-{stage},{value}" for scale, row, variant, stage, value in rows]
+    lines = ["profile,method,variant,metric,value", *lines, "smoke,rpgen,,CA-CNN,90"]
+    (folder / "smoke.csv").write_text("\n".join(lines))
+    twins = [Params(method=method, epsilon=math.inf) for method in ("rpgen", "pdp_diffusion")]
     minutes = {
-        (job.p.epsilon, job.stage): job.minutes
-        for job in reproduce.schedule(points, {p.digest: sealed for p in points})
+        (job.p.method, job.p.epsilon, job.page): job.minutes
+        for job in reproduce.schedule([Run(p, sealed) for p in (Params(), *twins, Params(method="dpdm"))])
     }
-    assert minutes[10, "pretrain"] == 1.5 and minutes[10, "finetune"] is None
-    assert minutes[math.inf, "finetune"] == 0.5
+    assert minutes["rpgen", 10, "03_pretrain_amp"] == 1.5 and minutes["rpgen", 10, "04_dp_finetune"] is None
+    assert minutes["rpgen", math.inf, "04_dp_finetune"] == 1.5
+    assert minutes["pdp_diffusion", math.inf, "methods/without_selection"] is None  # of whose base nothing is known
+    assert minutes["dpdm", 10, "methods/without_selection"] == pytest.approx(1.1)  # it has no query and no selection
 
 
-def test_what_stands_needs_only_its_notebook(quick, sealed, monkeypatch):
-    p = Params()
-    for one in lineage.of(p, sealed)[:2]:
-        one.path.mkdir(parents=True)
-    query, selection, *_ = reproduce.schedule([p], {p.digest: sealed})
+def test_what_stands_needs_only_its_notebook(quick, sealed):
+    run = Run(Params(), sealed)
+    for kind in ("encoder", "release"):
+        run.name(kind).path.mkdir(parents=True)
+    query, selection, *_ = reproduce.schedule([run])
     assert (query.note, query.minutes, query.cached) == ("its work is done", 0.0, False)
     assert selection.note == ""
 
@@ -168,10 +175,10 @@ def test_reproduce_plans_runs_joins_and_skips_what_is_done(performed, capsys):
     done = performed.done
     assert reproduce.main(["--scale", "smoke"]) == 0
     first = capsys.readouterr().out
-    stages = list(reproduce.NOTEBOOKS.values())
-    assert done == [(m, 10.0, 0, stage) for m in ("rpgen", "privimage_d", "dpdm") for stage in stages]
-    assert "15 notebooks, 0 cached, 15 to do" in first
-    assert first.index("to do") < first.index("[1/15] mnist5k-glyphs-rpgen")
+    of = {m: [Path(page).name for page in pages.pages(m)] for m in ("rpgen", "privimage_d", "dpdm")}
+    assert done == [(m, 10.0, 0, page) for m, own in of.items() for page in own]
+    assert "12 notebooks, 0 cached, 12 to do" in first
+    assert first.index("to do") < first.index("[1/12] mnist5k-glyphs-rpgen")
     frame = results.read_results("smoke")
     assert set(frame["experiment"]) == {"table"} and list(frame["method"]) == ["rpgen", "privimage_d", "dpdm"]
     assert "90.0" in first and "not run" in first and "total time:" in first
@@ -179,7 +186,7 @@ def test_reproduce_plans_runs_joins_and_skips_what_is_done(performed, capsys):
     assert "table-mnist5k-CA-CNN.png" in first and Path("build/smoke/table-mnist5k-CA-CNN.png").exists()
     done.clear()
     assert reproduce.main(["--scale", "smoke"]) == 0
-    assert done == [] and "15 cached, 0 to do" in capsys.readouterr().out
+    assert done == [] and "12 cached, 0 to do" in capsys.readouterr().out
     Path("notebooks/02_selection.py").write_text("changed = True")
     (results.run_folder(Params()) / "metrics.csv").unlink()
     assert reproduce.main(["--scale", "smoke", "--method", "rpgen"]) == 0
@@ -198,32 +205,32 @@ def test_another_seed_joins_the_table_beside_those_of_the_file(performed, capsys
 def test_a_dry_run_executes_nothing(performed, capsys):
     assert reproduce.main(["--scale", "smoke", "--dry-run"]) == 0
     assert performed.done == [] and not (performed.root / "build" / "smoke").exists()
-    assert "15 to do" in capsys.readouterr().out
+    assert "12 to do" in capsys.readouterr().out
 
 
 def test_one_failure_ends_it_and_the_same_command_resumes(performed, capsys):
     done, performed.stop = performed.done, "03_pretrain_amp"
-    assert reproduce.main(["--scale", "smoke", "--method", "dpdm"]) == 1
+    assert reproduce.main(["--scale", "smoke", "--method", "rpgen"]) == 1
     assert [stage for *_, stage in done] == ["01_semantic_query", "02_selection", "03_pretrain_amp"]
     assert "a cell failed" in capsys.readouterr().err and not (performed.root / "build/smoke/results.csv").exists()
     done.clear()
     performed.stop = None
-    assert reproduce.main(["--scale", "smoke", "--method", "dpdm"]) == 0
+    assert reproduce.main(["--scale", "smoke", "--method", "rpgen"]) == 0
     assert [stage for *_, stage in done] == ["03_pretrain_amp", "04_dp_finetune", "05_eval_figures"]
     capsys.readouterr()
 
 
 def test_a_picture_that_is_not_drawn_stops_nothing_and_is_told_last(performed, capsys):
     performed.undrawn = {"01_semantic_query": ["cell [9], IndexError: no such class"]}
-    call = ["--scale", "smoke", "--method", "dpdm"]
+    call = ["--scale", "smoke", "--method", "rpgen"]
     assert reproduce.main(call) == execute.UNDRAWN == 3
     said = capsys.readouterr()
-    name = next(p.run_name for p in experiments.load(Path("params/table.yaml"), method="dpdm").points())
+    name = next(p.run_name for p in experiments.load(Path("params/table.yaml"), method="rpgen").points())
     assert said.err == (
         f"1 picture could not be drawn: {name}/01_semantic_query.ipynb cell [9], IndexError: no such class; "
         "all else is done\n"
     )
-    assert list(results.read_results("smoke")["method"]) == ["dpdm"] and "total time:" in said.out
+    assert list(results.read_results("smoke")["method"]) == ["rpgen"] and "total time:" in said.out
     assert len(performed.done) == 5 and not (performed.root / "build/smoke/measured.json").exists()
     performed.done.clear()
     performed.undrawn = {}
@@ -247,23 +254,23 @@ def test_the_last_table_and_figures_cannot_undo_a_run(performed, monkeypatch, ca
 
 
 @pytest.mark.parametrize(
-    ("stage", "name", "text"),
+    ("page", "name", "text"),
     [
-        ("evaluate", "metrics.csv", b""), ("evaluate", "metrics.csv", b"a,b\n1,2\n"),
-        ("evaluate", "metrics.csv", b"\xff\xfe\x00"), ("finetune", "certificate.json", b'{"epsilon": '),
-        ("finetune", "certificate.json", b"[]"), ("pretrain", "03_pretrain_amp.ipynb", b'{"cells": ['),
-        ("query", "01_semantic_query.ipynb", b"[]"),
+        ("05_eval_figures", "metrics.csv", b""), ("05_eval_figures", "metrics.csv", b"a,b\n1,2\n"),
+        ("05_eval_figures", "metrics.csv", b"\xff\xfe\x00"), ("04_dp_finetune", "certificate.json", b'{"epsilon": '),
+        ("04_dp_finetune", "certificate.json", b"[]"), ("03_pretrain_amp", "03_pretrain_amp.ipynb", b'{"cells": ['),
+        ("01_semantic_query", "01_semantic_query.ipynb", b"[]"),
     ],
 )  # fmt: skip
-def test_what_is_not_whole_of_a_finished_run_is_made_anew(performed, capsys, stage, name, text):
-    call = ["--scale", "smoke", "--method", "dpdm"]
+def test_what_is_not_whole_of_a_finished_run_is_made_anew(performed, capsys, page, name, text):
+    call = ["--scale", "smoke", "--method", "rpgen"]
     assert reproduce.main(call) == 0
     performed.done.clear()
-    (p,) = experiments.load(Path("params/table.yaml"), method="dpdm").points()
+    (p,) = experiments.load(Path("params/table.yaml"), method="rpgen").points()
     (results.run_folder(p) / name).write_bytes(text)
     assert reproduce.main(call) == 0
-    assert [done for *_, done in performed.done] == [reproduce.NOTEBOOKS[stage]]
-    assert list(results.read_results("smoke")["method"]) == ["dpdm"]
+    assert [done for *_, done in performed.done] == [page]
+    assert list(results.read_results("smoke")["method"]) == ["rpgen"]
     capsys.readouterr()
 
 
@@ -285,7 +292,7 @@ def folder(performed, monkeypatch):
     own = privacy.Private(
         name="folder:photos", images=images, labels=torch.zeros(4).long(), classes=("all",), n_records=40, builtin=False
     )
-    monkeypatch.setattr(planning, "private", lambda p, split="train": own)
+    monkeypatch.setattr(catalog, "private", lambda name, split, **declared: own)
     Path("params/mine.yaml").write_text(
         "reproduces: Mine.\nscale: smoke\nover: {method: [dpdm]}\nprivate: folder:photos\nnoise: secret\ndelta: 1e-3\n"
         "n_records: 40\nlabels: []\nsize: 32\n"
@@ -299,12 +306,12 @@ def test_of_a_users_own_folder_no_time_and_no_count_is_told_and_no_decoded_copy_
         assert reproduce.main(arguments) == 0
         said = "".join(capsys.readouterr()).lower()
         assert "photos" in said and "time:" not in said and "second" not in said
-        assert "4" not in re.sub(r"/\S+|\S+-eps10-\S+|\[\d/5\]|04_dp_finetune|gpu", "", said), said
+        assert "4" not in re.sub(r"/\S+|\S+-eps10-\S+|\[\d/2\]|gpu", "", said), said
         assert folder.forgotten == ["folder:photos"]
         folder.forgotten.clear()
 
 
-@pytest.mark.parametrize("stop", ["01_semantic_query", "04_dp_finetune"])
+@pytest.mark.parametrize("stop", ["without_selection", "05_eval_figures"])
 def test_decoded_records_are_removed_after_a_failure_too(folder, capsys, stop):
     folder.stop = stop
     assert reproduce.main(["--scale", "smoke", "--experiment", "mine"]) == 1
@@ -322,7 +329,7 @@ def test_the_runs_may_be_made_side_by_side(performed, monkeypatch, capsys):
     monkeypatch.setattr(workers, "perform", lambda runs, total, path, at_once: asked.append((runs, total, at_once)))
     assert reproduce.main(["--scale", "smoke", "--jobs", "3"]) == 0
     ((runs, total, at_once),) = asked
-    assert at_once == 3 and total == sum(map(len, runs)) == 5 * len(runs)
+    assert at_once == 3 and total == sum(map(len, runs)) == 12
     assert all(len({task.p.digest for task in tasks}) == 1 for tasks in runs)
     assert [task.number for tasks in runs for task in tasks] == list(range(1, total + 1))
     with pytest.raises(SystemExit):
@@ -354,7 +361,7 @@ def test_started_below_the_project_it_runs_there(performed, monkeypatch, capsys)
     monkeypatch.delenv("DPSYNTH_ROOT")
     monkeypatch.chdir("notebooks")
     assert reproduce.main(["--scale", "smoke", "--method", "dpdm"]) == 0
-    assert len(performed.done) == 5 and Path.cwd() == performed.root
+    assert len(performed.done) == 2 and Path.cwd() == performed.root
     assert (performed.root / "build/smoke").exists() and not list(Path("notebooks").glob("build"))
 
 
@@ -366,7 +373,7 @@ def test_without_notebooks_it_says_where_to_start(performed, capsys):
 
 def test_a_folder_that_is_missing_is_refused_before_any_plan(root, monkeypatch, capsys):
     monkeypatch.chdir(root)
-    monkeypatch.setattr(planning, "run", lambda p: pytest.fail("a plan was made"))
+    monkeypatch.setattr(planning, "plan", lambda *arguments: pytest.fail("a plan was made"))
     Path("notebooks").mkdir()
     Path("notebooks/01_semantic_query.py").touch()
     shutil.copytree(SCALES, "params/scales")
@@ -384,11 +391,13 @@ def test_a_folder_that_is_missing_is_refused_before_any_plan(root, monkeypatch, 
 
 def test_the_privacy_of_a_run_is_said_with_its_adjacency(monkeypatch):
     mechanisms = (Counts("semantic_histogram", 5, 4.0),)
-    monkeypatch.setattr(planning, "run", lambda p: privacy.Plan("mnist5k", 4000, p.epsilon, 1e-5, mechanisms))
-    said = reproduce.privacy_of(Params())
+    monkeypatch.setattr(planning, "query_noise", lambda p, votes, learn: 4.0)
+    monkeypatch.setattr(planning, "plan", lambda p, _: privacy.Plan("mnist5k", 4000, p.epsilon, 1e-5, mechanisms))
+    said = reproduce.privacy_of(Run(Params()))
     assert said.startswith(f"{Params().run_name}: semantic_histogram x1 at noise multiplier 4; epsilon ")
     assert said.endswith(" of 10 at delta 1e-05 (add or remove one record)")
-    assert "not private" in reproduce.privacy_of(Params(epsilon=math.inf))
+    monkeypatch.undo()
+    assert "not private" in reproduce.privacy_of(Run(Params(epsilon=math.inf)))
 
 
 @pytest.mark.parametrize("scale", ["../smoke", "../params/scales/smoke", "smoke.yaml"])

@@ -6,9 +6,9 @@ import pytest
 
 from dpsynth import mistakes
 from dpsynth.params import Params
-from dpsynth.runner import execute, workers
+from dpsynth.runner import execute, pages, workers
 
-PARAMETERS = '# %% tags=["parameters"]\n' + "\n".join(f"{name} = None" for name in Params.model_fields)
+PARAMETERS = '# %% tags=["parameters"]\n' + "\n".join(f"{name} = None" for name in (*pages.NAMES, "changes"))
 ENTER = "import os, pathlib, time\npathlib.Path(f'pid{seed}').write_text(str(os.getpid()))"
 MEET = """for _ in range(600):
     if pathlib.Path(f'pid{1 - seed}').exists():
@@ -65,8 +65,8 @@ def test_a_picture_that_is_not_drawn_ends_neither_run(tasks, capfd):
     path.write_text(path.read_text().replace("# %%\n1 / seed", '# %% tags=["raises-exception"]\n1 / seed'))
     workers.perform(runs, 2, Path("toy.yaml"), 2)
     said = [execute.undrawn(Path(f"out{n}.ipynb")) for n in (0, 1)]
-    assert said == [["cell [5], ZeroDivisionError: division by zero"], []]
-    assert "    [0] cell [5]: this picture could not be drawn: Zero" in capfd.readouterr().err
+    assert said == [["cell [4], ZeroDivisionError: division by zero"], []]
+    assert "    [0] cell [4]: this picture could not be drawn: Zero" in capfd.readouterr().err
 
 
 def test_one_at_a_time_is_in_this_process(tasks, monkeypatch, capsys):

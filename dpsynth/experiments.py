@@ -182,7 +182,7 @@ def _checked(settings: scales.Settings) -> None:
 
 
 def _are_known(given: dict[str, Any], but: tuple[str, ...]) -> None:
-    """Whether each key is a field, or some method's option; whether it is this method's is for `Params` to say."""
+    """Whether each key is a field, or some method's option; whether it is this method's is for `row_of` to say."""
     for name, value in given.items():
         options = (row.options.model_fields for row in METHODS.values())
         if name in but or not (name in Params.model_fields or any(name in own for own in options)):

@@ -12,11 +12,11 @@ import pytest
 import yaml
 
 from dpsynth import scales, strict
-from dpsynth.methods import METHODS
+from dpsynth.experiments import find, load
+from dpsynth.methods import METHODS, options_of
 from dpsynth.params import Params
-from dpsynth.runner.experiments import find, load
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[1]
 SCALES = PROJECT / "params" / "scales"
 ALL = sorted(PROJECT.glob("params/**/*.yaml"))
 FILES = [path for path in ALL if path.parent != SCALES]
@@ -41,6 +41,7 @@ def refusal(tmp_path, text):
     ("text", "named"),
     [
         ("stpes: 3", "unknown key 'stpes'"),
+        ("profile: smoke", "unknown key 'profile' (value 'smoke')"),
         ("steps: 2.5", "steps=2.5"),
         ("steps: 3.0", "steps=3.0"),
         ("steps: true", "steps=True"),
@@ -58,7 +59,7 @@ def refusal(tmp_path, text):
         ("width: 12", "width=12"),
         ("private: cifar11", "cifar11"),
         ("methods: {rpgen: {vote: 5}}", "unknown key 'vote' (value 5)"),
-        ("methods: {rpgen: {moments: 2}}", "rpgen has no option 'moments'; its own are prior, votes"),
+        ("methods: {rpgen: {moments: 2}}", "rpgen has no option 'moments'; its own are votes, kept"),
         ("methods: {rpgen: {votes: 0}}", "votes=0"),
         ("methods: {rpgen: {steps: 0}}", "steps=0"),
         ("methods: {rpgen: {method: dpdm}}", "unknown key 'method' (value 'dpdm')"),
@@ -76,7 +77,7 @@ def test_refuses_in_one_sentence_that_names_file_and_key(tmp_path, text, named):
 
 
 def test_an_unknown_method_is_told_the_known_ones(tmp_path):
-    with pytest.raises(ValueError, match=r"table\.yaml: method='gan': .*rpgen, privimage_d, pdp_diffusion, dpdm"):
+    with pytest.raises(ValueError, match=r"table\.yaml: no method 'gan'; .*rpgen, privimage_d, pdp_diffusion, dpdm"):
         load(write(tmp_path, ""), method="gan")
 
 
@@ -217,14 +218,15 @@ def test_an_option_is_an_axis(tmp_path):
     path = whole(tmp_path, "reproduces: a test\nover: {method: [rpgen], amp_gamma: [0, 0.05, 0.2], seed: [0, 1]}\n")
     experiment = load(path)
     points = experiment.points()
-    assert [(p["amp_gamma"], p.seed) for p in points] == [(0, 0), (0, 1), (0.05, 0), (0.05, 1), (0.2, 0), (0.2, 1)]
+    found = [(options_of(p).amp_gamma, p.seed) for p in points]
+    assert found == [(0, 0), (0, 1), (0.05, 0), (0.05, 1), (0.2, 0), (0.2, 1)]
     assert [experiment.variant(p) for p in points[::2]] == ["amp_gamma 0", "", "amp_gamma 0.2"]
     assert points[2] == Params.at("laptop", method="rpgen")
-    assert [p["amp_gamma"] for p in load(path, epsilon=1.0, seed=3).points()] == [0, 0.05, 0.2]
+    assert [options_of(p).amp_gamma for p in load(path, epsilon=1.0, seed=3).points()] == [0, 0.05, 0.2]
     (other,) = load(path, method="dpdm", seed=0).points()  # to which no gamma applies
     assert other == Params.at("laptop", method="dpdm")
     said = refused(whole(tmp_path, "reproduces: a test\nover: {method: [rpgen, dpdm], amp_gamma: [0, 0.05]}\n"))
-    assert said.startswith("dpdm has no option 'amp_gamma'; its own are prior, ")
+    assert said.startswith("dpdm has no option 'amp_gamma'; its own are ") and said.endswith(" (it is one of rpgen)")
 
 
 def test_no_option_of_a_method_has_the_name_of_a_parameter():
