@@ -68,7 +68,8 @@ def test_the_steps_are_in_order_and_each_is_made_of_earlier_ones():
     assert STAGES == ("query", "selection", "pretrain", "finetune", "evaluate")
     assert [STAGES.index(step.stage) for step in STEPS] == sorted(STAGES.index(step.stage) for step in STEPS)
     for number, step in enumerate(STEPS):
-        assert {*step.inputs, *step.after} - {"public", "private"} <= set(kinds[:number])
+        before = {*step.inputs, *step.after, *({step.model} if step.model else ())}
+        assert before - {"public", "private"} <= set(kinds[:number])
         assert bool(step.column) != bool(step.work) and (step.private or not (step.after or step.twin))
     assert STAGE_OF["votes"] == "query" and STAGE_OF["twin"] == "finetune" and STAGE_OF["measurement"] == "evaluate"
     assert [step.column for step in STEPS if step.private] == ["prior", "release", "probe", "learn"]
