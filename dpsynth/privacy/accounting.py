@@ -36,7 +36,6 @@ def epsilon(
     Losses are counted in buckets, on the safe side, as wide as the composition's own scale allows, and finer until the
     figure settles. A function of its arguments alone.
 
-    >>> from dpsynth.privacy import Counts
     >>> round(epsilon([Counts("query", votes=5, noise_multiplier=4.0)], 1e-5), 2)  # what such a query costs alone
     0.93
 

@@ -46,6 +46,7 @@ FIRST = ("answers", "keys")  # a few seconds each
 QUICK = ("coins", "sums", "fakes", "private", "ledger", "engine", "accounting", "closed")
 ASKED = ("privacy/test_learners", "methods/test_questions", "privacy/test_closed")  # what stages say of records
 RUNS = {"pipeline.py", "planning.py", "stages/permit.py"}  # where a run plans and asks
+OF_RUNS = ["tests/test_pipeline.py", "-k", "not made_once"]  # that one makes the artifacts of every method
 WHOLE = ("neighbours", "noninterference", "silence")  # each runs every case of `worlds`
 # The cases that can notice a change of a file, by words of their names; of other files, all cases.
 CONCERNED = {
@@ -165,12 +166,12 @@ def _order(name: str, file: str) -> list[list[str]]:
     own = Path(file).stem
     ordered = (*FIRST, *sorted(QUICK, key=lambda one: one != own))
     core = [f"tests/privacy/test_{one}.py" for one in ordered]
-    asked = [f"tests/{one}.py" for one in (*(["test_pipeline"] if file in RUNS else []), *ASKED)]
+    asked = [f"tests/{one}.py" for one in ASKED]
     whole = [f"tests/privacy/test_{one}.py" for one in WHOLE]
     if file in CONCERNED:
         whole += ["-k", CONCERNED[file]]
     units = asked if file in RUNS or file.startswith(("stages", "methods", "models")) else core
-    groups = {True: [units], False: [units, whole]}[name in HARMLESS]
+    groups = [units, *([OF_RUNS] if file in RUNS else []), *([] if name in HARMLESS else [whole])]
     return [*groups, asked] if name == UNCHANGED else groups
 
 

@@ -185,7 +185,7 @@ def choices(model):
     """Options of every combination of the choices that a method's model names: flags and lists of words."""
     types = {name: field.annotation for name, field in model.model_fields.items()}
     named = {name: (True, False) if of is bool else typing.get_args(of) for name, of in types.items()}
-    named = {name: values for name, values in named.items() if values and not {type(one) for one in values} - {bool, str}}
+    named = {name: values for name, values in named.items() if values and {*map(type, values)} <= {bool, str}}
     for values in itertools.product(*named.values()):
         yield model(**dict(zip(named, values, strict=True)))
 
