@@ -31,7 +31,8 @@ class Step(NamedTuple):
         inputs: what its work may have arguments for; a work gets those that it has.
         column: of the method's row, which says what work it is; or `work` itself, the same for all methods.
         private: it asks the private records, under a mechanism of the plan.
-        twin: kind of what stands in its place in the non-private twin; none, if nothing does.
+        twin: kind of what stands in its place in the non-private twin, which learns without clip and noise; what is asked
+            before is the same in both.
         model: the step whose model it draws from.
         after: questions of the plan that come before it and are no inputs of it.
     """
@@ -50,7 +51,7 @@ class Step(NamedTuple):
 STEPS = (
     Step("encoder", "query", ("public",), "encoder"),
     Step("prior", "query", (), "prior", private=True),
-    Step("release", "query", ("encoder",), "release", private=True, twin="votes"),
+    Step("release", "query", ("encoder",), "release", private=True),
     Step("corpus", "selection", ("public", "release"), "corpus"),
     Step("base", "pretrain", ("encoder", "corpus"), "base"),
     Step("probe", "finetune", ("encoder", "release", "corpus", "base"), "probe", private=True),
@@ -287,8 +288,8 @@ class Run:
 
     def _named(self, step: Step) -> Name | None:
         function = step.work or getattr(self.row, step.column)
-        if step.private and function and not self.plan.is_private:
-            function = function.without_noise if step.twin else None
+        if step.twin and not self.plan.is_private:
+            function = function.without_noise
         if function is None:
             return None
         asks = isinstance(function, PrivateStep)

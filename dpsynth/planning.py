@@ -32,7 +32,7 @@ def plan(p: Params, questions: Sequence[Mechanism]) -> privacy.Plan:
     """
     n_records = p.constants.n_records
     if p.epsilon == float("inf"):
-        return privacy.make_plan(p.private, n_records, p.epsilon, p.delta, [])
+        return privacy.make_plan(p.private, n_records, p.epsilon, p.delta, questions)
     asked = [statement(m) for m in questions]
     stored = _kept("plan", calibrate, p, {"questions": asked})
     try:

@@ -95,8 +95,8 @@ source(query.semantic_histogram)
 release = run.release
 
 # %% tags=["raises-exception"]
-scale_of_noise = run.plan.mechanism("semantic_histogram").scale if run.plan.is_private else 0.0
-figures.histogram(release.histogram, encoder.classes, run.params.constants.classes, scale_of_noise, badge=badge)
+deviation = run.plan.mechanism("semantic_histogram").scale
+figures.histogram(release.histogram, encoder.classes, run.params.constants.classes, deviation, badge=badge)
 
 # %% [markdown]
 # The public images that each private label voted for, most votes first. This picture is made from the noisy histogram and
@@ -112,7 +112,7 @@ figures.voted(*pictures.favourites(run), badge=badge)
 # give, over repeated draws. It opens the private records to do so, which only built-in benchmarks allow.
 
 # %% tags=["raises-exception"]
-if run.params.constants.builtin and run.plan.is_private:
+if run.params.constants.builtin:
     planned = run.plan.mechanism("semantic_histogram").noise_multiplier
     figures.recall_curve(**pictures.recall_curve(run), chosen=planned, badge=badge)
 

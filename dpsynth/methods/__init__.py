@@ -32,11 +32,9 @@ def row_of(p: Params) -> Method:
         ValueError: as `options_of`; or the run asks of the method what it cannot do.
     """
     row = _method(p).having(options_of(p))
-    without = [name for name, step in row.private_steps.items() if not step.without_noise]
-    if p.epsilon == float("inf") and without:
+    if p.epsilon == float("inf") and not row.learn.without_noise:
         raise ValueError(
-            f"epsilon: .inf, but {p.method} has no non-private twin: its {without[0]} "
-            f"({row.private_steps[without[0]].name}) is not defined without noise"
+            f"epsilon: .inf, but {p.method} has no non-private twin: its {row.learn.name} is not defined without noise"
         )
     if row.prior and p.n_classes == 1:
         raise ValueError(f"prior: noisy asks how frequent each label is, and {p.private} has no labels")

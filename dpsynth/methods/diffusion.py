@@ -43,7 +43,6 @@ class Adversarial(Semantic):
 
 HISTOGRAM = PrivateStep(
     name="semantic_histogram", release=query.semantic_histogram, mechanism=query.histogram_mechanism,
-    without_noise=query.exact_histogram,
 )  # fmt: skip
 DP_SGD = PrivateStep(
     name="dp_sgd", release=dp_sgd.dp_sgd, mechanism=dp_sgd.mechanism, without_noise=dp_sgd.without_privacy,

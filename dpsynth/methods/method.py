@@ -25,7 +25,7 @@ class PrivateStep:
         release: the work that asks, `(work, private, inputs..., permit, *, settings...)`.
         mechanism: what that costs, not yet calibrated: of a learner `(*, settings...)`, of any other question
             `(rule, *, settings...)`, where `rule(votes)` is the noise multiplier that public constants give it.
-        without_noise: the same work for the non-private twin; None, if the method has no twin.
+        without_noise: of a learner, the same for the non-private twin; None, if the method has no twin.
         estimate_minutes: of a learner, `(base, mechanism, *, settings...)`, from public data alone.
     """
 

@@ -21,7 +21,7 @@ class Plan:
 
     Fields:
         private, n_records: the private set and its declared size, a public constant.
-        epsilon, delta: the budget; epsilon inf means a non-private run, without any mechanism.
+        epsilon, delta: the budget; epsilon inf means that the learner has no mechanism: the run is not private.
         mechanisms: in the order of the touches.
     """
 
@@ -75,7 +75,7 @@ def make_plan(private: str, n_records: int, epsilon: float, delta: float, touche
             more than all together can spend. ValueError: delta is finer than floating point can certify.
     """
     if not epsilon < math.inf:
-        return Plan(private, n_records, epsilon, delta, ())
+        return Plan(private, n_records, epsilon, delta, tuple(touches[:-1]))  # what comes before the learner is noisy
     accounting.certified(touches, delta, replace=True)  # which its certificate will state too
     *queries, learner = touches
     alone = accounting.epsilon(queries, delta)

@@ -20,7 +20,7 @@ def badge(p: Params) -> str:
 
 def plan(plan: Plan) -> pd.DataFrame:
     """Every mechanism of a plan, a row each, with its noise and both sensitivities."""
-    if not plan.is_private:
+    if not plan.mechanisms:
         return pd.DataFrame({"plan": ["none: the non-private twin, no clip, no noise"]})
     rows = [
         {
@@ -30,8 +30,9 @@ def plan(plan: Plan) -> pd.DataFrame:
         }
         for m in plan.mechanisms
     ]  # fmt: skip
-    said = f"{plan.private}: epsilon {plan.spent():.4f} of {plan.epsilon:g} at delta {plan.delta:g}, {ADJACENCY}"
-    return pd.DataFrame(rows).set_index("mechanism").rename_axis(columns=said)
+    spent = f"epsilon {plan.spent():.4f} of {plan.epsilon:g} at delta {plan.delta:g}, {ADJACENCY}"
+    caption = f"{plan.private}: {spent if plan.is_private else 'and then the twin learns without clip and noise'}"
+    return pd.DataFrame(rows).set_index("mechanism").rename_axis(columns=caption)
 
 
 def audits(audits: list[Audit]) -> pd.DataFrame:

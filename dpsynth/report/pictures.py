@@ -3,12 +3,10 @@
 Those that open a benchmark's records do so through `privacy.evaluation`, and are listed by a test.
 """
 
-import math
-
 import torch
 from torch import Tensor
 
-from dpsynth import privacy
+from dpsynth import privacy, store
 from dpsynth.artifacts import Base, Corpus, Samples, SemanticHistogram, Synthesiser
 from dpsynth.methods import dp_sapf, gans
 from dpsynth.metrics import distances, extractors
@@ -18,7 +16,7 @@ from dpsynth.params import Params
 from dpsynth.pipeline import Run
 from dpsynth.privacy import Counts, accounting
 from dpsynth.seeds import seed_of
-from dpsynth.stages import dp_sgd, selection
+from dpsynth.stages import dp_sgd, query, selection
 
 LIMIT = 10  # labels that a picture shows
 NOISE = (2, 5, 10, 20, 50, 100, 200, 484)  # of the recall curve; the last is the papers' for CIFAR-10
@@ -39,7 +37,7 @@ def favourites(run: Run, n: int = 8) -> tuple[list[list[Tensor]], list[str]]:
 def recall_curve(run: Run, n_draws: int = 20) -> dict[str, Tensor]:
     """Share of the noiseless picks that noisy picks recover, against the query's noise multiplier.
 
-    Opens the records of a built-in benchmark, through the votes of its non-private twin.
+    Opens the records of a built-in benchmark.
 
     Returns:
         `noise` (S,), `recall` (S, n_draws) in [0, 1], `epsilon` (S,): what such a query alone would cost.
@@ -54,8 +52,8 @@ def recall_curve(run: Run, n_draws: int = 20) -> dict[str, Tensor]:
 
 def votes_without_noise(run: Run) -> SemanticHistogram:
     """What the query would answer without noise: an evaluation on a public benchmark, not a release."""
-    twin = run.params.replace(epsilon=math.inf)
-    return Run(twin, run.private).release
+    inputs = {"private": run.private, "encoder": run.encoder}
+    return store.build(store.name("votes", query.exact_histogram, run.settings, **inputs))
 
 
 def examples(corpus: Corpus, names: tuple[str, ...], n: int) -> Grid:
@@ -128,8 +126,8 @@ def strip(run: Run) -> dict[str, Tensor]:
 
 
 def with_and_without(run: Run) -> dict[str, Base]:
-    """The base with and without perturbation, for private runs of methods that perturb; else the base alone."""
-    if not run.settings.get("amp_gamma") or not run.plan.is_private:
+    """The base with and without perturbation, for methods that perturb; else the base alone."""
+    if not run.settings.get("amp_gamma"):
         return {"pre-training": run.base}
     without = run.params.replace(options={**run.params.options, "amp_gamma": 0.0})
     return {"with AMP": run.base, "without AMP": Run(without, run.private).base}
