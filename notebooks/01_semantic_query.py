@@ -121,5 +121,5 @@ if run.params.constants.builtin:
 # $(\varepsilon, \delta)$ guarantee, until after publication.
 #
 # **Try this.** Set `scale = "laptop"` and `changes = {"mode": "global", "kept": 50}` in the parameters cell and run again: one histogram for all
-# digits. Which digits are missing among the classes with most votes? (Each notebook has a parameters cell of its own: to follow a change
+# digits. For which digits is no look-alike among the classes with most votes? (Each notebook has a parameters cell of its own: to follow a change
 # through, make it in all.)

@@ -36,9 +36,6 @@ from dpsynth.stages import selection
 run = Run(Params.at(scale, method=method, private=private, public=public, epsilon=epsilon, seed=seed, **changes))
 badge = displays.badge(run.params)
 
-# %% tags=["raises-exception"]
-displays.plan(run.plan)
-
 # %% [markdown]
 # ## The rule
 #

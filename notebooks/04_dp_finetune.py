@@ -29,7 +29,7 @@ changes = {}  # any other parameter or option of the method, as {"votes": 1}
 # %%
 from dpsynth import Params, Run, figures, planning
 from dpsynth.privacy import Private
-from dpsynth.privacy.engine import clip
+from dpsynth.privacy.engine import clip, clip_factors, clipped_sum
 from dpsynth.report import audit, displays, pictures, results
 from dpsynth.report.source import source
 
@@ -48,17 +48,26 @@ displays.plan(run.plan)
 # where $\tau$ is a noise level of the diffusion ($\sigma$ in notebook 03) and $\sigma$ the plan's noise multiplier; Adam gets $\tilde g_t / C$.
 # $K$ noise draws of one record are averaged *before* its one clip (noise multiplicity), so they cost no privacy. $qN$ is
 # a constant of the plan. Were the sum divided by the number of records drawn, one record could move it by more than $C/(qN)$. An empty draw
-# still takes a noisy step. (In DPImageBench's code of DP-LoRA the $K = 8$ views were clipped one by one against the noise of one.)
+# still takes a noisy step.
 
 # %% tags=["raises-exception"]
 source(Private.gradient)
 
 # %% [markdown]
-# The clip is the line that bounds what one record can do. All of a record's parts are scaled by one factor, and to a little below $C$, so that float32's
+# The sum of what the drawn records give, in which the $K$ views of each are averaged before its one clip:
+
+# %% tags=["raises-exception"]
+source(clipped_sum)
+
+# %% [markdown]
+# The clip bounds what one record can do. All of a record's parts are scaled by one factor, and to a little below $C$, so that float32's
 # rounding cannot pass it; a gradient that is not finite contributes nothing:
 
 # %% tags=["raises-exception"]
 source(clip)
+
+# %% tags=["raises-exception"]
+source(clip_factors)
 
 # %% [markdown]
 # ## What may be watched

@@ -39,9 +39,6 @@ from dpsynth.report import displays, pictures, results
 run = Run(Params.at(scale, method=method, private=private, public=public, epsilon=epsilon, seed=seed, **changes))
 badge = displays.badge(run.params)
 
-# %% tags=["raises-exception"]
-displays.plan(run.plan)
-
 # %% [markdown]
 # ## Synthetic images
 #

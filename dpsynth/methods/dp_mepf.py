@@ -94,7 +94,7 @@ def match_moments(
     bar = progress.silent(matching_steps, "moment matching")
     for step in training.steps(work, matching_steps, parts, seen):
         optimizer.param_groups[0]["lr"] = matching_rate * training.cosine(step, matching_steps)
-        seen["gap"].append(_match(generator, embed, released, optimizer, seed_of(seed, "matching"), step))
+        seen["gap"].append(match(generator, embed, released, optimizer, seed_of(seed, "matching"), step))
         averaged.update(generator)
         progress.tell(bar, step + 1)
         if (step + 1) % max(1, matching_steps // SNAPSHOTS) == 0:
@@ -123,7 +123,7 @@ def perceptual(encoder: Encoder | Perceptual, shape: tuple, moments: int) -> tup
     return embed, embed(torch.zeros(1, *shape)).shape[1]
 
 
-def _match(generator: gan.Generator, embed: Callable, released: Tensor, optimizer, seed: int, step: int) -> float:
+def match(generator: gan.Generator, embed: Callable, released: Tensor, optimizer, seed: int, step: int) -> float:
     draws, rows = training.generator(seed, step), len(released)
     labels = torch.arange(rows).repeat(max(1, HALF // rows))
     z = [gan.latents(len(labels), draws) for _ in range(2)]

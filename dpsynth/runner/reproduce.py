@@ -1,4 +1,4 @@
-"""Reproduce one table or figure: plan every run of its parameter file, then execute its five notebooks.
+"""Reproduce one table or figure: plan every run of its parameter file, then execute its notebooks.
 
 `python -m dpsynth.runner.reproduce [--experiment X] [--scale C] [--method M] [--epsilon E] [--seed S] [--jobs N]
 [--dry-run]`

@@ -25,7 +25,7 @@ public = "glyphs_without_digits"  # the public set
 epsilon = 10.0  # the budget in all; float("inf") is the non-private twin
 seed = 0  # of public randomness, and of the coins where they are no secret
 scale = "smoke"  # sizes, of params/scales/: smoke (a minute a page, without meaning) or laptop
-changes = {}  # any other parameter or option of the method, as {"votes": 1}
+changes = {}  # any other parameter or option of the method, as {"trainable": "all"}
 
 # %%
 from dpsynth import Params, Run, figures
@@ -52,7 +52,8 @@ encoder = run.encoder
 print(displays.encoder(encoder))
 
 # %% tags=["raises-exception"]
-source(dp_ldm.train_latent)
+if run.settings["latent"]:
+    display(source(dp_ldm.train_latent))
 
 # %%
 base = run.base
@@ -82,4 +83,4 @@ displays.certificate(run.certificate)
 figures.grid(*pictures.preview(run, run.synthesiser, per_label=12), title="Synthetic images", badge=badge)
 
 # %% [markdown]
-# **Try this.** Set `scale = "laptop"` and `changes = {"trainable": "all"}`: all weights learn. Is the noise on each larger? Are the images worse?
+# **Try this.** Set `scale = "laptop"` and `changes = {"trainable": "all", "learning_rate": 5e-3}` (a rate for many weights): all weights learn. Is the noise on each larger? Are the images worse?

@@ -27,10 +27,10 @@
 method = "dp_mepf"  # a row of the table of methods
 private = "mnist5k"  # the private set: a built-in name, or folder:PATH
 public = "glyphs_without_digits"  # the public set
-epsilon = 10.0  # the budget in all; float("inf") is the non-private twin
+epsilon = 10.0  # the budget in all
 seed = 0  # of public randomness, and of the coins where they are no secret
 scale = "smoke"  # sizes, of params/scales/: smoke (a minute a page, without meaning) or laptop
-changes = {}  # any other parameter or option of the method, as {"votes": 1}
+changes = {}  # any other parameter or option of the method, as {"moments": 2}
 
 # %%
 from dpsynth import Params, Run, figures
@@ -51,7 +51,10 @@ encoder = run.encoder
 print(displays.encoder(encoder))
 
 # %% tags=["raises-exception"]
-source(dp_mepf.match_moments)
+source(dp_mepf.perceptual)
+
+# %% tags=["raises-exception"]
+source(dp_mepf.match)
 
 # %%
 synthesiser = run.synthesiser

@@ -26,10 +26,10 @@
 method = "dp_sapf"  # a row of the table of methods
 private = "mnist5k"  # the private set: a built-in name, or folder:PATH
 public = "glyphs_without_digits"  # the public set
-epsilon = 10.0  # the budget in all; float("inf") is the non-private twin
+epsilon = 10.0  # the budget in all
 seed = 0  # of public randomness, and of the coins where they are no secret
 scale = "smoke"  # sizes, of params/scales/: smoke (a minute a page, without meaning) or laptop
-changes = {}  # any other parameter or option of the method, as {"votes": 1}
+changes = {}  # any other parameter or option of the method, as {"share": 0.5}
 
 # %%
 from dpsynth import Params, Run, figures

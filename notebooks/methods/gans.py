@@ -16,22 +16,16 @@
 #
 # *Only the discriminator meets records.* Three methods (`dpgan`, Xie et al. 2018; `dpgan_p` and `privimage_g`, PrivImage Sec. 4.2, App. C.1) train a discriminator $D$ and a
 # generator $G$ with hinge losses (Brock et al. 2019, App. C). DPGAN starts from random weights, DPGAN-p from all public images, PrivImage+G from those that the
-# semantic query of notebooks 01 and 02 selects. The private step is DP-SGD on $D$:
-#
-# $$\tilde g_t = \frac1{qN}\Big(\sum_{i\in B_t}\mathrm{clip}_C\,\nabla [1 - D(x_i, y_i)]_+ + \mathcal N(0, \sigma^2 C^2 I)\Big)
-# + \frac1M \sum_{j=1}^M \mathrm{clip}_C\,\nabla [1 + D(G(z_j, y_j), y_j)]_+, \qquad M = \mathrm{round}(qN).$$
-#
-# The number of fakes $M$ is a constant. PrivImage's code takes as many fakes as records were drawn, and clips each: one record more
-# then brings one fake more, and moves the sum by $2C$ where the accounting has $C$.
+# semantic query of notebooks 01 and 02 selects.
 
 # %% tags=["parameters"]
 method = "privimage_g"  # a row of the table of methods
 private = "mnist5k"  # the private set: a built-in name, or folder:PATH
 public = "glyphs_without_digits"  # the public set
-epsilon = 10.0  # the budget in all; float("inf") is the non-private twin
+epsilon = 10.0  # the budget in all
 seed = 0  # of public randomness, and of the coins where they are no secret
 scale = "smoke"  # sizes, of params/scales/: smoke (a minute a page, without meaning) or laptop
-changes = {}  # any other parameter or option of the method, as {"votes": 1}
+changes = {}  # any other parameter or option of the method, as {"turn": 2}
 
 # %%
 from dpsynth import Params, Run, figures
@@ -73,6 +67,14 @@ if base.history.get("clean"):
 
 # %% [markdown]
 # ## Private training
+#
+# The private step is DP-SGD on $D$:
+#
+# $$\tilde g_t = \frac1{qN}\Big(\sum_{i\in B_t}\mathrm{clip}_C\,\nabla [1 - D(x_i, y_i)]_+ + \mathcal N(0, \sigma^2 C^2 I)\Big)
+# + \frac1M \sum_{j=1}^M \mathrm{clip}_C\,\nabla [1 + D(G(z_j, y_j), y_j)]_+, \qquad M = \mathrm{round}(qN).$$
+#
+# The number of fakes $M$ is a constant. PrivImage's code takes as many fakes as records were drawn, and clips each: one record more
+# then brings one fake more, and moves the sum by $2C$ where the accounting has $C$.
 #
 # $G$ descends $-D(G(z, y), y)$ on a copy of $D$, which is post-processing. Below: the expected norm of a step's noise over the largest norm that the averaged clipped
 # gradient can have. The noise grows with the square root of the number of weights, so a small discriminator helps.

@@ -25,7 +25,7 @@ public = "glyphs_without_digits"  # the public set
 epsilon = 10.0  # the budget in all; float("inf") is the non-private twin
 seed = 0  # of public randomness, and of the coins where they are no secret
 scale = "smoke"  # sizes, of params/scales/: smoke (a minute a page, without meaning) or laptop
-changes = {}  # any other parameter or option of the method, as {"votes": 1}
+changes = {}  # any other parameter or option of the method, as {"conditional": False}
 
 # %%
 from dpsynth import Params, Run, figures

@@ -11,7 +11,7 @@ LAYERS = {"_linear", "_linear_squares", "_linear_total", "_conv2d", "_conv2d_squ
 CORE = {
     "privacy/engine/layers.py": LAYERS,
     "privacy/coins.py": {"Coins", "as_normals", "as_uniforms"},
-    "privacy/engine/clip.py": {"Materialised", "Ghost", "clip", "bounded", "_factors"},
+    "privacy/engine/clip.py": {"Materialised", "Ghost", "clip", "bounded", "clip_factors"},
     "privacy/engine/sums.py": {"Draws", "clipped_sum", "one_each"},
     "privacy/engine/parallel.py": {"side_by_side"},
     "privacy/ledger.py": {"Charge", "Ledger", "opened", "canonical", "_digest"},

@@ -7,11 +7,11 @@ product, taken record by record, is that record's weight gradient. Plain weight 
 sums, `model` watches a network, `sums` runs a step's micro-batches, `parallel` side by side.
 """
 
-from dpsynth.privacy.engine.clip import MARGIN, Materialised, bounded, clip
+from dpsynth.privacy.engine.clip import MARGIN, Materialised, bounded, clip, clip_factors
 from dpsynth.privacy.engine.model import PerExample
 from dpsynth.privacy.engine.parallel import side_by_side
 from dpsynth.privacy.engine.sums import Draws, clipped_sum, one_each
 
 __all__ = [
-    "MARGIN", "Draws", "Materialised", "PerExample", "bounded", "clip", "clipped_sum", "one_each", "side_by_side",
+    "MARGIN", "Draws", "Materialised", "PerExample", "bounded", "clip", "clip_factors", "clipped_sum", "one_each", "side_by_side",
 ]  # fmt: skip

@@ -113,7 +113,7 @@ def clip(parts: list[Part], max_grad_norm: float) -> list[Tensor]:
     finite = norms < LARGEST  # false of NaN
     if not finite.all():
         parts, norms = [part.select(finite) for part in parts], norms[finite]
-    factors = _factors(norms, max_grad_norm)
+    factors = clip_factors(norms, max_grad_norm)
     return [part.weighted_sum(factors) for part in parts]
 
 
@@ -125,10 +125,10 @@ def bounded(vectors: Tensor, bound: float) -> tuple[Tensor, Tensor]:
     """
     norms = torch.linalg.vector_norm(vectors.double(), dim=1)
     finite = norms.isfinite()
-    return vectors.double()[finite] * _factors(norms[finite], bound)[:, None], finite
+    return vectors.double()[finite] * clip_factors(norms[finite], bound)[:, None], finite
 
 
-def _factors(norms: Tensor, bound: float) -> Tensor:
+def clip_factors(norms: Tensor, bound: float) -> Tensor:
     """What to multiply vectors of these norms by: at most 1, and to a norm a little below `bound`."""
     return bound * MARGIN / norms.clamp(min=bound * MARGIN)
 
