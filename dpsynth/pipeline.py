@@ -31,8 +31,8 @@ class Step(NamedTuple):
         inputs: what its work may have arguments for; a work gets those that it has.
         column: of the method's row, which says what work it is; or `work` itself, the same for all methods.
         private: it asks the private records, under a mechanism of the plan.
-        twin: kind of what stands in its place in the non-private twin, which learns without clip and noise; what is asked
-            before is the same in both.
+        twin: kind of what stands in its place in the non-private twin: that learns without clip and noise, and asks the
+            same before.
         model: the step whose model it draws from.
         after: questions of the plan that come before it and are no inputs of it.
     """

@@ -17,7 +17,7 @@ FOR_SHOW = {  # what only prepares something to be shown: it asks nothing privat
     "audit.both", "dp_feta.images", "planning.spent_along", "run.expected_minutes", "run.plan.mechanism",
     "run.plan.spent", "source",
 }  # fmt: skip
-BUILTINS = {"print", "display", "any", "dict", "twins.values", "twins.items", "base.history.get", "clip", "Private.gradient"}
+BUILTINS = {"print", "any", "dict", "twins.values", "twins.items", "base.history.get", "clip", "Private.gradient"}
 MAKES = {"results.write_certificate", "results.write_synthetic", "results.write_artifacts", "results.write_metrics"}
 STORY = [FOLDER / f"{name}.py" for name in pages.STORY]
 METHOD_PAGES = sorted((FOLDER / "methods").glob("*.py"))

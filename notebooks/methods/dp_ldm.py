@@ -52,8 +52,7 @@ encoder = run.encoder
 print(displays.encoder(encoder))
 
 # %% tags=["raises-exception"]
-if run.settings["latent"]:
-    display(source(dp_ldm.train_latent))
+source(dp_ldm.train_latent) if run.settings["latent"] else None
 
 # %%
 base = run.base

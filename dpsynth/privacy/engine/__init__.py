@@ -13,5 +13,6 @@ from dpsynth.privacy.engine.parallel import side_by_side
 from dpsynth.privacy.engine.sums import Draws, clipped_sum, one_each
 
 __all__ = [
-    "MARGIN", "Draws", "Materialised", "PerExample", "bounded", "clip", "clip_factors", "clipped_sum", "one_each", "side_by_side",
+    "MARGIN", "Draws", "Materialised", "PerExample", "bounded", "clip", "clip_factors", "clipped_sum", "one_each",
+    "side_by_side",
 ]  # fmt: skip
