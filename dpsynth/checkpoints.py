@@ -15,12 +15,16 @@ from dpsynth.privacy.disk import sync
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """An artifact in the making: a folder aside, that survives a kill, with at most one checkpoint."""
+    """An artifact in the making: a folder aside, that survives a kill, with at most one checkpoint.
+
+    `made_by` digests the code and the machine that are at it, which an artifact's name need not hold.
+    """
 
     kind: str
     digest: str
     path: Path
     lineage: tuple[str, ...]
+    made_by: str = ""
 
     def save(self, **state: Any) -> None:
         """Replace the checkpoint by `state` (tensors, numbers, lists, dicts), atomically, and force it to disk.
@@ -32,36 +36,37 @@ class Work:
             refuse_infinite(self.kind, {f"{name}/{key}": v for key, v in of_one.items() if isinstance(v, torch.Tensor)})
         aside, path = self.path / "checkpoint.tmp", self.path / "checkpoint.pt"
         with naming(aside), open(aside, "wb") as file:
-            torch.save({"of": self.digest, **state}, file)
+            torch.save({"of": self.digest, "by": self.made_by, **state}, file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(aside, path)
         sync(self.path)
 
     def resume(self) -> dict[str, Any] | None:
-        """The state last saved, or None. A checkpoint that is not whole is set aside, with a word on stderr.
+        """The state last saved, or None. A checkpoint that is not whole, or that other code or another kind of machine
+        saved, is set aside, with a word on stderr.
 
         Raises:
-            ValueError: it was saved by work with other settings, inputs or code.
+            ValueError: it was saved by work with other settings or inputs.
         """
         path = self.path / "checkpoint.pt"
         if not path.exists():
             return None
         try:
             state = torch.load(path, weights_only=True)
-            saved_by = state.pop("of")
+            saved_of, saved_by = state.pop("of"), state.pop("by")
         except Exception as error:  # torch's readers raise whatever the bytes lead them to, seeks before the start too
             if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno != errno.EINVAL):
                 raise  # of the machine: the file may be whole
-            torn = path.with_suffix(".torn")
-            os.replace(path, torn)
-            sys.stderr.write(
-                f"\n{torn}: this checkpoint was not whole ({type(error).__name__}); the work begins again\n"
-            )
-            return None
-        if saved_by != self.digest:
+            return self._set_aside(f"was not whole ({type(error).__name__})")
+        if saved_of != self.digest:
             raise ValueError(f"{path} was saved by another run than {self.kind}-{self.digest[:16]}; delete that folder")
-        return state
+        return state if saved_by == self.made_by else self._set_aside("was saved by other code or another machine")
+
+    def _set_aside(self, why: str) -> None:
+        torn = self.path / "checkpoint.torn"
+        os.replace(self.path / "checkpoint.pt", torn)
+        sys.stderr.write(f"\n{torn}: this checkpoint {why}; the work begins again\n")
 
     def forget(self) -> None:
         """The artifact is made: no checkpoint is needed any more."""

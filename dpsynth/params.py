@@ -39,7 +39,7 @@ class Params(Strict):
     delta: Real = Field(1e-5, description="delta of the (epsilon, delta) guarantee; below 1/n_records")
     allow_large_delta: bool = Field(False, description="permit a delta of 1/n_records or more")
     noise: Literal["seeded", "secret"] = Field("seeded", description="seeded: a reproduction, not a release")
-    again: bool = Field(False, description="secret: ask anew what an older dpsynth asked, a further release")
+    releases: int = Field(1, ge=1, le=1000, description="noise: secret: releases that each question may have, in all")
     seed: int = Field(0, ge=0, lt=2**63, description="public randomness, and the coins under noise: seeded")
     sample_rate: Real = Field(0.1, ge=1e-6, le=1, description="Poisson sampling rate q of a DP-SGD step")
     steps: int = Field(5, ge=1, le=10**6, description="DP-SGD steps T")
@@ -151,7 +151,7 @@ class Params(Strict):
     @property
     def digest(self) -> str:
         """SHA-256 over the parameters that differ from their defaults; a field that is new keeps every digest."""
-        said = self.model_dump(exclude_defaults=True)
+        said = self.model_dump(exclude_defaults=True, exclude={"releases"})
         said |= {name: project.placed(said[name]) for name in ("private", "public") if name in said}
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 

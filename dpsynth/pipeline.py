@@ -17,6 +17,7 @@ from dpsynth.data.public_sets import PublicSet
 from dpsynth.methods import options_of, row_of
 from dpsynth.methods.method import PrivateStep
 from dpsynth.params import Params
+from dpsynth.privacy.ledger import canonical
 from dpsynth.privacy.mechanisms import Mechanism
 from dpsynth.stages import evaluate
 from dpsynth.stages.permit import Permit
@@ -95,6 +96,8 @@ class Run:
         self._made: dict[str, Stored | None] = {}
         self._checked = False
         if private is not None:
+            if canonical(private.name) != canonical(params.private):
+                raise ValueError(f"the parameters name {params.private}, and the records are of {private.name}")
             self.private = private
 
     def __repr__(self) -> str:
@@ -159,7 +162,8 @@ class Run:
     @cached_property
     def ledger(self) -> privacy.Ledger:
         """The ledger of the private set, outside build/."""
-        return privacy.Ledger(store.root() / "ledger", self.params.private, self.params.noise, self.params.seed)
+        folder = (store.root() / "ledger").absolute()  # wherever the process goes, it is this project's
+        return privacy.Ledger(folder, self.params.private, self.params.noise, self.params.seed)
 
     @property
     def encoder(self) -> Stored | None:
@@ -270,20 +274,22 @@ class Run:
         Raises:
             ValueError, FileNotFoundError, PermissionError, privacy.BudgetError: one sentence each.
         """
-        p, once = self.params, partial(preflight.once, set() if seen is None else seen)
+        seen = set() if seen is None else seen
+        p, once = self.params, partial(preflight.once, seen)
         once("room", preflight.room)
         preflight.memory(p, self.row, self.settings)
         if p.constants.builtin:
             once(("test", p.private), lambda: self.held_out)
-            once("measures", lambda: preflight.measures(p))
+            once(("measures", p.inception), lambda: preflight.measures(p))
         else:
             _ = self.private
         _ = self.questions, self.plan
         names = self.names()
-        preflight.standing(names.values(), self.plan, self.ledger, p.again)
+        preflight.standing(names.values(), self.plan, self.ledger, p.releases, seen)
         missing = {kind for kind, name in names.items() if "public" in name.inputs and not name.path.exists()}
         if missing:
-            once(("public", self.public.identity), lambda: preflight.public(self.public, "encoder" in missing))
+            trains = "encoder" in missing
+            once(("public", self.public.identity, trains), lambda: preflight.public(self.public, trains))
         self._checked = True
 
     def _named(self, step: Step) -> Name | None:

@@ -17,8 +17,10 @@ from dpsynth.methods import Method
 from dpsynth.metrics import extractors
 from dpsynth.models import networks
 from dpsynth.params import Params
-from dpsynth.privacy.mechanisms import statement
+from dpsynth.privacy import accounting
+from dpsynth.privacy.mechanisms import from_statement
 from dpsynth.stages import pretrain
+from dpsynth.stages.permit import Permit
 
 ROOM = 64 * 2**20  # bytes that a folder must have left: the networks of a small run
 SAFETY = 3  # images in memory take so many times their bytes: as they are drawn, joined and written
@@ -54,13 +56,16 @@ def public(images: PublicSet, trains: bool) -> None:
     _ = images.images
 
 
-def standing(names: Iterable[store.Name], plan: privacy.Plan, ledger: privacy.Ledger, again: bool) -> None:
-    """Artifacts that stand are whole, and the ledger knows those that were asked of the records.
+def standing(names: Iterable[store.Name], plan: privacy.Plan, ledger: privacy.Ledger, releases: int, seen: set) -> None:
+    """Artifacts that stand are whole, the ledger knows those that were asked of the records, and a set is asked no more
+    than its user allows.
 
+    Args:
+        seen: what other runs of the same command will ask.
     Raises:
         ValueError: one is not, or is of another version, or has no entry; or the ledger is damaged.
         privacy.BudgetError: a release that does not stand was drawn before, and may not be drawn again; or its question
-            was answered before this version of dpsynth, and it was not said that it shall be asked `again`.
+            has as many releases as it may have.
     """
     entries = ledger.entries()
     known = {entry.get("open") for entry in entries}
@@ -74,23 +79,29 @@ def standing(names: Iterable[store.Name], plan: privacy.Plan, ledger: privacy.Le
                     "knows what was spent"
                 )
         elif permit:
-            if name.lasts and name.identity not in known and not again:
-                _answered_before(name, permit.mechanism, entries, ledger)
+            if name.lasts and name.identity not in known:
+                _once_more(name, permit, entries, ledger, releases, seen)
             try:
                 ledger.check(plan, permit.name, name.identity, name.ancestors)
             except privacy.BudgetError as error:
                 raise privacy.BudgetError(f"{error}{_remedy(name) if name.identity in known else ''}") from None
 
 
-def _answered_before(name: store.Name, mechanism: Any, entries: list[dict], ledger: privacy.Ledger) -> None:
-    """Refuse to ask somebody's own records what they were asked under a name that no artifact of today has."""
-    stand = {path.name.rpartition("-")[2] for path in name.path.parent.glob("*-*") if store.is_of_today(path)}
-    asked = [entry["open"] for entry in entries if entry.get("mechanism") == statement(mechanism)]
-    if gone := [release for release in asked if release[:16] not in stand]:
+def _once_more(
+    name: store.Name, permit: Permit, entries: list[dict], ledger: privacy.Ledger, releases: int, seen: set
+) -> None:
+    """Refuse to ask under secret noise what was asked before under another name, by whatever settings, seed or version
+    of dpsynth, unless its user said how often."""
+    before = {(e["open"], e["coins"]) for e in entries if e.get("mechanism", {}).get("name") == permit.name}
+    seen.add((ledger.path, permit.name, name.identity))
+    planned = {key for key in seen if isinstance(key, tuple) and key[:2] == (ledger.path, permit.name)}
+    if (asked := len(before) + len(planned)) > releases:
+        earlier = [from_statement(entry["mechanism"]) for entry in entries if "mechanism" in entry]
+        total = accounting.epsilon([*earlier, *[permit.mechanism] * len(planned)], permit.plan.delta)
         raise privacy.BudgetError(
-            f"{ledger.path} says that {mechanism.name} was asked before, under the name {gone[0][:16]} that an older "
-            "version of dpsynth gave it, or as an artifact that is gone; to ask the records once more is a further "
-            "release, which counts: set again: true to do so"
+            f"{ledger.path} has {len(before)} releases of {permit.name}, asked for by other settings, another seed or "
+            f"an older dpsynth; and {asked - len(before)} more would come: {total:.4g} of epsilon for the set so far, "
+            f"where releases: {releases} allows {releases} in all; raise it to {asked} if that is what you want"
         )
 
 
@@ -166,6 +177,6 @@ def room() -> None:
 def _remedy(name: store.Name) -> str:
     """What helps where a release was drawn, and is gone: one that depends on the seed has another one under another."""
     seeded = name.ancestors or "seed" in name.settings
-    new = "another seed, and again: true," if name.lasts else "another seed,"
+    new = "another seed, and one more in releases:," if name.lasts else "another seed,"
     other = f", or choose {new} which is a further release" if seeded else ""
     return f"; restore {name.path} from a copy of build/{other}"

@@ -100,7 +100,7 @@ class Name:
         """Its hex digest: SHA-256 over all that it depends on."""
         identities = {name: _identity(value) for name, value in self.inputs.items()}
         settings = {name: placed(value) for name, value in self.settings.items()}
-        made_by = [self.function.version] if self.lasts else [self.code, device.kind(), str(device.precision())]
+        made_by = self.function.version if self.lasts else self.made_by
         what = [FORMAT, self.kind, self.function.__qualname__, settings, identities, made_by]
         return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -109,6 +109,11 @@ class Name:
         """Digest of the code that makes it, and of the code that reads a public set among its inputs."""
         read = [value.version for value in self.inputs.values() if hasattr(value, "version")]
         return hashlib.sha256(" ".join([work_digest(self.function), *read]).encode()).hexdigest()
+
+    @property
+    def made_by(self) -> str:
+        """That code, and the kind of machine that bits depend on."""
+        return f"{self.code} {device.kind()} {device.precision()}"
 
     @functools.cached_property
     def ancestors(self) -> tuple[str, ...]:
@@ -210,13 +215,6 @@ def load(path: Path, cls: type) -> Any:
         raise ValueError(f"{path} is not a whole artifact ({type(error).__name__}: {error}); {RESTORE}") from None
 
 
-def is_of_today(path: Path) -> bool:
-    """Whether a folder holds an artifact of this format."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        return json.loads((path / "meta.json").read_text(encoding="utf-8"))["format"] == FORMAT
-    return False
-
-
 def _tensors(path: Path) -> dict[str, Any]:
     """Tensors by field, those of a dict by field and name."""
     fields: dict[str, Any] = {}
@@ -243,7 +241,8 @@ def _lineage(value: Any) -> tuple[str, ...]:
 
 
 def _make(name: Name, timed: bool) -> None:
-    work = Work(name.kind, name.identity, name.path.with_name(f"{name.path.name}.partial"), name.ancestors)
+    aside = name.path.with_name(f"{name.path.name}.partial")
+    work = Work(name.kind, name.identity, aside, name.ancestors, name.made_by)
     work.path.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
     tensors, fields = _split(name.function(work, **name.inputs, **name.settings))

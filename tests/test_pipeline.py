@@ -2,6 +2,7 @@
 
 import json
 import math
+import pickle
 
 import pytest
 import torch
@@ -69,9 +70,9 @@ def test_the_steps_are_in_order_and_each_is_made_of_earlier_ones():
     assert [STAGES.index(step.stage) for step in STEPS] == sorted(STAGES.index(step.stage) for step in STEPS)
     for number, step in enumerate(STEPS):
         before = {*step.inputs, *step.after, *({step.model} if step.model else ())}
-        assert before - {"public", "private"} <= set(kinds[:number])
+        assert before - {"public", "private", "glyphs"} <= set(kinds[:number])
         assert bool(step.column) != bool(step.work) and (step.private or not (step.after or step.twin))
-    assert STAGE_OF["votes"] == "query" and STAGE_OF["twin"] == "finetune" and STAGE_OF["measurement"] == "evaluate"
+    assert STAGE_OF["twin"] == "finetune" and STAGE_OF["measurement"] == "evaluate"
     assert [step.column for step in STEPS if step.private] == ["prior", "release", "probe", "learn"]
 
 
@@ -156,18 +157,18 @@ def test_a_learner_waits_for_the_prior_and_names_it(tiny):
     assert "prior" not in run.name("synthesiser").inputs
 
 
-def test_the_twin_has_kinds_of_its_own_and_asks_no_ledger(tiny, asked):
+def test_the_twin_asks_the_same_before_and_learns_without_noise(tiny, asked):
     run, private = (Run(parameters("privimage_d", epsilon=epsilon)) for epsilon in (math.inf, 10.0))
-    names = run.names()
-    assert [name.kind for name in names.values()] == ["encoder", "votes", "corpus", "base", "twin"]
-    assert list(names) == ["encoder", "release", "corpus", "base", "synthesiser"]
-    assert not any("permit" in name.inputs for name in names.values())
-    other = identities(private)
-    assert {kind for kind, identity in identities(run).items() if identity == other[kind]} == {"encoder"}
-    assert run.plan.mechanisms == () and not run.plan.is_private
+    names, other = run.names(), identities(private)
+    assert [name.kind for name in names.values()] == ["encoder", "release", "corpus", "base", "twin"]
+    assert [kind for kind, name in names.items() if "permit" in name.inputs] == ["release"]
+    assert {kind for kind, identity in identities(run).items() if identity == other[kind]} == set(names) - {
+        "synthesiser"
+    }
+    assert [m.name for m in run.plan.mechanisms] == ["semantic_histogram"] and not run.plan.is_private
     run.samples
-    assert not asked and not run.ledger.path.exists() and run.row_name == "nonprivate"
-    assert {"votes", "twin"} <= set(artifacts(tiny)) and not {"release", "synthesiser"} & set(artifacts(tiny))
+    assert len(asked) == 1 and mechanisms(run) == ["semantic_histogram"] and run.row_name == "nonprivate"
+    assert "twin" in artifacts(tiny) and "synthesiser" not in artifacts(tiny)
 
 
 def test_a_twin_of_a_method_that_asks_before_it_learns_has_no_probe_and_no_prior(tiny):
@@ -272,13 +273,13 @@ def test_a_question_that_an_older_version_asked_is_asked_again_at_the_users_word
     run = Run(p)
     assert run.name("synthesiser").path != older.path
     for attempt in (run.check, lambda: run.synthesiser, lambda: run.samples):
-        with pytest.raises(privacy.BudgetError, match=f"dp_sgd was asked before, under the name {older.digest[:16]} .*"
-                           "is a further release, which counts: set again: true to do so$"):  # fmt: skip
+        with pytest.raises(privacy.BudgetError, match=r"has 1 releases of dp_sgd, asked for by other settings, another "
+                           r"seed or an older dpsynth; and 1 more .* raise it to 2 if that is what you want$"):  # fmt: skip
             attempt()
     assert not asked and Run(p).ledger.entries() == entries
     assert content == {file.name: file.read_bytes() for file in older.path.iterdir()}
 
-    again = Run(p.replace(again=True))
+    again = Run(p.replace(releases=2))
     assert identities(again) == identities(run)
     assert again.synthesiser.artifact.path != older.path and older.path.exists()
     assert len(asked) == 2 and mechanisms(again) == ["dp_sgd", "dp_sgd"]
@@ -296,8 +297,30 @@ def test_an_artifact_that_is_gone_is_not_asked_for_anew_unless_it_was_said(tiny,
     assert len(asked) == 2
 
 
-def test_other_questions_of_the_same_set_are_asked_without_a_word(tiny):
-    first, second = (Run(parameters(noise="secret", seed=seed)) for seed in (0, 1))
+def test_the_same_question_of_another_run_is_asked_at_the_users_word_alone(tiny):
+    first, second = (Run(parameters(noise="secret", seed=seed, releases=seed + 1)) for seed in (0, 1))
     first.synthesiser
     second.synthesiser
     assert mechanisms(second) == ["dp_sgd", "dp_sgd"]
+
+
+def test_wherever_the_process_goes_a_run_has_its_projects_ledger(tiny, monkeypatch):
+    monkeypatch.delenv("DPSYNTH_ROOT")
+    for name in ("notebooks", "params"):
+        (tiny / name).mkdir(exist_ok=True)
+    (tiny / "notebooks" / "01_semantic_query.py").touch()
+    (tiny / "params" / "scales").mkdir(exist_ok=True)
+    monkeypatch.chdir(tiny)
+    run = Run(parameters())
+    run.check()
+    monkeypatch.chdir("notebooks")
+    run.synthesiser
+    assert (tiny / "ledger" / "mnist5k.jsonl").exists() and not (tiny / "notebooks" / "ledger").exists()
+
+
+def test_a_run_takes_no_records_of_another_set(tiny):
+    other = Run(parameters(private="mnist5k_choosing")).private
+    with pytest.raises(ValueError, match="the parameters name mnist5k, and the records are of mnist5k_choosing"):
+        Run(parameters(), other)
+    with pytest.raises(TypeError, match="are closed: they cannot be pickled"):
+        pickle.dumps(Run(parameters(), Run(parameters()).private))

@@ -249,7 +249,7 @@ def test_a_damaged_ledger_is_refused_in_the_plan(own, quick, root, text):
 def test_a_release_that_is_closed_and_gone_is_refused_in_the_plan(own, root, method, options):
     p = own(method, options)
     ways = (
-        "" if method == "dp_feta" else ", or choose another seed, and again: true, which is a further release"
+        "" if method == "dp_feta" else ", or choose another seed, and one more in releases:, which is a further release"
     )  # central images have none
     Run(p).check()
     assert not spent(root)
@@ -263,9 +263,9 @@ def test_a_release_that_is_closed_and_gone_is_refused_in_the_plan(own, root, met
         Run(p).synthesiser
     assert spent(root) == before and not list(root.glob("build/artifacts/synthesiser-*[!k]"))
     if ways:
-        with pytest.raises(privacy.BudgetError, match="set again: true"):
+        with pytest.raises(privacy.BudgetError, match=r"has 1 releases of .* releases: 1 allows 1 in all; raise it to 2 if that"):
             Run(p.replace(seed=1)).check()
-        Run(p.replace(seed=1, again=True)).check()
+        Run(p.replace(seed=1, releases=2)).check()
 
 
 def test_a_release_that_stands_without_its_entry_is_refused_in_the_plan(own, root):

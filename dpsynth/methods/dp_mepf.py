@@ -8,9 +8,10 @@ cover; one mechanism for both moments; no second release to choose the stopping 
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -33,6 +34,13 @@ class Moments(Options):
     """DP-MEPF's options."""
 
     vgg19: str | None = Field(None, description="file of VGG-19's weights: its features in place of our encoder's")
+
+    @field_validator("vgg19")
+    @classmethod
+    def _one_name(cls, path: str | None) -> str | None:
+        """However its path is spelt, it is one file."""
+        return path and str(Path(path).expanduser().resolve())
+
     moments: int = Field(1, ge=1, le=2, description="1: mean embedding of the features; 2: of their squares too")
     matching_steps: int = Field(20, ge=1, le=10**8, description="steps of the generator towards the release")
     matching_rate: Real = Field(1e-3, gt=0, lt=1, description="Adam, at its peak")

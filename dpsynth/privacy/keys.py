@@ -25,32 +25,34 @@ def seeded(seed: int, private: str, mechanism: str) -> Coins:
 
 
 class Keys:
-    """A folder of keys, its owner's alone: <release>.key holds key and seal, KEY_BYTES each."""
+    """A folder of keys, its owner's alone: <release>.key holds the key and what it was sealed to, KEY_BYTES each: the
+    records that are asked, and the code and machine that ask."""
 
     def __init__(self, folder: Path):
         self.folder = folder
 
-    def read(self, release: str) -> tuple[Coins | None, bytes]:
-        """The coins of a release that was begun and not closed, and their seal; None without a key.
+    def read(self, release: str) -> tuple[Coins | None, bytes, bytes]:
+        """The coins of a release that was begun and not closed, and both seals; None without a key.
 
         Raises:
             PermissionError: others can read the key; ValueError: the file is damaged.
         """
         path = self._path(release)
         if not path.exists():
-            return None, b""
+            return None, b"", b""
         if path.stat().st_mode & 0o077:
             raise PermissionError(f"{path} can be read by others: the coins of this release are not secret")
         content = path.read_bytes()
-        if len(content) != 2 * KEY_BYTES:
+        if len(content) != 3 * KEY_BYTES:
             raise ValueError(
                 f"{path} is damaged: the release that it was drawn for cannot go on; restore the file, or delete it to "
                 "give that release up, which counts all the same"
             )
-        return Coins(content[:KEY_BYTES]), content[KEY_BYTES:]
+        return Coins(content[:KEY_BYTES]), content[KEY_BYTES : 2 * KEY_BYTES], content[2 * KEY_BYTES :]
 
-    def draw(self, release: str, private: Any) -> Coins:
-        """New coins, on disk before they are used, sealed to the records of `private`, a `Private` (or to none)."""
+    def draw(self, release: str, private: Any, made_by: str) -> Coins:
+        """New coins, on disk before they are used, sealed to the records of `private`, a `Private` (or to none), and to
+        the code and machine that ask."""
         coins = Coins(key := secrets.token_bytes(KEY_BYTES))
         seal = private.seal(coins) if private is not None else bytes(KEY_BYTES)
         self.folder.mkdir(exist_ok=True, mode=0o700)
@@ -58,7 +60,7 @@ class Keys:
         aside = path.with_suffix(".tmp")
         descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with naming(aside), os.fdopen(descriptor, "wb") as file:
-            file.write(key + seal)
+            file.write(key + seal + coins.seal(made_by.encode()))
             file.flush()
             os.fsync(file.fileno())
         forget_times(aside)

@@ -125,21 +125,25 @@ class Ledger:
             lineage: digests of the artifacts it is made from, whose releases count towards the same budget.
             private: the `Private` that will be asked: secret coins are sealed to its records.
             attempt: at the release: an object, the `Work` in progress. A new one, after an earlier one died, may draw
-                the same noise again, for the same answers; one and the same draws each step's noise once.
+                the same noise again, for the same answers, if the code and machine that its `made_by` names are the
+                same; one and the same draws each step's noise once.
         Raises:
             BudgetError: the lineage, earlier draws of this release, this mechanism and those of the plan that are not
                 in the lineage would together cost more than the plan's epsilon.
-            ValueError: the release was begun under another mechanism or on other records, or the plan is for another
-                private set; and as `entries`.
+            ValueError: the release was begun under another mechanism, on other records or by other code, or the plan or
+                the records are of another private set; and as `entries`.
         """
+        if private is not None and canonical(private.name) != self._set:
+            raise ValueError(f"{self.path} is the ledger of {self.private}, not of {private.name}; nothing was touched")
+        made_by = getattr(attempt, "made_by", "")
         with self._locked():
             entries = self.entries()
             coins = self._coins(name, release, entries)
             mechanism = self._afford(plan, name, entries, release, lineage, coins)
             if coins is None:
                 self._keys.destroy(release)  # what a crash may have left
-                coins = self._keys.draw(release, private)
-            seal = self._sealed(release, coins, private)
+                coins = self._keys.draw(release, private, made_by)
+            seal = self._sealed(release, coins, private, made_by)
             entry = dict(open=release, coins=coins.fingerprint, noise=self.noise, mechanism=statement(mechanism))
             if entry not in entries:
                 self._append(entry)
@@ -199,17 +203,25 @@ class Ledger:
         """The coins that the release was begun with, or is to have; None if new ones are to be drawn."""
         if self.noise == "seeded":
             return seeded(self.seed, self._set, name)
-        coins, _ = self._keys.read(release)
+        coins, *_ = self._keys.read(release)
         drawn = coins and any(e["coins"] == coins.fingerprint for e in opened(entries, [release]))
         # Of a key that no entry of this release names, nothing was drawn yet; of a closed entry's, nothing may be drawn
         # any more.
         return coins if drawn and {"close": release, "coins": coins.fingerprint} not in entries else None
 
-    def _sealed(self, release: str, coins: Coins, private: Any) -> str:
-        """The seal, if it fits the records that are to be asked: one noise on two sets would tell their difference."""
+    def _sealed(self, release: str, coins: Coins, private: Any, made_by: str) -> str:
+        """The seal, if it fits the records that are asked and the code that asks: one noise on two answers would tell
+        their difference."""
         if self.noise == "seeded" or private is None:
             return ""
-        _, seal = self._keys.read(release)
+        _, seal, begun_by = self._keys.read(release)
+        if begun_by != coins.seal(made_by.encode()):
+            raise ValueError(
+                f"a release of {self.private} was begun by other code, or on another kind of machine, and killed: "
+                "under its noise this code's answer would tell its difference from that one's. Finish it with what it "
+                "was begun with, or give it up, which counts, and ask anew: another seed and one more in releases:; "
+                "nothing was touched"
+            )
         if seal != private.seal(coins):
             raise ValueError(
                 f"the records of {self.private} are not those that this release was begun with; put them back, or give "

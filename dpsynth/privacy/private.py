@@ -55,6 +55,9 @@ class Private:
         self.shape = tuple(images.shape[1:])
         self._images, self._labels = images, labels
 
+    def __reduce__(self) -> Any:
+        raise TypeError(f"the records of {self.name} are closed: they cannot be pickled or copied")
+
     def __repr__(self) -> str:
         return f"Private({self.name}, {self.n_records} records declared, shape {self.shape})"
 

@@ -22,6 +22,11 @@ def top_classes(
         kept: classes kept a private label (mode "per_class"), or in all (mode "global").
         match: "top_k": every image of a kept class; "proportional": as many in all, shared out by the noisy counts.
     """
+    if release.histogram.shape[1] != len(public.classes):
+        raise ValueError(
+            f"{public.name} has {len(public.classes)} classes, and {release.histogram.shape[1]} were voted for: "
+            "its folders changed since; put them back"
+        )
     chosen = pick(release.histogram, kept)
     rows, labels = [], []
     for label, classes in enumerate(chosen):

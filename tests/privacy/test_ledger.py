@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -195,7 +196,7 @@ def test_a_ledger_makes_the_folders_it_lies_in(tmp_path, plan):
 def test_the_key_file_is_its_owners_alone(tmp_path, plan):
     secret(tmp_path).charge(plan, "query", "r1", [])
     key = tmp_path / "keys" / "r1.key"
-    assert key.stat().st_mode & 0o777 == 0o600 and len(key.read_bytes()) == 64
+    assert key.stat().st_mode & 0o777 == 0o600 and len(key.read_bytes()) == 96
     assert key.parent.stat().st_mode & 0o777 == 0o700
     os.chmod(key, 0o644)
     with pytest.raises(PermissionError, match="can be read by others"):
@@ -431,12 +432,29 @@ def test_a_folder_is_asked_under_a_charge_for_its_own_records_alone(tmp_path):
 def test_the_seal_lies_with_the_key_alone_and_does_not_confirm_a_guess(tmp_path, wide):
     charge = secret(tmp_path).charge(wide, "query", "r1", [], toy())
     content = (tmp_path / "keys" / "r1.key").read_bytes()
-    assert content[32:] == toy().seal(charge.coins) != toy(light=1).seal(charge.coins)
-    assert content[32:].hex() not in secret(tmp_path).path.read_text()
+    assert content[32:64] == toy().seal(charge.coins) != toy(light=1).seal(charge.coins)
+    assert content[32:64].hex() not in secret(tmp_path).path.read_text()
     secret(tmp_path).settle("r1")
     assert not list((tmp_path / "keys").iterdir())
     other = secret(tmp_path / "other").charge(wide, "query", "r1", [], toy())
-    assert toy().seal(other.coins) != content[32:]
+    assert toy().seal(other.coins) != content[32:64]
+
+
+def test_a_release_that_was_begun_by_other_code_is_not_finished_under_its_noise(tmp_path, wide):
+    older, newer = (SimpleNamespace(made_by=code) for code in ("old cpu float32", "new cpu float32"))
+    begun = secret(tmp_path).charge(wide, "query", "r1", [], toy(), attempt=older)
+    entries = secret(tmp_path).entries()
+    with pytest.raises(ValueError, match=r"begun by other code, or on another kind of machine, and killed: under its no"):
+        secret(tmp_path).charge(wide, "query", "r1", [], toy(), attempt=newer)
+    assert secret(tmp_path).entries() == entries
+    same = secret(tmp_path).charge(wide, "query", "r1", [], toy(), attempt=SimpleNamespace(made_by=older.made_by))
+    assert same.coins.fingerprint == begun.coins.fingerprint
+
+
+def test_records_of_another_set_open_no_entry(tmp_path, wide):
+    with pytest.raises(ValueError, match="is the ledger of .*, not of elsewhere; nothing was touched"):
+        secret(tmp_path).charge(wide, "query", "r1", [], SimpleNamespace(name="elsewhere"))
+    assert not secret(tmp_path).entries()
 
 
 @pytest.mark.parametrize("name", ["folder:photos", "folder:/a/b", "folder:~/c"])
