@@ -8,6 +8,9 @@ import pytest
 import torch
 
 
+collect_ignore_glob = ["mutants/*", "crash.py"]  # no tests, and no docstrings that run: commands of their own
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _threads():
     torch.set_num_threads(2)

@@ -444,7 +444,7 @@ def test_a_release_that_was_begun_by_other_code_is_not_finished_under_its_noise(
     older, newer = (SimpleNamespace(made_by=code) for code in ("old cpu float32", "new cpu float32"))
     begun = secret(tmp_path).charge(wide, "query", "r1", [], toy(), attempt=older)
     entries = secret(tmp_path).entries()
-    with pytest.raises(ValueError, match=r"begun by other code, or on another kind of machine, and killed: under its no"):
+    with pytest.raises(ValueError, match="begun by other code, or on another kind of machine, and killed: under its"):
         secret(tmp_path).charge(wide, "query", "r1", [], toy(), attempt=newer)
     assert secret(tmp_path).entries() == entries
     same = secret(tmp_path).charge(wide, "query", "r1", [], toy(), attempt=SimpleNamespace(made_by=older.made_by))
@@ -452,7 +452,7 @@ def test_a_release_that_was_begun_by_other_code_is_not_finished_under_its_noise(
 
 
 def test_records_of_another_set_open_no_entry(tmp_path, wide):
-    with pytest.raises(ValueError, match="is the ledger of .*, not of elsewhere; nothing was touched"):
+    with pytest.raises(ValueError, match=r"is the ledger of .*, not of elsewhere; nothing was touched"):
         secret(tmp_path).charge(wide, "query", "r1", [], SimpleNamespace(name="elsewhere"))
     assert not secret(tmp_path).entries()
 
