@@ -17,5 +17,5 @@ def source(function: Callable) -> Code:
     >>> source(pick).data.splitlines()[0]
     '# dpsynth/stages/selection.py'
     """
-    place = Path(inspect.getsourcefile(function)).relative_to(PACKAGE.parent)
+    place = Path(inspect.getsourcefile(inspect.unwrap(function))).relative_to(PACKAGE.parent)
     return Code(f"# {place.as_posix()}\n{textwrap.dedent(inspect.getsource(function))}", language="python")

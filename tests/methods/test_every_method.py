@@ -38,6 +38,7 @@ def folder(tmp_path_factory):
 
 def folder_params(folder, **changes):
     declared = dict(private=f"folder:{folder}", n_records=40, labels=("red", "blue"), size=16, noise="secret")
+    declared |= {"releases": 1000}  # one set serves many tests
     return Params(**{**TINY, **declared, "sample_rate": 0.1, "options": {"kept": 2}, **changes})
 
 
@@ -164,8 +165,8 @@ def test_a_noisy_label_prior_is_in_the_plan_the_ledger_and_the_samples(tiny_root
     assert torch.equal(run.samples.labels, label_prior.proportional(prior, 20))
     with pytest.raises(ValueError, match="prior: noisy asks how frequent each label is"):
         Run(p.replace(labels=()))
-    with pytest.raises(ValueError, match="dpdm has no non-private twin: its prior"):
-        Run(Params(method="dpdm", epsilon=math.inf, options={"prior": "noisy"}))
+    twin = Run(Params(method="dpdm", epsilon=math.inf, options={"prior": "noisy"}, **TINY))
+    assert [m.name for m in twin.plan.mechanisms] == ["label_histogram"] and "permit" in twin.name("prior").inputs
 
 
 def test_methods_that_only_select_weights_share_the_base_of_pdp_diffusion(tiny_root):
@@ -205,7 +206,7 @@ def test_only_the_chosen_matrices_and_the_labels_move(tiny_root, low_rank):
     run = Run(Params(method="dp_sapf", options={"low_rank": low_rank, "share": 0.5}, **{**TINY, "pretrain_steps": 3}))
     before, after = dp_sgd.ready(run.base, 10, run.params.seed).state_dict(), run.synthesiser.weights
     moved = {name for name, w in after.items() if not torch.equal(w, before[name])}
-    _, chosen = pictures.chosen_matrices(run)
+    _, _, chosen, _ = pictures.chosen_matrices(run)
     assert len(chosen) == 6
     assert moved <= {f"{name}.weight" for name in chosen} | {"net.label.weight"} and len(moved) > 1
 
@@ -239,9 +240,13 @@ def test_images_without_labels_are_one_class(tiny_root, folder, method, options)
 
 @pytest.mark.parametrize(
     ("method", "options", "said"),
-    [("dp_feta", {}, "its release"), ("dp_sapf", {}, "its probe"), ("dp_sapf", {"choice": "all"}, "its learn")],
-)  # fmt: skip
-def test_methods_without_a_twin_say_which_column_needs_noise(method, options, said):
+    [
+        ("dp_sapf", {}, "its dp_sgd"),
+        ("dp_sapf", {"choice": "all"}, "its dp_sgd"),
+        ("dp_mepf", {}, "its mean_embedding"),
+    ],
+)
+def test_methods_without_a_twin_say_which_question_needs_noise(method, options, said):
     with pytest.raises(ValueError, match=f"{method} has no non-private twin: {said}"):
         Run(Params(method=method, epsilon=math.inf, options=options))
 

@@ -34,6 +34,7 @@ IN_STAGES = (
     ("the query's noise is the rule's for one vote", RUN, "planning.query_noise(self.params, votes, learner)",
      "planning.query_noise(self.params, 1, learner)"),
     ("an update of dpsynth asks the records again", RUN, 'lasts=self.params.noise == "secret"', "lasts=False"),
+    ("a set is asked as often as there are seeds", "preflight.py", "asked := len(before) + len(planned)", "asked := len(planned)"),
     ("a key outlives its release", RUN, "            self.ledger.settle(made.artifact.digest)\n", "            pass\n"),
     ("seconds of a private step are kept", RUN, "timed=self.params.constants.builtin", "timed=True"),
     ("the second moment is a second question under the same coins", MOMENTS,

@@ -94,16 +94,23 @@ def test_the_same_seed_is_the_same_draw_and_another_is_another(public):
 
 
 def test_the_labels_of_one_corpus_draw_apart(public):
-    public.labels = torch.tensor([0] * 10 + [1] * 10)  # two classes that are alike but for their numbers
+    public.labels, public.classes = torch.tensor([0] * 10 + [1] * 10), ("a", "b")  # alike but for their numbers
     made = corpus(public, [[9, 0], [0, 9]], kept=1, match="proportional").images[:, 0, 0, 0]
     assert not torch.equal(made[:10], made[10:] - 10)
 
 
 @pytest.mark.parametrize("counts", [[5, 0, 0], [-3, -9, -1], [1, 1, 1]])
 def test_proportional_picks_take_an_image_of_each_label_however_the_votes_lie(public, counts):
-    few = SimpleNamespace(**{**vars(public), "images": public.images[:3], "labels": torch.arange(3)})
+    changed = {"images": public.images[:3], "labels": torch.arange(3), "classes": tuple("abc")}
+    few = SimpleNamespace(**{**vars(public), **changed})
     made = corpus(few, [counts], kept=3, match="proportional")
     assert len(made.images) >= 1 and set(made.labels.tolist()) == {0}
+
+
+@pytest.mark.parametrize("n", [4, 6])
+def test_votes_for_other_classes_than_there_are_now_are_refused(public, n):
+    with pytest.raises(ValueError, match=f"few has 5 classes, and {n} were voted for"):
+        corpus(public, [[1] * n], kept=1)
 
 
 def test_all_public_images_keep_their_public_labels(public):
