@@ -1,12 +1,10 @@
 """Shared by all tests: a root of their own, and one thread count, on which results depend bit for bit."""
 
-import contextlib  # noqa: I001
+import contextlib
 import os
 
-import dpsynth  # noqa: F401 - before torch, which reads at import how waiting threads should wait
 import pytest
 import torch
-
 
 collect_ignore_glob = ["mutants/*", "crash.py"]  # no tests, and no docstrings that run: commands of their own
 
