@@ -57,10 +57,10 @@ edit: .venv/.installed ## pair the notebooks of the project and open these thems
 	@.venv/bin/python -m jupytext --quiet --sync notebooks/*.py notebooks/methods/*.py
 	@DPSYNTH_ROOT="$$(pwd -P)" .venv/bin/python -m jupyter lab notebooks
 
-readme: .venv/.installed ## fill the README's numbers from results/
+readme: .venv/.installed ## fill the numbers of README.md and docs/ from results/
 	@.venv/bin/python -m dpsynth.report.readme
 
-record: .venv/.installed ## take over the last measurements from build/ into results/ and the README
+record: .venv/.installed ## take over the last measurements from build/ into results/, README.md and docs/
 	@.venv/bin/python -m dpsynth.report.readme --record
 
 clean: ## remove build/; the ledger, its keys and cached data stay

@@ -1,4 +1,4 @@
-"""Before torch is imported, which reads at import how waiting threads should wait: asleep, as other work runs beside."""
+"""Before torch is imported, which then reads how waiting threads should wait: asleep, as others use the cores too."""
 
 import os
 

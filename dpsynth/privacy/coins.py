@@ -44,11 +44,7 @@ class Coins:
         return np.frombuffer(bytearray(stream.update(bytes(8 * n))), dtype="<u8")
 
     def uniforms(self, address: tuple, n: int) -> np.ndarray:
-        """n draws from the grid {0, ..., 2^53 - 1} / 2^53: (n,) float64 in [0, 1).
-
-        >>> [Coins(bytes(32)).uniforms(("poisson", step), 1).round(3).item() for step in (0, 1, 0)]  # by address
-        [0.662, 0.826, 0.662]
-        """
+        """n draws from the grid {0, ..., 2^53 - 1} / 2^53: (n,) float64 in [0, 1)."""
         return as_uniforms(self.words(address, n))
 
     def normals(self, address: tuple, n: int) -> np.ndarray:

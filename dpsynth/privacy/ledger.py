@@ -5,11 +5,10 @@ was killed finds its entry, redraws the same coins, and adds nothing. The key of
 artifact stands, with a seal that binds it to the records it was drawn for, and is then destroyed. Releases may share
 seeded coins: entries and attempts are told apart by release and coins, and each counts.
 
-What is noticed: a line edited, added or taken out by hand, as each carries a digest of all lines up to it; an end cut
-off, a file deleted, restored alone from an older copy or written anew, as the head (how many entries, and the last
-digest) is kept in a file of its own; two names of one folder. What is not: a head deleted, and then the ledger cut,
-or both brought to an older state, as by a backup of the whole folder. The digests hold no secret: they guard against
-accidents. A folder that was moved has a ledger of its own.
+What is noticed: a line edited, added or taken out by hand, as each carries a digest of all up to it; an end cut off, a
+file deleted, restored alone or written anew, as the head (how many entries, and the last digest) is a file of its own;
+two names of one folder. What is not: head and ledger brought to an older state together. The digests hold no secret:
+they guard against accidents. A folder that was moved has a ledger of its own.
 """
 
 import contextlib
@@ -210,17 +209,15 @@ class Ledger:
         return coins if drawn and {"close": release, "coins": coins.fingerprint} not in entries else None
 
     def _sealed(self, release: str, coins: Coins, private: Any, made_by: str) -> str:
-        """The seal, if it fits the records that are asked and the code that asks: one noise on two answers would tell
-        their difference."""
+        """The seal, if records and code are those it was begun with: one noise on two answers tells their difference."""
         if self.noise == "seeded" or private is None:
             return ""
         _, seal, begun_by = self._keys.read(release)
         if begun_by != coins.seal(made_by.encode()):
             raise ValueError(
                 f"a release of {self.private} was begun by other code, or on another kind of machine, and killed: "
-                "under its noise this code's answer would tell its difference from that one's. Finish it with what it "
-                "was begun with, or give it up, which counts, and ask anew: another seed and one more in releases:; "
-                "nothing was touched"
+                "under its noise this one's answer would tell the difference. Finish it with what it was begun with, or "
+                "give it up, which counts: another seed and one more in releases:; nothing was touched"
             )
         if seal != private.seal(coins):
             raise ValueError(

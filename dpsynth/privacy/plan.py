@@ -64,12 +64,6 @@ def make_plan(private: str, n_records: int, epsilon: float, delta: float, touche
 
     The cost comes within 0.1 percent of epsilon and never above it. The touches before it keep their noise.
 
-    >>> from dpsynth.privacy import Gradients
-    >>> dp_sgd = Gradients("dp_sgd", 0.1, 100, 1.0, 0.3, noise_multiplicity=4, divisor=400.0)
-    >>> plan = make_plan("mnist5k", 4000, 10.0, 1e-5, [Counts("query", 5, 4.0), dp_sgd])
-    >>> round(plan.mechanism("dp_sgd").noise_multiplier, 2), round(plan.spent(), 2)
-    (0.84, 9.99)
-
     Raises:
         BudgetError: the touches before the last cost epsilon or more, or leave nothing to learn with; or epsilon is
             more than all together can spend. ValueError: delta is finer than floating point can certify.
@@ -105,11 +99,6 @@ def query_noise(votes: int, gradients: Mechanism, epsilon: float, delta: float) 
 
     With sigma0 calibrated without a query, the smallest s for which (s, 1.05 sigma0) stays within
     epsilon. A rule on public constants; the papers fix 484 (CIFAR-10) and 5,300 (CelebA) instead.
-
-    >>> from dpsynth.privacy import Gradients
-    >>> dp_sgd = Gradients("dp_sgd", 0.1, 100, 1.0, 0.3, noise_multiplicity=4, divisor=400.0)
-    >>> query_noise(5, dp_sgd, 10.0, 1e-5), round(query_noise(5, dp_sgd, 1.0, 1e-5))
-    (4.0, 12)
     """
     if math.isinf(epsilon):
         return 4.0

@@ -192,9 +192,10 @@ def test_an_accountant_that_cannot_compute_a_cost_is_left_out(noise, rate, steps
     assert math.isnan(also["PRV"]) and also["RDP"] > accounting.epsilon([sgd(noise, rate, steps)], DELTA) > 300
 
 
-def test_the_non_private_twin_plans_no_mechanism():
-    twin = make_plan("set", 4000, math.inf, DELTA, [Counts("query", 5, 6.0), sgd(1.0)])
-    assert twin.mechanisms == () and not twin.is_private
+def test_the_non_private_twin_plans_no_mechanism_of_its_learner_and_asks_what_comes_before():
+    twin = make_plan("set", 4000, math.inf, DELTA, [query := Counts("query", 5, 6.0), sgd(1.0)])
+    assert twin.mechanisms == (query,) and not twin.is_private and twin.spent() == math.inf
+    assert make_plan("set", 4000, math.inf, DELTA, [sgd(1.0)]).mechanisms == ()
 
 
 def test_replacing_a_record_moves_twice_as_many_votes():
