@@ -209,14 +209,14 @@ class Ledger:
         return coins if drawn and {"close": release, "coins": coins.fingerprint} not in entries else None
 
     def _sealed(self, release: str, coins: Coins, private: Any, made_by: str) -> str:
-        """The seal, if records and code are those it was begun with: one noise on two answers tells their difference."""
+        """The seal, if records and code are those it was begun with: one noise on two answers tells them apart."""
         if self.noise == "seeded" or private is None:
             return ""
         _, seal, begun_by = self._keys.read(release)
         if begun_by != coins.seal(made_by.encode()):
             raise ValueError(
                 f"a release of {self.private} was begun by other code, or on another kind of machine, and killed: "
-                "under its noise this one's answer would tell the difference. Finish it with what it was begun with, or "
+                "under its noise this one's answer would tell the difference. Finish it with what it was begun by, or "
                 "give it up, which counts: another seed and one more in releases:; nothing was touched"
             )
         if seal != private.seal(coins):
