@@ -21,7 +21,7 @@ from dpsynth.privacy.ledger import canonical
 from dpsynth.privacy.mechanisms import Mechanism
 from dpsynth.stages import evaluate
 from dpsynth.stages.permit import Permit
-from dpsynth.store import Name, Stored
+from dpsynth.store import Recipe, Stored
 
 
 class Step(NamedTuple):
@@ -92,7 +92,7 @@ class Run:
 
     def __init__(self, params: Params, private: privacy.Private | None = None):
         self.params, self.options, self.row = params, options_of(params), row_of(params)
-        self._names: dict[str, Name | None] = {}
+        self._recipes: dict[str, Recipe | None] = {}
         self._made: dict[str, Stored | None] = {}
         self._checked = False
         if private is not None:
@@ -237,7 +237,7 @@ class Run:
             return {}
         inputs = {"extractor": self.artifact("extractor"), "held_out": self.held_out}
         return {
-            row: store.build(store.name("measurement", evaluate.measure, self.settings, samples=samples, **inputs))
+            row: store.build(store.recipe("measurement", evaluate.measure, self.settings, samples=samples, **inputs))
             for row, samples in self.rows.items()
         }
 
@@ -249,20 +249,20 @@ class Run:
     def artifact(self, kind: str) -> Any:
         """The artifact of one step, made or loaded; None where the method has none."""
         if kind not in self._made:
-            name = self.name(kind)
-            self._made[kind] = name and self._build(STEP_OF[kind], name)
+            recipe = self.recipe(kind)
+            self._made[kind] = recipe and self._build(STEP_OF[kind], recipe)
         return self._made[kind]
 
-    def name(self, kind: str) -> Name | None:
+    def recipe(self, kind: str) -> Recipe | None:
         """What one step makes, before it is made; None where the method has none. Makes nothing but the plan."""
-        if kind not in self._names:
-            self._names[kind] = self._named(STEP_OF[kind])
-        return self._names[kind]
+        if kind not in self._recipes:
+            self._recipes[kind] = self._named(STEP_OF[kind])
+        return self._recipes[kind]
 
-    def names(self) -> dict[str, Name]:
+    def recipes(self) -> dict[str, Recipe]:
         """What the steps before evaluation make, by kind, in order."""
         kinds = [step.kind for step in STEPS if step.stage != "evaluate"]
-        return {kind: name for kind in kinds if (name := self.name(kind))}
+        return {kind: recipe for kind in kinds if (recipe := self.recipe(kind))}
 
     def check(self, seen: set | None = None) -> None:
         """Whatever would end the run after its first private touch, and can be known now, ends it here.
@@ -284,15 +284,15 @@ class Run:
         else:
             _ = self.private
         _ = self.questions, self.plan
-        names = self.names()
-        preflight.standing(names.values(), self.plan, self.ledger, p.releases, seen)
-        missing = {kind for kind, name in names.items() if "public" in name.inputs and not name.path.exists()}
+        recipes = self.recipes()
+        preflight.standing(recipes.values(), self.plan, self.ledger, p.releases, seen)
+        missing = {kind for kind, recipe in recipes.items() if "public" in recipe.inputs and not recipe.path.exists()}
         if missing:
             trains = "encoder" in missing
             once(("public", self.public.identity, trains), lambda: preflight.public(self.public, trains))
         self._checked = True
 
-    def _named(self, step: Step) -> Name | None:
+    def _named(self, step: Step) -> Recipe | None:
         function = step.work or getattr(self.row, step.column)
         if step.twin and not self.plan.is_private:
             function = function.without_noise
@@ -303,29 +303,29 @@ class Run:
         taken = inspect.signature(work).parameters  # what no method reads is not opened
         inputs = {before: self._before(before) for before in step.inputs if before in taken}
         if step.model:
-            inputs["model"] = self.name(step.model)
+            inputs["model"] = self.recipe(step.model)
         if step.private:
             inputs["private"] = self.private
         if asks:
-            earlier = tuple(name for before in step.after if (name := self.name(before)))
+            earlier = tuple(recipe for before in step.after if (recipe := self.recipe(before)))
             inputs["permit"] = Permit(self.plan, self.ledger, function.name, earlier)
         kind = step.twin if step.private and not asks else step.kind
-        return store.name(kind, work, self.settings, lasts=self.params.noise == "secret", **inputs)
+        return store.recipe(kind, work, self.settings, lasts=self.params.noise == "secret", **inputs)
 
     def _before(self, kind: str) -> Any:
         """An input of a step, by name: a set that is opened, or what an earlier step makes."""
-        return self.name(kind) if kind in STEP_OF else getattr(self, kind)
+        return self.recipe(kind) if kind in STEP_OF else getattr(self, kind)
 
-    def _build(self, step: Step, name: Name) -> Stored:
-        if "permit" in name.inputs and not name.path.exists() and not self._checked:
+    def _build(self, step: Step, recipe: Recipe) -> Stored:
+        if "permit" in recipe.inputs and not recipe.path.exists() and not self._checked:
             self.check()
         for before in step.after:
             self.artifact(before)
-        inputs = dict(name.inputs)
+        inputs = dict(recipe.inputs)
         for argument in inputs:
             if (kind := step.model if argument == "model" else argument) in STEP_OF:
                 inputs[argument] = self.artifact(kind)
-        made = store.build(replace(name, inputs=inputs), timed=self.params.constants.builtin)
+        made = store.build(replace(recipe, inputs=inputs), timed=self.params.constants.builtin)
         if "permit" in inputs:
             self.ledger.settle(made.artifact.digest)
         return made

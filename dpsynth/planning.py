@@ -73,4 +73,4 @@ def _kept(kind: str, function, p: Params, settings: dict) -> Stored:
     """A number of a plan lasts: a plan that moved by a hair, as an accountant is mended, would ask all questions anew.
     That it stays within the budget is checked by today's accountant at each touch."""
     public = {"private": p.private, "n_records": p.constants.n_records, "epsilon": p.epsilon, "delta": p.delta}
-    return store.build(store.name(kind, function, public | settings, lasts=True), timed=p.constants.builtin)
+    return store.build(store.recipe(kind, function, public | settings, lasts=True), timed=p.constants.builtin)

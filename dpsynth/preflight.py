@@ -56,7 +56,9 @@ def public(images: PublicSet, trains: bool) -> None:
     _ = images.images
 
 
-def standing(names: Iterable[store.Name], plan: privacy.Plan, ledger: privacy.Ledger, releases: int, seen: set) -> None:
+def standing(
+    recipes: Iterable[store.Recipe], plan: privacy.Plan, ledger: privacy.Ledger, releases: int, seen: set
+) -> None:
     """Artifacts that stand are whole, the ledger knows those that were asked of the records, and a set is asked no more
     than its user allows.
 
@@ -69,31 +71,31 @@ def standing(names: Iterable[store.Name], plan: privacy.Plan, ledger: privacy.Le
     """
     entries = ledger.entries()
     known = {entry.get("open") for entry in entries}
-    for name in names:
-        permit = name.inputs.get("permit")
-        if name.path.exists():
-            store.verified(name)
-            if permit and name.identity not in known:
+    for recipe in recipes:
+        permit = recipe.inputs.get("permit")
+        if recipe.path.exists():
+            store.verified(recipe)
+            if permit and recipe.identity not in known:
                 raise ValueError(
-                    f"{name.path} stands, but {ledger.path} has no entry for it: restore the ledger; without it nobody "
-                    "knows what was spent"
+                    f"{recipe.path} stands, but {ledger.path} has no entry for it: restore the ledger; without it "
+                    "nobody knows what was spent"
                 )
         elif permit:
-            if name.lasts and name.identity not in known:
-                _once_more(name, permit, entries, ledger, releases, seen)
+            if recipe.lasts and recipe.identity not in known:
+                _once_more(recipe, permit, entries, ledger, releases, seen)
             try:
-                ledger.check(plan, permit.name, name.identity, name.ancestors)
+                ledger.check(plan, permit.name, recipe.identity, recipe.ancestors)
             except privacy.BudgetError as error:
-                raise privacy.BudgetError(f"{error}{_remedy(name) if name.identity in known else ''}") from None
+                raise privacy.BudgetError(f"{error}{_remedy(recipe) if recipe.identity in known else ''}") from None
 
 
 def _once_more(
-    name: store.Name, permit: Permit, entries: list[dict], ledger: privacy.Ledger, releases: int, seen: set
+    recipe: store.Recipe, permit: Permit, entries: list[dict], ledger: privacy.Ledger, releases: int, seen: set
 ) -> None:
     """Refuse to ask under secret noise what was asked before under another name, by whatever settings, seed or version
     of dpsynth, unless its user said how often."""
     before = {(e["open"], e["coins"]) for e in entries if e.get("mechanism", {}).get("name") == permit.name}
-    seen.add((ledger.path, permit.name, name.identity))
+    seen.add((ledger.path, permit.name, recipe.identity))
     planned = {key for key in seen if isinstance(key, tuple) and key[:2] == (ledger.path, permit.name)}
     if (asked := len(before) + len(planned)) > releases:
         earlier = [from_statement(entry["mechanism"]) for entry in entries if "mechanism" in entry]
@@ -174,9 +176,9 @@ def room() -> None:
             )
 
 
-def _remedy(name: store.Name) -> str:
+def _remedy(recipe: store.Recipe) -> str:
     """What helps where a release was drawn, and is gone: one that depends on the seed has another one under another."""
-    seeded = name.ancestors or "seed" in name.settings
-    new = "another seed, and one more in releases:," if name.lasts else "another seed,"
+    seeded = recipe.ancestors or "seed" in recipe.settings
+    new = "another seed, and one more in releases:," if recipe.lasts else "another seed,"
     other = f", or choose {new} which is a further release" if seeded else ""
-    return f"; restore {name.path} from a copy of build/{other}"
+    return f"; restore {recipe.path} from a copy of build/{other}"

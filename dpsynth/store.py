@@ -1,9 +1,9 @@
 """Artifacts, lineage and resume: equal work is done once, and an artifact appears whole or not at all.
 
-A `Name` is an artifact before it is made: a digest of the work's settings, of its inputs, of the code that computes it
-(`sources`: a mended bug does not keep old artifacts, and a comment does not cost a night), and of the device kind and
-precision that decide its bits. What descends from somebody's own records lasts: in place of the code and the machine
-its name holds the work's `version`, raised by hand, so that no update of dpsynth asks their records again.
+A `Recipe` is an artifact before it is made. It names it, by a digest of the work's settings, of its inputs, of the code
+that computes it (`sources`: a mended bug does not keep old artifacts, and a comment does not cost a night), and of the
+device kind and precision that decide its bits. What descends from somebody's own records lasts: in place of code and
+machine its name holds the work's `version`, raised by hand, so that no update of dpsynth asks their records again.
 """
 
 import contextlib
@@ -81,7 +81,7 @@ class Artifact:
 
 
 @dataclasses.dataclass(frozen=True)
-class Name:
+class Recipe:
     """An artifact before it is made: what makes it, from what.
 
     Attributes:
@@ -131,14 +131,14 @@ class Name:
         return root() / "build" / "artifacts" / f"{self.kind}-{self.identity[:16]}"
 
 
-def name(kind: str, function: Callable, settings: Mapping, *, lasts: bool = False, **inputs: Any) -> Name:
-    """The name of what `function` makes of those settings and inputs that it has arguments for.
+def recipe(kind: str, function: Callable, settings: Mapping, *, lasts: bool = False, **inputs: Any) -> Recipe:
+    """What `function` makes, of those settings and inputs that it has arguments for.
 
     Raises:
         ValueError: it needs a setting that there is not.
     """
     given = {argument: inputs[argument] for argument in inspect.signature(function).parameters if argument in inputs}
-    return Name(kind, function, settings_of(function, settings), given, lasts)
+    return Recipe(kind, function, settings_of(function, settings), given, lasts)
 
 
 def settings_of(function: Callable, settings: Mapping) -> dict[str, Any]:
@@ -154,8 +154,8 @@ def settings_of(function: Callable, settings: Mapping) -> dict[str, Any]:
     return {name: settings[name] for name in names}
 
 
-def build(name: Name, *, timed: bool = True) -> Any:
-    """Load the artifact of that name, making it first if need be.
+def build(recipe: Recipe, *, timed: bool = True) -> Any:
+    """Load the artifact of that recipe, making it first if need be.
 
     Args:
         timed: record seconds and peak memory, which must not be told of a user's own records.
@@ -163,34 +163,35 @@ def build(name: Name, *, timed: bool = True) -> Any:
         ValueError: the folder holds an artifact of another format, one that is not whole, or one that was edited; what
             was made is not finite.
     """
-    with _locked(name.path):
-        if not name.path.exists():
-            _make(name, timed)
-    return verified(name)
+    with _locked(recipe.path):
+        if not recipe.path.exists():
+            _make(recipe, timed)
+    return verified(recipe)
 
 
-def verified(name: Name) -> Any:
-    """`load` of the artifact of that name, with the digest and the ancestors that its inputs give it.
+def verified(recipe: Recipe) -> Any:
+    """`load` of the artifact of that recipe, with the digest and the ancestors that its inputs give it.
 
     Says on stderr if its name lasts and other code made it.
 
     Raises:
         ValueError: it has others; and as `load`.
     """
-    made = load(name.path, inspect.signature(name.function).return_annotation)
-    if (made.artifact.digest, tuple(made.artifact.meta["lineage"])) != (name.identity, name.ancestors):
-        raise ValueError(f"{name.path}/meta.json was edited: it names another artifact, or other ancestors; {RESTORE}")
-    if is_older(name, made):
+    made = load(recipe.path, inspect.signature(recipe.function).return_annotation)
+    meta = recipe.path / "meta.json"
+    if (made.artifact.digest, tuple(made.artifact.meta["lineage"])) != (recipe.identity, recipe.ancestors):
+        raise ValueError(f"{meta} was edited: it names another artifact, or other ancestors; {RESTORE}")
+    if is_older(recipe, made):
         sys.stderr.write(
-            f"{name.path.name} was made by other code (commit {made.artifact.meta['commit']}) and is used as it is: "
+            f"{recipe.path.name} was made by other code (commit {made.artifact.meta['commit']}) and is used as it is: "
             "to ask private records again would be a further release\n"
         )
     return made
 
 
-def is_older(name: Name, made: Stored) -> bool:
+def is_older(recipe: Recipe, made: Stored) -> bool:
     """Whether an artifact whose name lasts was made by other code than there is now."""
-    return name.lasts and made.artifact.meta["code"] != name.code
+    return recipe.lasts and made.artifact.meta["code"] != recipe.code
 
 
 def load(path: Path, cls: type) -> Any:
@@ -240,28 +241,28 @@ def _lineage(value: Any) -> tuple[str, ...]:
     return value.artifact.lineage if isinstance(value, Stored) else getattr(value, "lineage", ())
 
 
-def _make(name: Name, timed: bool) -> None:
-    aside = name.path.with_name(f"{name.path.name}.partial")
-    work = Work(name.kind, name.identity, aside, name.ancestors, name.made_by)
+def _make(recipe: Recipe, timed: bool) -> None:
+    aside = recipe.path.with_name(f"{recipe.path.name}.partial")
+    work = Work(recipe.kind, recipe.identity, aside, recipe.ancestors, recipe.made_by)
     work.path.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
-    tensors, fields = _split(name.function(work, **name.inputs, **name.settings))
+    tensors, fields = _split(recipe.function(work, **recipe.inputs, **recipe.settings))
     refuse_infinite(work.kind, tensors)
     with naming(work.path / "tensors.safetensors"):
         save_file(tensors, work.path / "tensors.safetensors")
     cost = {"seconds": round(time.perf_counter() - start, 2), "peak_MiB": peak_mib()} if timed else {}
     meta = {
         "format": FORMAT, "kind": work.kind, "digest": work.digest, "lineage": work.lineage,
-        "settings": {setting: placed(value) for setting, value in name.settings.items()},
-        "upstream": {key: _identity(value) for key, value in name.inputs.items()}, "fields": fields, **cost,
+        "settings": {setting: placed(value) for setting, value in recipe.settings.items()},
+        "upstream": {key: _identity(value) for key, value in recipe.inputs.items()}, "fields": fields, **cost,
         "versions": {package: importlib.metadata.version(package) for package in VERSIONS},
-        "commit": commit(), "code": name.code, "version": name.function.version, "device": device.kind(),
+        "commit": commit(), "code": recipe.code, "version": recipe.function.version, "device": device.kind(),
         "precision": str(device.precision()), "threads": torch.get_num_threads(),
     }  # fmt: skip
     with naming(work.path / "meta.json"):
         (work.path / "meta.json").write_text(json.dumps(meta, indent=1, default=str), encoding="utf-8")
     work.forget()
-    path = name.path
+    path = recipe.path
     if not timed:
         forget_times(*work.path.iterdir(), work.path, _lock(path))
     for file in work.path.iterdir():

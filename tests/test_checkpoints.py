@@ -128,5 +128,5 @@ def torn(work: Work) -> store.Stored:
 
 
 def test_an_artifact_takes_no_torn_checkpoint_along(root):
-    built = store.build(store.name("thing", torn, {})).artifact.path
+    built = store.build(store.recipe("thing", torn, {})).artifact.path
     assert sorted(file.name for file in built.iterdir()) == ["meta.json", "tensors.safetensors"]

@@ -155,7 +155,7 @@ def heavy(work: Work, *, megabytes: int) -> Base:
     return Base(state, {}, {}, private_labels=True)
 
 
-HEAVY = store.name("base", heavy, {"megabytes": 1})
+HEAVY = store.recipe("base", heavy, {"megabytes": 1})
 
 
 @pytest.mark.parametrize("kilobytes", [16, 64, 400, 1500])  # the last has room for the checkpoint, not for the artifact

@@ -47,7 +47,7 @@ def artifacts(root):
 
 
 def identities(run):
-    return {kind: name.identity for kind, name in run.names().items()}
+    return {kind: name.identity for kind, name in run.recipes().items()}
 
 
 def mechanisms(run):
@@ -79,7 +79,7 @@ def test_the_steps_are_in_order_and_each_is_made_of_earlier_ones():
 @pytest.mark.parametrize("method", METHODS)
 def test_artifacts_are_where_their_names_say_and_are_made_once(tiny_root, method, monkeypatch):
     run = Run(parameters(method))
-    names = run.names()
+    names = run.recipes()
     ordered = [step.kind for step in STEPS if step.kind in names]
     assert list(names) == ordered and ordered[-1] == "synthesiser"
     assert not names["synthesiser"].path.exists()
@@ -102,7 +102,7 @@ def test_artifacts_are_where_their_names_say_and_are_made_once(tiny_root, method
 @pytest.mark.parametrize("method", ["rpgen", "dp_sapf", "dp_feta", "dpsda"])
 def test_asking_for_names_asks_nothing_and_makes_nothing_but_the_plan(tiny, asked, method):
     run = Run(parameters(method, options={"prior": "noisy"}, noise="secret"))
-    assert list(run.names())[-1] == "synthesiser" and run.name("samples") is not None
+    assert list(run.recipes())[-1] == "synthesiser" and run.recipe("samples") is not None
     run.check()
     assert set(artifacts(tiny)) <= {"plan", "noise"}
     assert not asked and run.ledger.entries() == [] and not run.ledger.path.exists()
@@ -115,7 +115,7 @@ def test_the_records_are_opened_once_or_are_those_that_were_given(tiny, monkeypa
     run.samples
     assert opened == [("mnist5k", "train"), ("mnist5k", "test")]  # the second, to know that results can be measured
     given = Run(parameters(), run.private)
-    given.names()
+    given.recipes()
     assert given.private is run.private and len(opened) == 2
 
 
@@ -153,13 +153,13 @@ def test_a_learner_waits_for_the_prior_and_names_it(tiny):
     run = Run(parameters(options={"prior": "noisy"}))
     synthesiser = run.synthesiser
     assert mechanisms(run) == ["label_histogram", "dp_sgd"]
-    assert run.name("prior").identity in synthesiser.artifact.lineage
-    assert "prior" not in run.name("synthesiser").inputs
+    assert run.recipe("prior").identity in synthesiser.artifact.lineage
+    assert "prior" not in run.recipe("synthesiser").inputs
 
 
 def test_the_twin_asks_the_same_before_and_learns_without_noise(tiny, asked):
     run, private = (Run(parameters("privimage_d", epsilon=epsilon)) for epsilon in (math.inf, 10.0))
-    names, other = run.names(), identities(private)
+    names, other = run.recipes(), identities(private)
     assert [name.kind for name in names.values()] == ["encoder", "release", "corpus", "base", "twin"]
     assert [kind for kind, name in names.items() if "permit" in name.inputs] == ["release"]
     assert {kind for kind, identity in identities(run).items() if identity == other[kind]} == set(names) - {
@@ -174,7 +174,7 @@ def test_the_twin_asks_the_same_before_and_learns_without_noise(tiny, asked):
 def test_a_twin_of_a_method_that_asks_before_it_learns_has_no_probe_and_no_prior(tiny):
     with pytest.raises(ValueError, match="no non-private twin"):
         Run(parameters("dp_sapf", epsilon=math.inf))
-    assert list(Run(parameters("dp_ldm", epsilon=math.inf)).names()) == ["corpus", "base", "synthesiser"]
+    assert list(Run(parameters("dp_ldm", epsilon=math.inf)).recipes()) == ["corpus", "base", "synthesiser"]
 
 
 def test_a_certificate_prints(tiny):
@@ -216,7 +216,7 @@ def test_an_update_renames_nothing_under_secret_noise_and_what_stands_is_used_wi
     said = capfd.readouterr().err
     for kind in ("release", "synthesiser"):
         assert (
-            f"{later.name(kind).path.name} was made by other code (commit {store.commit()}) and is used as it" in said
+            f"{later.recipe(kind).path.name} was made by other code (commit {store.commit()}) and is used as it" in said
         )
     assert not asked and later.ledger.entries() == entries
 
@@ -271,7 +271,7 @@ def test_a_question_that_an_older_version_asked_is_asked_again_at_the_users_word
     entries = Run(p).ledger.entries()
     asked.clear()
     run = Run(p)
-    assert run.name("synthesiser").path != older.path
+    assert run.recipe("synthesiser").path != older.path
     for attempt in (run.check, lambda: run.synthesiser, lambda: run.samples):
         said = (
             r"has 1 releases of dp_sgd, asked for by other settings, another seed or an older dpsynth; and 1 more .* "

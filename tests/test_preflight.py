@@ -321,7 +321,7 @@ def test_an_artifact_whose_ancestors_were_edited_is_named_in_the_plan(own):
 @pytest.mark.parametrize("text", ['{"format": 0}', '{"format": 1, "fie', ""])
 def test_an_artifact_that_is_not_whole_is_named_in_the_plan(own, quick, text):
     p = own("pdp_diffusion")
-    base = Run(p).name("base").path
+    base = Run(p).recipe("base").path
     base.mkdir(parents=True)
     (base / "meta.json").write_text(text)
     with pytest.raises(ValueError, match=f"{base}.*restore it from a copy"):

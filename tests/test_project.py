@@ -127,7 +127,7 @@ def test_a_relative_folder_means_the_same_wherever_a_run_is_read(place, monkeypa
         monkeypatch.chdir(below)
         digests.append((
             Run(given).ledger.path.resolve(),
-            store.name("corpus", named, {"public": given.public}).identity,
+            store.recipe("corpus", named, {"public": given.public}).identity,
         ))  # fmt: skip
     assert digests[0] == digests[1] and digests[0][0].parent == place / "ledger"
 

@@ -27,7 +27,7 @@ CALLS = []
 
 
 def built(kind, function, settings, timed=True, **inputs):
-    return store.build(store.name(kind, function, {"note": "default"} | settings, **inputs), timed=timed)
+    return store.build(store.recipe(kind, function, {"note": "default"} | settings, **inputs), timed=timed)
 
 
 @store.work
@@ -95,7 +95,7 @@ def test_a_checkpoint_of_another_run_is_refused_with_its_path(root):
     with pytest.raises(KeyboardInterrupt):
         built("slow", interrupted, {"n": 4})
     (partial,) = (root / "build" / "artifacts").glob("slow-*.partial")
-    other = store.name("slow", interrupted, {"n": 5}).path
+    other = store.recipe("slow", interrupted, {"n": 5}).path
     partial.rename(other.with_name(other.name + ".partial"))
     with pytest.raises(ValueError, match=r"checkpoint.pt was saved by another run than slow-.*; delete that folder"):
         built("slow", interrupted, {"n": 5})
@@ -222,7 +222,7 @@ def test_an_artifact_under_the_name_of_another_is_refused():
 
 
 def test_a_file_in_an_artifacts_place_is_refused():
-    path = store.name("thing", make, {"n": 3, "note": "default"}).path
+    path = store.recipe("thing", make, {"n": 3, "note": "default"}).path
     path.parent.mkdir(parents=True)
     path.write_text("x")
     with pytest.raises(ValueError, match="is not a whole artifact"):

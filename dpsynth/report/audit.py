@@ -45,7 +45,7 @@ def both() -> list[Audit]:
 
     Untimed, as the process that makes it may have opened somebody's own records.
     """
-    return [store.build(store.name("audit", audited, {"noise": noise}), timed=False) for noise in (1.0, 0.1)]
+    return [store.build(store.recipe("audit", audited, {"noise": noise}), timed=False) for noise in (1.0, 0.1)]
 
 
 @work

@@ -53,7 +53,7 @@ def recall_curve(run: Run, n_draws: int = 20) -> dict[str, Tensor]:
 def votes_without_noise(run: Run) -> SemanticHistogram:
     """What the query would answer without noise: an evaluation on a public benchmark, not a release."""
     inputs = {"private": run.private, "encoder": run.encoder}
-    return store.build(store.name("votes", query.exact_histogram, run.settings, **inputs))
+    return store.build(store.recipe("votes", query.exact_histogram, run.settings, **inputs))
 
 
 def examples(corpus: Corpus, names: tuple[str, ...], n: int) -> Grid:

@@ -98,7 +98,8 @@ def facts(run: Run) -> dict[str, float]:
 
 def write_artifacts(run: Run) -> Path:
     """Write artifacts.json: which folders of build/artifacts are the run's own, by kind."""
-    folders = {kind: name.path.name for kind, name in run.names().items()} | {"samples": run.name("samples").path.name}
+    recipes = run.recipes() | {"samples": run.recipe("samples")}
+    folders = {kind: recipe.path.name for kind, recipe in recipes.items()}
     path = _write(run_folder(run.params) / "artifacts.json", json.dumps(folders, indent=1) + "\n")
     return _timeless(run.params, path)
 

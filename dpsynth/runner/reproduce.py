@@ -89,7 +89,7 @@ def schedule(runs: list[Run]) -> Iterator[Job]:
     """
     known, claimed = measured_minutes(), {}
     for run in runs:
-        p, names = run.params, run.names()
+        p, names = run.params, run.recipes()
         at_work = {"evaluate", *(STAGE_OF[kind] for kind in names)}
         for page, stages in pages.pages(p.method).items():
             made = [name for kind, name in names.items() if STAGE_OF[kind] in stages]

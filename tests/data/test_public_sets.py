@@ -83,13 +83,13 @@ def test_the_identity_of_a_public_set_tells_its_shape_and_its_version_what_rende
     found = catalog.public("glyphs", 1, 28)
     assert found.identity == catalog.public("glyphs", 1, 28, background="red").identity
     assert len({catalog.public("glyphs", *shape).identity for shape in ((1, 28), (1, 32), (3, 28), (3, 32))}) == 4
-    versions, extractor = {found.version}, Run(Params()).name("extractor").identity
+    versions, extractor = {found.version}, Run(Params()).recipe("extractor").identity
     for module in ("matplotlib", "numpy", "scipy"):
         with monkeypatch.context() as patch:
             patch.setattr(f"{module}.__version__", "0")
             versions.add(found.version)
-            assert Run(Params()).name("extractor").identity != extractor  # which is trained on them
-    assert Run(Params()).name("extractor").identity == extractor
+            assert Run(Params()).recipe("extractor").identity != extractor  # which is trained on them
+    assert Run(Params()).recipe("extractor").identity == extractor
     for digest in ("page_digest", "work_digest"):
         with monkeypatch.context() as patch:
             patch.setattr(public_sets, digest, lambda of: "other")

@@ -166,7 +166,7 @@ def test_a_noisy_label_prior_is_in_the_plan_the_ledger_and_the_samples(tiny_root
     with pytest.raises(ValueError, match="prior: noisy asks how frequent each label is"):
         Run(p.replace(labels=()))
     twin = Run(Params(method="dpdm", epsilon=math.inf, options={"prior": "noisy"}, **TINY))
-    assert [m.name for m in twin.plan.mechanisms] == ["label_histogram"] and "permit" in twin.name("prior").inputs
+    assert [m.name for m in twin.plan.mechanisms] == ["label_histogram"] and "permit" in twin.recipe("prior").inputs
 
 
 def test_methods_that_only_select_weights_share_the_base_of_pdp_diffusion(tiny_root):

@@ -75,7 +75,7 @@ def coins(run):
 
 
 def identities(run):
-    return {kind: name.identity for kind, name in run.names().items()}
+    return {kind: name.identity for kind, name in run.recipes().items()}
 
 
 def same(one, other):

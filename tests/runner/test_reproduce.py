@@ -103,7 +103,7 @@ def test_the_plans_artifacts_are_those_that_the_stages_build(quick, sealed, monk
 
         monkeypatch.setattr(store, "build", build)
         run = Run(p, sealed)
-        names = run.names()
+        names = run.recipes()
         assert not asked and run.synthesiser
         assert asked == {name.kind: (name.path, name.identity, name.ancestors) for name in names.values()}, p.method
         permits = [name.inputs["permit"].name for name in names.values() if "permit" in name.inputs]
@@ -153,7 +153,7 @@ def test_expected_minutes_come_from_committed_results_and_a_twins_from_its_own_m
 def test_what_stands_needs_only_its_notebook(quick, sealed):
     run = Run(Params(), sealed)
     for kind in ("encoder", "release"):
-        run.name(kind).path.mkdir(parents=True)
+        run.recipe(kind).path.mkdir(parents=True)
     query, selection, *_ = reproduce.schedule([run])
     assert (query.note, query.minutes, query.cached) == ("its work is done", 0.0, False)
     assert selection.note == ""
