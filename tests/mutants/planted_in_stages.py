@@ -31,8 +31,6 @@ IN_STAGES = (
     ("a learner does not wait for the prior, nor name it", RUN, 'after=("prior",)', "after=()"),
     ("the probe is left out of the plan", RUN, "= self.row.private_steps.values()",
      "= [step for step in self.row.private_steps.values() if step is not self.row.probe]"),
-    ("the query's noise is the rule's for one vote", RUN, "planning.query_noise(self.params, votes, learner)",
-     "planning.query_noise(self.params, 1, learner)"),
     ("an update of dpsynth asks the records again", RUN, 'lasts=self.params.noise == "secret"', "lasts=False"),
     ("a set is asked as often as there are seeds", "preflight.py", "asked := len(before) + len(planned)", "asked := len(planned)"),
     ("a key outlives its release", RUN, "            self.ledger.settle(made.artifact.digest)\n", "            pass\n"),
