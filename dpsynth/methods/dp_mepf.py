@@ -132,6 +132,11 @@ def perceptual(encoder: Encoder | Perceptual, shape: tuple, moments: int) -> tup
 
 
 def match(generator: gan.Generator, embed: Callable, released: Tensor, optimizer, seed: int, step: int) -> float:
+    """One step of Adam on the squared gap, over the squared norm of the release: what it was before the step.
+
+    Args:
+        released: (labels, dim), the noisy mean embedding; seed, step: address the latents of both halves of the batch.
+    """
     draws, rows = training.generator(seed, step), len(released)
     labels = torch.arange(rows).repeat(max(1, HALF // rows))
     z = [gan.latents(len(labels), draws) for _ in range(2)]
