@@ -10,8 +10,10 @@ from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
-from dpsynth import planning, preflight, privacy, store
+from dpsynth import preflight, privacy, store
 from dpsynth.artifacts import Base, Corpus, Measurement, Samples, Synthesiser
+from dpsynth.budget import planning
+from dpsynth.budget.certificate import Certificate, certificate
 from dpsynth.data import catalog
 from dpsynth.data.public_sets import PublicSet
 from dpsynth.methods import options_of, row_of
@@ -67,17 +69,6 @@ STEPS = (
 STEP_OF = {step.kind: step for step in STEPS}
 STAGES = tuple(dict.fromkeys(step.stage for step in STEPS))
 STAGE_OF = {kind: step.stage for step in STEPS for kind in (step.kind, step.twin) if kind} | {"measurement": "evaluate"}
-
-
-class Certificate(dict):
-    """What a run cost, as plain data; as text, in four lines."""
-
-    def __str__(self) -> str:
-        also = "; ".join(f"{name}: {value:.4f}" for name, value in self.get("also", {}).items())
-        return "\n".join([
-            f"{self['private']}: epsilon {self['epsilon']} at delta {self['delta']:g}, by {self['accountant']}",
-            f"neighbours: {self['adjacency']}", also or "no other figure", self["status"],
-        ])  # fmt: skip
 
 
 class Run:
@@ -208,7 +199,7 @@ class Run:
     @property
     def certificate(self) -> Certificate:
         """What the run cost, from the ledger's entries for its lineage."""
-        return Certificate(privacy.certificate(self.plan, self.ledger, self.synthesiser.artifact.lineage))
+        return Certificate(certificate(self.plan, self.ledger, self.synthesiser.artifact.lineage))
 
     @property
     def row_name(self) -> str:

@@ -27,7 +27,8 @@ scale = "smoke"  # sizes, of params/scales/: smoke (a minute a page, without mea
 changes = {}  # any other parameter or option of the method, as {"votes": 1}
 
 # %%
-from dpsynth import Params, Run, figures, planning
+from dpsynth import Params, Run, figures
+from dpsynth.budget import planning
 from dpsynth.privacy import Private
 from dpsynth.privacy.engine import clip, clip_factors, clipped_sum
 from dpsynth.report import audit, displays, pictures, results

@@ -20,7 +20,8 @@ LAYERS = (
     ("metrics",),
     ("stages",),
     ("methods",),
-    ("planning", "preflight", "experiments"),
+    ("budget",),
+    ("preflight", "experiments"),
     ("pipeline",),
     ("figures",),
     ("bench",),
@@ -30,7 +31,7 @@ LAYERS = (
 )
 PLACE = {name: (height, name) for height, layer in enumerate(LAYERS) for name in layer}
 WORK = ("models", "metrics", "stages", "methods")
-ABOVE_WORK = ("planning", "preflight", "experiments", "pipeline", "figures", "bench", "report", "runner")
+ABOVE_WORK = ("budget", "preflight", "experiments", "pipeline", "figures", "bench", "report", "runner")
 
 
 def modules():

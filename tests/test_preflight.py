@@ -11,7 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from dpsynth import planning, preflight, privacy, sources, store
+from dpsynth import preflight, privacy, sources, store
+from dpsynth.budget import planning
 from dpsynth.data import catalog
 from dpsynth.methods import METHODS, gans
 from dpsynth.models import networks, samplers

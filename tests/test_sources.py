@@ -16,7 +16,7 @@ WORDS = {
     "a docstring": ("stages/pretrain.py", '"""Adam on batches of the corpus.', '"""Descend.'),
     "a comment": ("stages/dp_sgd.py", "# side by side", "# beside each other"),
     "a figure": ("figures/images.py", "def grid(", "def grid_(a, b): ...\n\n\ndef grid("),
-    "a certificate's sentence": ("privacy/certificate.py", 'RELEASE = "a release', 'RELEASE = "one release'),
+    "a certificate's sentence": ("budget/certificate.py", 'RELEASE = "a release', 'RELEASE = "one release'),
     "the schedule": ("runner/reproduce.py", "known, claimed = measured_minutes(), {}", "known, claimed = {}, {}"),
     "a bar": ("stages/progress.py", "epsilon so far", "epsilon until now"),
     "the accountant": ("privacy/accounting.py", 'ADJACENCY = "add', 'ADJACENCY = "do add'),

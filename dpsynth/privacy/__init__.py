@@ -3,15 +3,14 @@
 It imports nothing else of dpsynth. Its contract is the README's section "The guarantee".
 """
 
-from dpsynth.privacy.certificate import certificate, certificate_of_set
 from dpsynth.privacy.coins import Coins
 from dpsynth.privacy.engine import PerExample
 from dpsynth.privacy.ledger import Charge, Ledger
 from dpsynth.privacy.mechanisms import Counts, Gradients, Sums
-from dpsynth.privacy.plan import BudgetError, Plan, make_plan, query_noise
+from dpsynth.privacy.plan import BudgetError, Plan
 from dpsynth.privacy.private import Fakes, Private, evaluation
 
 __all__ = [
     "BudgetError", "Charge", "Coins", "Counts", "Fakes", "Gradients", "Ledger", "PerExample", "Plan", "Private",
-    "Sums", "certificate", "certificate_of_set", "evaluation", "make_plan", "query_noise",
+    "Sums", "evaluation",
 ]  # fmt: skip

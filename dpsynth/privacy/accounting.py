@@ -1,14 +1,12 @@
-"""What a list of mechanisms costs: the accountant of record, and the others that must agree with it.
+"""What a list of mechanisms costs: the accountant of record.
 
 Of record: privacy loss distributions (`dp-accounting`), pessimistic, neighbouring by adding or removing one record.
-Beside it: the replace-one figure, Opacus's PRV and RDP, and the classic RDP conversion that the papers print.
+Beside it: the replace-one figure. Other accountants, which must agree with it, stand in `budget.certificate`.
 """
 
-import dataclasses
 import functools
 import math
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from dp_accounting.pld import privacy_loss_distribution as pld
@@ -18,12 +16,9 @@ from dp_accounting.privacy_accountant import NeighboringRelation
 from dpsynth.privacy.mechanisms import Counts, Mechanism
 
 ADJACENCY = "add or remove one record"
-ORDERS = [1 + x / 10 for x in range(1, 100)] + list(range(12, 64)) + list(range(64, 2048, 64))
-LEAST, MOST = 0.01, 1e7  # noise multipliers that a calibration considers
 SETTLED = 1e-2  # change of epsilon, from one width of the buckets to a quarter of it, at which the finer one stands:
 # what is left is a fifteenth of that, as the error goes with the square of the width
 FINEST = 2**20  # buckets that a composition may take, about: past that it stands as it is, on the safe side
-PRV_EPSILON, PRV_STEPS = 300.0, 50_000  # beyond either, Opacus's PRV takes gigabytes
 FAR = 500.0  # epsilon beyond which it is read from the losses themselves
 ROUNDING = 1e-16  # what floating point may take from delta, for each release that is composed
 
@@ -150,83 +145,3 @@ def _gaussian_step(noise: float, rate: float, replace: bool, interval: float) ->
         noise, sensitivity=1, value_discretization_interval=interval, sampling_prob=rate,
         neighboring_relation=relation,
     )  # fmt: skip
-
-
-def cross_checks(mechanisms: Sequence[Mechanism], delta: float) -> dict[str, float]:
-    """The same composition by other accountants, as {accountant: epsilon}.
-
-    `PRV` is Opacus's upper bound (its stated error is 0.01). `RDP` is Opacus's conversion (Balle et al. 2020). `RDP,
-    classic` is eps = RDP + log(1/delta) / (order - 1) (Mironov 2017, Prop. 3), the formula of PrivImage's Appendix
-    E. The discrete Gaussian counts as the continuous one, whose RDP bounds it (Canonne et al. 2020, Prop. 5). What an
-    accountant cannot compute is NaN.
-    """
-    from opacus.accountants import PRVAccountant, analysis  # here: most notebooks need not wait for Opacus
-
-    history = [(m.noise_multiplier, m.sample_rate, m.steps) for m in mechanisms]
-    divergence = sum(analysis.rdp.compute_rdp(q=q, noise_multiplier=s, steps=n, orders=ORDERS) for s, q, n in history)
-    with warnings.catch_warnings():  # of an order at the end of the list: a bound all the same
-        warnings.filterwarnings("ignore", message="Optimal order is the", category=UserWarning)
-        tight, _ = analysis.rdp.get_privacy_spent(orders=ORDERS, rdp=divergence, delta=delta)
-    classic = min(d + math.log(1 / delta) / (a - 1) for d, a in zip(divergence, ORDERS, strict=True))
-    accountant = PRVAccountant()
-    accountant.history = history
-    small = tight < PRV_EPSILON and sum(steps for *_, steps in history) < PRV_STEPS
-    prv = _prv(accountant, delta) if small else math.nan
-    return {"PRV": prv, "RDP": float(tight), "RDP, classic": float(classic)}
-
-
-def _prv(accountant, delta: float) -> float:
-    with warnings.catch_warnings():
-        # Opacus's PRV sizes its grid by a coarse RDP bound, and may overflow in the grid's tail: it warns of both,
-        # and the result is an upper bound all the same.
-        warnings.filterwarnings("ignore", message="Optimal order is the largest", category=UserWarning)
-        warnings.simplefilter("ignore", RuntimeWarning)
-        try:
-            return float(accountant.get_epsilon(delta))
-        except (RuntimeError, ValueError, OverflowError, MemoryError):
-            return math.nan
-
-
-def smallest_noise(
-    cost: Callable[[float], float], target: float, *, tolerance: float, low: float = LEAST, start: float = 1.0,
-    stride: float = 4.0,
-) -> float:  # fmt: skip
-    """The smallest noise multiplier s >= low, to within what keeps epsilon in [target (1 - tolerance), target].
-
-    Where even `low` costs less than that, it is `low`.
-
-    Args:
-        cost: epsilon as a decreasing function of s; start: where to begin; stride: factor of the steps from there.
-    Raises:
-        ValueError: no s up to MOST stays within `target`.
-    """
-    costs, s = {}, max(low, start)
-    while True:
-        costs[s] = cost(s)
-        enough = min((s for s, spent in costs.items() if spent <= target), default=math.inf)
-        if enough < math.inf and (costs[enough] >= target * (1 - tolerance) or enough <= low):
-            return enough
-        little = max((s for s, spent in costs.items() if spent > target), default=0.0)
-        if little > MOST:
-            raise ValueError(f"no noise multiplier up to {MOST:g} stays within epsilon={target:g}")
-        if enough <= little * (1 + 1e-9):  # the cost jumps here
-            return enough
-        if enough == math.inf:
-            s = stride * little
-        elif little == 0:
-            s = max(low, enough / stride)
-        else:
-            s = little * (enough / little) ** _share(costs, little, enough, target * (1 - tolerance / 2))
-
-
-def _share(costs: dict[float, float], little: float, enough: float, aim: float) -> float:
-    """How far to go from the noise that is too little to the one that is enough: by turns to where a power law through
-    both meets `aim`, and half."""
-    if len(costs) % 2 or not 0 < costs[enough] < costs[little] < math.inf:
-        return 0.5
-    return math.log(costs[little] / aim) / math.log(costs[little] / costs[enough])
-
-
-def with_noise(mechanism: Mechanism, noise_multiplier: float) -> Mechanism:
-    """`mechanism` with another noise multiplier."""
-    return dataclasses.replace(mechanism, noise_multiplier=noise_multiplier)

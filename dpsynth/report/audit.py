@@ -15,7 +15,8 @@ from scipy import optimize, stats
 from torch import nn
 
 from dpsynth import store
-from dpsynth.privacy import Charge, Coins, Gradients, PerExample, Plan, Private, make_plan
+from dpsynth.budget.calibration import make_plan
+from dpsynth.privacy import Charge, Coins, Gradients, PerExample, Plan, Private
 from dpsynth.store import Stored, Work, work
 
 RATE, STEPS, CLIP, DELTA = 0.3, 150, 1.0, 1e-5

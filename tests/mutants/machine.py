@@ -17,7 +17,7 @@ CORE = {
     "privacy/ledger.py": {"Charge", "Ledger", "opened", "canonical", "_digest"},
     "privacy/mechanisms.py": {"Counts", "_Gaussian", "Sums", "Gradients", "_positive", "_rate"},
     "privacy/keys.py": {"Keys"},
-    "privacy/plan.py": {"make_plan", "Plan"},
+    "privacy/plan.py": {"Plan"},
     "privacy/private.py": {"Private", "_distinct", "_mean_of_fakes"},
 }
 # Where a question is put, or stated, or what is said of a record is computed.
@@ -29,7 +29,8 @@ STAGES = {
     "stages/label_prior.py": {"label_histogram", "mechanism"},
     "methods/dp_mepf.py": {"mechanism", "match_moments", "perceptual"},
     "stages/permit.py": {"Permit"},
-    "planning.py": {"plan", "query_noise", "calibrate", "by_rule"},
+    "budget/calibration.py": {"make_plan", "query_noise", "smallest_noise"},
+    "budget/planning.py": {"plan", "query_noise", "calibrate", "by_rule"},
     "pipeline.py": {"Run.questions", "Run.plan", "Run.ledger", "Run._named", "Run._build", "Run._rule"},
     "stages/query.py": {"semantic_histogram", "histogram_mechanism", "_top"},
     "methods/dp_sapf.py": {"probe", "squared_norms", "probe_mechanism"},

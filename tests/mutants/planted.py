@@ -25,7 +25,7 @@ SUMMED = 'noise = charge.coins.normals(("noise", step), table.size)'
 COUNTS = 'noise = charge.coins.discrete_gaussians(("noise", step), histogram.size, mechanism.scale)'
 PRIVATE, LEDGER, KEYS = "privacy/private.py", "privacy/ledger.py", "privacy/keys.py"
 MECHANISMS, PLAN, ACCOUNTING, COINS = (f"privacy/{n}.py" for n in ("mechanisms", "plan", "accounting", "coins"))
-CERTIFICATE = "privacy/certificate.py"
+CERTIFICATE, CALIBRATION = "budget/certificate.py", "budget/calibration.py"
 CLIP, SUMS, MODEL = (f"privacy/engine/{n}.py" for n in ("clip", "sums", "model"))
 NORMS = "norms = [torch.linalg.vector_norm(piece, dim=1) for block in self.blocks for piece in _pieces(block)]"
 
@@ -98,9 +98,9 @@ BUGS = (
          "            if entry not in entries:\n                self._append(entry)",
          "            if entry not in entries and mechanism.kind.startswith('Poisson'):\n"
          "                self._append(entry)"),
-    _bug("a query that is left out of the plan's cost", PLAN,
-         "return accounting.epsilon([*beside, accounting.with_noise(like, s)], delta, rough=rough)",
-         "return accounting.epsilon([accounting.with_noise(like, s)], delta, rough=rough)"),
+    _bug("a query that is left out of the plan's cost", CALIBRATION,
+         "return accounting.epsilon([*beside, replace(like, noise_multiplier=s)], delta, rough=rough)",
+         "return accounting.epsilon([replace(like, noise_multiplier=s)], delta, rough=rough)"),
     _bug("the ledger starts anew when a run resumes", LEDGER, 'with naming(self.path), open(self.path, "ab") as file:',
          'with naming(self.path), open(self.path, "wb") as file:'),
     _bug("the entry is written after the touch", LEDGER,
@@ -158,7 +158,7 @@ BUGS = (
     _bug("one row of noise for all labels of a sum", PRIVATE, SUMMED,
          SUMMED.replace("table.size", "table.shape[1]") + "\n        noise = np.tile(noise, len(table))"),
     _bug("a charge has half the noise of its entry", LEDGER, "        return Charge(mechanism, plan, release, coins",
-         "        stated, mechanism = mechanism, accounting.with_noise(mechanism, mechanism.noise_multiplier / 2)\n"
+         "        stated, mechanism = mechanism, dataclasses.replace(mechanism, noise_multiplier=mechanism.noise_multiplier / 2)\n"
          "        others = tuple(mechanism if m == stated else m for m in plan.mechanisms)\n"
          "        plan = dataclasses.replace(plan, mechanisms=others)\n"
          "        return Charge(mechanism, plan, release, coins"),

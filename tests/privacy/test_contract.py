@@ -8,7 +8,7 @@ import pytest
 from dpsynth import privacy
 
 CORE = Path(privacy.__file__).parent
-ROW = re.compile(r"^\| \d+ \| (.+?) \| `([\w/]+\.py)`: `(.+?)` \| `(test_\w+\.py)::(\w+)` \|$", re.MULTILINE)
+ROW = re.compile(r"^\| \d+ \| (.+?) \| `([\w/.]+\.py)`: `(.+?)` \| `([\w/.]+\.py)::(\w+)` \|$", re.MULTILINE)
 ROWS = ROW.findall((CORE / "README.md").read_text())
 
 

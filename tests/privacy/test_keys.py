@@ -8,8 +8,9 @@ import pytest
 import worlds
 
 from dpsynth import scales
+from dpsynth.budget.certificate import certificate, certificate_of_set
 from dpsynth.data import catalog
-from dpsynth.privacy import Coins, Counts, Ledger, Plan, accounting, certificate, certificate_of_set
+from dpsynth.privacy import Coins, Counts, Ledger, Plan, accounting
 from dpsynth.privacy.mechanisms import statement
 
 DELTA = 1e-5

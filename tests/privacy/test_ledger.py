@@ -9,6 +9,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from dpsynth.budget.calibration import make_plan
+from dpsynth.budget.certificate import certificate, certificate_of_set
 from dpsynth.privacy import (
     BudgetError,
     Counts,
@@ -18,9 +20,6 @@ from dpsynth.privacy import (
     Private,
     Sums,
     accounting,
-    certificate,
-    certificate_of_set,
-    make_plan,
 )
 from dpsynth.privacy.disk import EARLIEST
 from dpsynth.privacy.ledger import canonical
@@ -317,62 +316,6 @@ def test_one_folder_has_one_ledger_however_it_is_spelt(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     spelt = ["folder:~/set", "folder:set", f"folder:{tmp_path}/set", "folder:./other/../set"]
     assert len({Ledger(tmp_path, name, "secret", 0).path for name in spelt}) == 1
-
-
-def test_a_certificate_without_the_ledgers_entries_is_refused(tmp_path, plan):
-    ledger = secret(tmp_path)
-    ledger.charge(plan, "query", "r1", [])
-    with pytest.raises(ValueError, match="has no entry for dp_sgd, which this run's artifacts were made with"):
-        certificate(plan, ledger, ("r1", "r2"))
-
-
-def test_the_certificate_composes_the_lineage_and_states_the_rest(tmp_path, plan):
-    ledger = secret(tmp_path)
-    ledger.charge(plan, "query", "r1", [])
-    ledger.charge(plan, "dp_sgd", "r2", ["r1"])
-    ledger.charge(plan, "query", "elsewhere", [])
-    said = certificate(plan, ledger, ("r1", "r2"))
-    assert said["epsilon"] == pytest.approx(plan.spent()) and said["epsilon"] <= 3.0
-    assert said["also"]["PLD, replace one record"] > 1.8 * said["epsilon"]
-    total = said["set_total"]
-    assert total["epsilon"] > said["epsilon"] and total["releases"] == 3
-    assert total["epsilon, replace one record"] == ledger.epsilon(DELTA, replace=True) > 1.4 * total["epsilon"]
-    assert said["adjacency"] == "add or remove one record"
-    assert {m["name"] for m in said["mechanisms"]} == {"query", "dp_sgd"}
-    assert all(m["sensitivity"] > 0 and m["sensitivity_replace"] > m["sensitivity"] for m in said["mechanisms"])
-    json.dumps(said)
-
-
-def test_a_total_that_cannot_be_added_up_says_so_and_ends_no_run(tmp_path):
-    plan = Plan("mnist5k", 4000, 30.0, 1e-12, (Gradients("dp_sgd", 0.01, 4000, 4.0, 1.0, 1, 1.0),))
-    ledger = secret(tmp_path)
-    for release in ("r1", "r2", "r3"):
-        ledger.charge(plan, "dp_sgd", release, [])
-    said = certificate(plan, ledger, ("r1",))
-    assert said["epsilon"] < 30 and "finer than floating point can certify" in said["set_total"]["epsilon"]
-    json.dumps(said, allow_nan=False)
-
-
-def test_a_sets_certificate_composes_all_that_was_released_of_it(tmp_path, plan):
-    ledger = secret(tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"mnist5k.jsonl: no ledger; nothing was released here of mnist5k"):
-        certificate_of_set(ledger, DELTA)
-    ledger.charge(plan, "query", "r1", [])
-    once = certificate_of_set(ledger, DELTA)
-    ledger.charge(plan, "dp_sgd", "r2", ["r1"])
-    said = certificate_of_set(ledger, DELTA)
-    assert len(once["releases"]) == 1 and len(said["releases"]) == 2
-    assert once["epsilon"] < said["epsilon"] == pytest.approx(plan.spent())
-    assert said["also"]["RDP"] > said["epsilon"] and said["adjacency"] == "add or remove one record"
-    for delta in (0.0, 1.0, float("nan")):
-        with pytest.raises(ValueError, match=r"Expected 0 < delta=.* < 1"):
-            certificate_of_set(ledger, delta)
-
-
-def test_the_twin_has_a_certificate_that_says_none(tmp_path):
-    plan = Plan("mnist5k", 4000, float("inf"), DELTA, ())
-    said = certificate(plan, secret(tmp_path), ())
-    assert said["epsilon"] == "none" and said["status"].startswith("none") and said["releases"] == []
 
 
 def toy(name="mnist5k", light=0, labels=(0, 1, 0, 1)):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from dpsynth import privacy
+from dpsynth.budget.calibration import make_plan
 from dpsynth.privacy import Charge, Coins, Counts, Plan, Private, Sums, accounting, engine
 
 COINS = Coins(bytes(range(32)))
@@ -157,7 +158,7 @@ def test_sums_cost_what_the_gaussian_mechanism_costs():
 
 def test_a_learner_that_counts_or_sums_is_calibrated_as_dp_sgd_is():
     for touches in ([Counts("query", 5, 6.0), Sums("means", 1.0, 1.0, 1.0)], [Counts("votes", 1, 1.0, steps=5)]):
-        plan = privacy.make_plan("set", 4000, 2.0, 1e-5, touches)
+        plan = make_plan("set", 4000, 2.0, 1e-5, touches)
         assert 2.0 * (1 - 1e-3) <= plan.spent() <= 2.0
         assert [m.noise_multiplier for m in plan.mechanisms[:-1]] == [m.noise_multiplier for m in touches[:-1]]
 

@@ -7,6 +7,7 @@ import shutil
 
 import torch
 
+from dpsynth.budget import certificate
 from dpsynth.data import catalog, glyphs
 from dpsynth.methods import METHODS
 from dpsynth.params import Params
@@ -39,7 +40,7 @@ NAMES = ["-".join([method, *(f"{name}={value}" for name, value in options.items(
 
 
 # Functions of public constants, which take most of the time of a run this small: computed once for all worlds.
-EPSILON, CROSS_CHECKS = map(functools.cache, (accounting.epsilon, accounting.cross_checks))
+EPSILON, CROSS_CHECKS = map(functools.cache, (accounting.epsilon, certificate.cross_checks))
 
 
 def parameters(method, options, **changes):
@@ -81,7 +82,7 @@ def enter(root, private, rendered, monkeypatch):
     monkeypatch.setattr(secrets, "token_bytes", lambda n: bytes(range(n)))
     monkeypatch.setattr(catalog, "private", lambda *args, **declared: private)
     monkeypatch.setattr(accounting, "epsilon", lambda of, *args, **how: EPSILON(tuple(of), *args, **how))
-    monkeypatch.setattr(accounting, "cross_checks", lambda of, delta: CROSS_CHECKS(tuple(of), delta))
+    monkeypatch.setattr(certificate, "cross_checks", lambda of, delta: CROSS_CHECKS(tuple(of), delta))
 
 
 def without_times(text):

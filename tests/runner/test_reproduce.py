@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 import torch
 
-from dpsynth import experiments, mistakes, planning, privacy, store
+from dpsynth import experiments, mistakes, privacy, store
+from dpsynth.budget import planning
 from dpsynth.data import catalog
 from dpsynth.methods import METHODS
 from dpsynth.params import Params

@@ -1,11 +1,11 @@
 """The plan of a run, calibrated once and kept: every question that it will ask of the private records."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dpsynth import privacy, store
+from dpsynth.budget import calibration
 from dpsynth.params import Params
-from dpsynth.privacy import accounting
 from dpsynth.privacy.mechanisms import Mechanism, from_statement, statement
 from dpsynth.store import Stored, Work, work
 
@@ -32,35 +32,35 @@ def plan(p: Params, questions: Sequence[Mechanism]) -> privacy.Plan:
     """
     n_records = p.constants.n_records
     if p.epsilon == float("inf"):
-        return privacy.make_plan(p.private, n_records, p.epsilon, p.delta, questions)
+        return calibration.make_plan(p.private, n_records, p.epsilon, p.delta, questions)
     asked = [statement(m) for m in questions]
     stored = _kept("plan", calibrate, p, {"questions": asked})
     try:
         mechanisms = [from_statement(stated) for stated in stored.mechanisms]
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{stored.artifact.path} is no plan ({error}); delete it and run again") from None
-    like = [accounting.with_noise(questions[-1], m.noise_multiplier) for m in mechanisms[-1:]]
+    like = [replace(questions[-1], noise_multiplier=m.noise_multiplier) for m in mechanisms[-1:]]
     if [statement(m) for m in mechanisms] != [*asked[:-1], *map(statement, like)]:
         raise ValueError(f"{stored.artifact.path} was edited: it plans other touches than it was asked for; delete it")
     return privacy.Plan(p.private, n_records, p.epsilon, p.delta, tuple(mechanisms))
 
 
 def query_noise(p: Params, votes: int, learner: Mechanism) -> float:
-    """The noise multiplier of a histogram of `votes` votes beside a learner, by `privacy.query_noise`."""
+    """The noise multiplier of a histogram of `votes` votes beside a learner, by `calibration.query_noise`."""
     return _kept("noise", by_rule, p, {"votes": votes, "learner": statement(learner)}).noise_multiplier
 
 
 @work
 def calibrate(work: Work, *, private: str, n_records: int, epsilon: float, delta: float, questions: list) -> Calibrated:
     """The learner's noise, so that all together cost at most (epsilon, delta)."""
-    made = privacy.make_plan(private, n_records, epsilon, delta, [from_statement(stated) for stated in questions])
+    made = calibration.make_plan(private, n_records, epsilon, delta, [from_statement(stated) for stated in questions])
     return Calibrated([statement(m) for m in made.mechanisms])
 
 
 @work
 def by_rule(work: Work, *, epsilon: float, delta: float, votes: int, learner: dict) -> NoiseRule:
-    """As `privacy.query_noise`."""
-    return NoiseRule(privacy.query_noise(votes, from_statement(learner), epsilon, delta))
+    """As `calibration.query_noise`."""
+    return NoiseRule(calibration.query_noise(votes, from_statement(learner), epsilon, delta))
 
 
 def spent_along(plan: privacy.Plan, points: int = 11) -> tuple[list[int], list[float]]:
