@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from dpsynth.mistakes import naming
-from dpsynth.privacy.disk import sync
+from dpsynth.privacy.disk import replacing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,13 +34,9 @@ class Work:
         """
         for name, of_one in state.get("trained", {}).items():
             refuse_infinite(self.kind, {f"{name}/{key}": v for key, v in of_one.items() if isinstance(v, torch.Tensor)})
-        aside, path = self.path / "checkpoint.tmp", self.path / "checkpoint.pt"
-        with naming(aside), open(aside, "wb") as file:
+        path = self.path / "checkpoint.pt"
+        with naming(path), replacing(path) as file:
             torch.save({"of": self.digest, "by": self.made_by, **state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-        sync(self.path)
 
     def resume(self) -> dict[str, Any] | None:
         """The state last saved, or None. A checkpoint that is not whole, or that other code or another kind of machine

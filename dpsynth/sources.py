@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 # Modules whose definitions are not followed. Their part in an artifact is in its settings, or it has none.
 NOT_WORK = {f"dpsynth.{name}" for name in (
-    "artifacts", "checkpoints", "data.catalog", "data.folder_sets", "data.public_sets", "mistakes", "params", "project",
-    "strict", "store", "stages.permit", "stages.progress", "budget.calibration", "privacy.accounting", "privacy.disk",
-    "privacy.keys", "privacy.ledger", "privacy.plan",
+    "artifacts", "budget.calibration", "checkpoints", "data.catalog", "data.folder_sets", "data.public_sets",
+    "mistakes", "params", "privacy.accounting", "privacy.chain", "privacy.disk", "privacy.keys", "privacy.ledger",
+    "privacy.plan", "project", "provenance", "strict", "store", "stages.permit", "stages.progress",
 )}  # fmt: skip
 # Closed records are followed verb by verb: the verbs are different works. Each draws by the coins, which it is given.
 RECORDS, COINS = ("dpsynth.privacy.private", "Private"), ("dpsynth.privacy.coins", "Coins")

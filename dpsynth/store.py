@@ -9,15 +9,12 @@ machine its name holds the work's `version`, raised by hand, so that no update o
 import contextlib
 import dataclasses
 import errno
-import fcntl
 import functools
 import hashlib
-import importlib.metadata
 import inspect
 import json
 import os
 import resource
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -28,16 +25,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from dpsynth import device
+from dpsynth import device, provenance
 from dpsynth.checkpoints import Work, refuse_infinite
 from dpsynth.mistakes import naming
-from dpsynth.privacy.disk import forget_times, sync
+from dpsynth.privacy.disk import forget_times, locked, sync
 from dpsynth.project import placed, root
 from dpsynth.sources import work_digest
 
 FORMAT = 2  # of the artifact folder; an artifact of another format is refused, not guessed at
-DISTRIBUTION = "dpsynth-images"
-VERSIONS = ("torch", "torchvision", "opacus", "dp-accounting", "scikit-learn", "torch-fidelity")
 NOT_WHOLE = (
     OSError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, RecursionError, SafetensorError,
 )  # fmt: skip
@@ -255,9 +250,7 @@ def _make(recipe: Recipe, timed: bool) -> None:
         "format": FORMAT, "kind": work.kind, "digest": work.digest, "lineage": work.lineage,
         "settings": {setting: placed(value) for setting, value in recipe.settings.items()},
         "upstream": {key: _identity(value) for key, value in recipe.inputs.items()}, "fields": fields, **cost,
-        "versions": {package: importlib.metadata.version(package) for package in VERSIONS},
-        "commit": commit(), "code": recipe.code, "version": recipe.function.version, "device": device.kind(),
-        "precision": str(device.precision()), "threads": torch.get_num_threads(),
+        "code": recipe.code, "version": recipe.function.version, **provenance.facts(),
     }  # fmt: skip
     with naming(work.path / "meta.json"):
         (work.path / "meta.json").write_text(json.dumps(meta, indent=1, default=str), encoding="utf-8")
@@ -294,36 +287,10 @@ def _lock(path: Path) -> Path:
 def _locked(path: Path) -> Iterator[None]:
     """One maker at a time; a second process waits. The lock dies with its process."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = _lock(path)
-    with open(lock, "ab") as handle:  # which does not touch its time
-        with naming(lock):
-            fcntl.flock(handle, fcntl.LOCK_EX)
+    with locked(_lock(path)):
         yield
 
 
 def peak_mib() -> float:
     """Largest resident memory of this process so far, in MiB."""
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
-
-
-@functools.cache
-def commit() -> str:
-    """The commit of the checkout that this package is part of, with a plus sign if it was edited; else its version.
-
-    A package that is installed, in whatever repository, is no part of a checkout. "unknown" if it was only copied.
-    """
-    package = Path(__file__).resolve().parent
-    with contextlib.suppress(OSError, subprocess.CalledProcessError):
-        _git(package, "ls-files", "--error-unmatch", "__init__.py")
-        if Path(_git(package, "rev-parse", "--show-toplevel")).resolve() == package.parent:
-            edited = _git(package, "status", "--porcelain", "-uno")
-            return _git(package, "rev-parse", "--short=12", "HEAD") + ("+" if edited else "")
-    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-        return importlib.metadata.version(DISTRIBUTION)
-    return "unknown"
-
-
-def _git(folder: Path, *command: str) -> str:
-    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}  # as a hook would set
-    said = subprocess.run(["git", "-C", folder, *command], capture_output=True, check=True, env=own)
-    return os.fsdecode(said.stdout).strip()

@@ -8,9 +8,10 @@ import zipfile
 import pytest
 import torch
 
-from dpsynth import checkpoints, store
+from dpsynth import store
 from dpsynth.checkpoints import Work
 from dpsynth.models import training
+from dpsynth.privacy import disk
 
 
 @pytest.fixture
@@ -79,10 +80,10 @@ def test_an_error_of_the_machine_tears_nothing(work, monkeypatch):
 
 def test_a_checkpoint_is_on_disk_before_it_has_its_name_and_its_name_before_the_next_step(work, monkeypatch):
     done, replace = [], os.replace
-    monkeypatch.setattr(checkpoints.os, "fsync", lambda fd: done.append(os.readlink(f"/proc/self/fd/{fd}")))
-    monkeypatch.setattr(checkpoints.os, "replace", lambda *paths: done.append("named") or replace(*paths))
+    monkeypatch.setattr(disk.os, "fsync", lambda fd: done.append(os.readlink(f"/proc/self/fd/{fd}")))
+    monkeypatch.setattr(disk.os, "replace", lambda *paths: done.append("named") or replace(*paths))
     work.save(step=3)
-    assert done == [str(work.path / "checkpoint.tmp"), "named", str(work.path)]
+    assert done == [str(work.path / "checkpoint.pt.tmp"), "named", str(work.path)]
 
 
 def learn(work, calls, stop=None):

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import subprocess
@@ -168,7 +169,7 @@ def test_a_full_disk_ends_an_artifact_in_a_sentence_and_with_room_the_same_comma
         def action():
             store.build(HEAVY)
 
-        written = "checkpoint.tmp" if kilobytes < 1500 else "tensors.safetensors"
+        written = "checkpoint.pt" if kilobytes < 1500 else "tensors.safetensors"
         code, said = said_by(action, capsys)
         assert code == 2 and f".partial/{written}: the disk is full: make room; the same command continues" in said
         subprocess.run(["mount", "-o", "remount,size=4m", disk], check=True)
@@ -182,7 +183,7 @@ def test_a_disk_without_locks_is_said_with_the_lock(root, monkeypatch, capsys):
         def refuse(*_, number=number):
             raise OSError(number, os.strerror(number))
 
-        monkeypatch.setattr(store.fcntl, "flock", refuse)
+        monkeypatch.setattr(fcntl, "flock", refuse)
         code, said = said_by(lambda: store.build(HEAVY), capsys)
         assert code == 2 and ".lock: its file system has no locks" in said and "set DPSYNTH_ROOT" in said
 

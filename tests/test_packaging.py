@@ -18,7 +18,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from dpsynth import store
+from dpsynth import provenance
 from dpsynth.report import results
 
 ROOT = Path(__file__).parents[1]
@@ -72,7 +72,7 @@ def test_the_lock_holds_what_each_package_needs():
 def test_the_conda_environment_is_the_same():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     python, pip, packages = environment["dependencies"]
-    assert environment["name"] == PROJECT["name"] == store.DISTRIBUTION and pip == "pip"
+    assert environment["name"] == PROJECT["name"] == provenance.DISTRIBUTION and pip == "pip"
     assert packages == {"pip": ["-r requirements.lock", "-e ."]}
     supported = SpecifierSet(PROJECT["requires-python"])
     assert python.startswith("python=") and f"{python.removeprefix('python=')}.0" in supported
@@ -140,9 +140,9 @@ def test_the_wheel_holds_every_module_and_the_papers_numbers(installed):
 def test_an_installed_package_works_elsewhere_and_states_its_version(installed, tmp_path):
     repository(tmp_path, installed.parent)  # it lies in someone's repository, as a virtual environment may
     code = (
-        "from dpsynth import store\nfrom dpsynth.report import results\nfrom dpsynth.runner import reproduce\n"
+        "from dpsynth import provenance\nfrom dpsynth.report import results\nfrom dpsynth.runner import reproduce\n"
         "print(reproduce.measured_minutes())\n"
-        "print(results.__file__, len(results.paper_numbers()), store.commit())"
+        "print(results.__file__, len(results.paper_numbers()), provenance.commit())"
     )
     environment, command = {**os.environ, "PYTHONPATH": str(installed)}, [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8")
@@ -170,14 +170,14 @@ def repository(*folders):
 def test_the_commit_is_that_of_the_checkout_the_package_is_part_of(tmp_path, monkeypatch, place, part):
     package = tmp_path / place
     package.mkdir(parents=True)
-    for name in ("__init__.py", "store.py"):
+    for name in ("__init__.py", "provenance.py"):
         (package / name).touch()
     commit = repository(tmp_path)
-    monkeypatch.setattr(store, "__file__", str(package / "store.py"))
-    monkeypatch.setattr(store.importlib.metadata, "version", {store.DISTRIBUTION: "0.1.0"}.get)
-    assert store.commit.__wrapped__() == (commit if part else "0.1.0")
-    (package / "store.py").write_text("# edited\n", encoding="utf-8")
-    assert store.commit.__wrapped__() == (f"{commit}+" if part else "0.1.0")
+    monkeypatch.setattr(provenance, "__file__", str(package / "provenance.py"))
+    monkeypatch.setattr(provenance.importlib.metadata, "version", {provenance.DISTRIBUTION: "0.1.0"}.get)
+    assert provenance.commit.__wrapped__() == (commit if part else "0.1.0")
+    (package / "provenance.py").write_text("# edited\n", encoding="utf-8")
+    assert provenance.commit.__wrapped__() == (f"{commit}+" if part else "0.1.0")
 
 
 def test_a_package_that_git_does_not_know_has_no_commit(tmp_path, monkeypatch):
@@ -185,9 +185,9 @@ def test_a_package_that_git_does_not_know_has_no_commit(tmp_path, monkeypatch):
     package.mkdir()
     commit = repository(tmp_path)
     (package / "__init__.py").touch()  # beside someone's files, not among them
-    monkeypatch.setattr(store, "__file__", str(package / "store.py"))
-    monkeypatch.setattr(store.importlib.metadata, "version", {store.DISTRIBUTION: "0.1.0"}.get)
-    assert store.commit.__wrapped__() == "0.1.0" != commit
+    monkeypatch.setattr(provenance, "__file__", str(package / "provenance.py"))
+    monkeypatch.setattr(provenance.importlib.metadata, "version", {provenance.DISTRIBUTION: "0.1.0"}.get)
+    assert provenance.commit.__wrapped__() == "0.1.0" != commit
 
 
 def test_the_commit_is_not_that_of_a_repository_whose_hook_is_running(tmp_path, monkeypatch):
@@ -197,10 +197,10 @@ def test_the_commit_is_not_that_of_a_repository_whose_hook_is_running(tmp_path, 
         (folder / "dpsynth" / "__init__.py").write_text(folder.name, encoding="utf-8")
     repository(other)
     commit = repository(own)
-    monkeypatch.setattr(store, "__file__", str(own / "dpsynth" / "store.py"))
+    monkeypatch.setattr(provenance, "__file__", str(own / "dpsynth" / "provenance.py"))
     monkeypatch.setenv("GIT_DIR", str(other / ".git"))
     monkeypatch.setenv("GIT_WORK_TREE", str(other))
-    assert store.commit.__wrapped__() == commit
+    assert provenance.commit.__wrapped__() == commit
 
 
 def test_help_lists_every_target():

@@ -1,9 +1,11 @@
 """What files must be: on the disk before they are relied upon, and silent about how long private work took."""
 
 import contextlib
+import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 EARLIEST = 315_532_800  # 1 January 1980, in seconds: the time of files whose own would tell
 
@@ -34,3 +36,33 @@ def naming(path: Path) -> Iterator[None]:
     except OSError as error:
         error.filename = error.filename or str(path)
         raise
+
+
+@contextlib.contextmanager
+def replacing(path: Path, *, mode: int = 0o666, timeless: bool = False) -> Iterator[BinaryIO]:
+    """A file that takes the place of `path` once it is whole and on disk; of a failure nothing is left.
+
+    Args:
+        mode: rights that a umask may narrow; timeless: as of `forget_times`.
+    """
+    aside = path.with_name(f"{path.name}.tmp")
+    try:
+        with naming(aside), os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if timeless:
+            forget_times(aside)
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+    sync(path.parent)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """One process at a time holds `path`; the lock dies with its process, and moves no time of the file."""
+    with open(path, "ab") as handle:
+        with naming(path):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

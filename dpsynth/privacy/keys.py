@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dpsynth.privacy.coins import KEY_BYTES, Coins
-from dpsynth.privacy.disk import forget_times, naming, sync
+from dpsynth.privacy.disk import replacing, sync
 
 
 def seeded(seed: int, private: str, mechanism: str) -> Coins:
@@ -56,16 +56,8 @@ class Keys:
         coins = Coins(key := secrets.token_bytes(KEY_BYTES))
         seal = private.seal(coins) if private is not None else bytes(KEY_BYTES)
         self.folder.mkdir(exist_ok=True, mode=0o700)
-        path = self._path(release)
-        aside = path.with_suffix(".tmp")
-        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with naming(aside), os.fdopen(descriptor, "wb") as file:
+        with replacing(self._path(release), mode=0o600, timeless=True) as file:
             file.write(key + seal + coins.seal(made_by.encode()))
-            file.flush()
-            os.fsync(file.fileno())
-        forget_times(aside)
-        os.replace(aside, path)
-        sync(self.folder)
         return coins
 
     def destroy(self, release: str) -> None:

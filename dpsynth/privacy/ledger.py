@@ -4,31 +4,23 @@ One append-only file a private set, outside build/. An entry opens before the to
 was killed finds its entry, redraws the same coins, and adds nothing. The key of secret coins lies beside it until the
 artifact stands, with a seal that binds it to the records it was drawn for, and is then destroyed. Releases may share
 seeded coins: entries and attempts are told apart by release and coins, and each counts.
-
-What is noticed: a line edited, added or taken out by hand, as each carries a digest of all up to it; an end cut off, a
-file deleted, restored alone or written anew, as the head (how many entries, and the last digest) is a file of its own;
-two names of one folder. What is not: head and ledger brought to an older state together. The digests hold no secret:
-they guard against accidents. A folder that was moved has a ledger of its own.
 """
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
-import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from dpsynth.privacy import accounting
+from dpsynth.privacy.chain import Chain
 from dpsynth.privacy.coins import Coins
-from dpsynth.privacy.disk import forget_times, naming, sync
+from dpsynth.privacy.disk import forget_times, locked
 from dpsynth.privacy.keys import Keys, seeded
 from dpsynth.privacy.mechanisms import Mechanism, from_statement, statement
 from dpsynth.privacy.plan import BudgetError, Plan
 
-ENTRIES = ({"open", "coins", "noise", "mechanism"}, {"close", "coins"})  # what opening and closing entries hold
 # Steps whose noise was drawn, by ledger, release and coins, and the attempt at the release that drew them.
 _ATTEMPTS: dict[tuple[Path, str, str], tuple[object, set[int]]] = {}
 
@@ -93,7 +85,8 @@ class Ledger:
             raise ValueError(f"seeded coins are public: they would undo the noise on {private}; use noise: secret")
         digest = hashlib.sha256(self._set.encode()).hexdigest()[:12]
         name = private if private.isidentifier() else f"folder-{digest}"
-        self.path, self._keys, self._heads = folder / f"{name}.jsonl", Keys(folder / "keys"), folder / "heads"
+        self.path, self._keys = folder / f"{name}.jsonl", Keys(folder / "keys")
+        self._chain = Chain(self.path, folder / "heads", self._set)
 
     @property
     def identity(self) -> str:
@@ -107,7 +100,7 @@ class Ledger:
             ValueError: a line that is not an entry, or whose digest does not follow from the lines up to it; entries
                 that were there are gone; or the set has a ledger under another name.
         """
-        return [entry for entry, _ in self._chain()]
+        return self._chain.entries()
 
     def check(self, plan: Plan, name: str, release: str, lineage: Sequence[str]) -> None:
         """Raise what `charge` with these arguments would, and write nothing."""
@@ -145,7 +138,7 @@ class Ledger:
             seal = self._sealed(release, coins, private, made_by)
             entry = dict(open=release, coins=coins.fingerprint, noise=self.noise, mechanism=statement(mechanism))
             if entry not in entries:
-                self._append(entry)
+                self._chain.append(entry)
         return Charge(mechanism, plan, release, coins, seal, self._used(release, coins, attempt))
 
     def _used(self, release: str, coins: Coins, attempt: object) -> set[int]:
@@ -189,7 +182,7 @@ class Ledger:
             for entry in opened(entries, [release]):
                 closing = {"close": release, "coins": entry["coins"]}
                 if closing not in entries:
-                    self._append(closing)
+                    self._chain.append(closing)
                 _ATTEMPTS.pop((self.path.resolve(), release, entry["coins"]), None)
             self._keys.destroy(release)
 
@@ -226,119 +219,18 @@ class Ledger:
             )
         return seal.hex()
 
-    def _chain(self) -> list[tuple[dict[str, Any], str]]:
-        """Each entry with its digest, verified."""
-        self._only_name()
-        count, last = self._head()  # before the entries, which another process may add to
-        *lines, torn = self._text().split("\n")
-        chain, digest = [], ""
-        with contextlib.suppress(ValueError):
-            json.loads(torn)
-            lines.append(torn)
-        for number, line in enumerate(lines, 1):
-            try:
-                entry = json.loads(line)
-                stated = entry.pop("digest")
-                if set(entry) not in ENTRIES:
-                    raise ValueError
-                if "open" in entry:
-                    from_statement(entry["mechanism"])
-            except (ValueError, KeyError, AttributeError, TypeError):
-                raise ValueError(f"{self.path}:{number} is not a ledger entry; restore the file") from None
-            digest = _digest(digest, entry)
-            if stated != digest:
-                raise ValueError(
-                    f"{self.path}:{number} was edited by hand: its digest does not follow from the lines up to it; "
-                    "restore the file"
-                )
-            chain.append((entry, digest))
-        if count and (len(chain) < count or chain[count - 1][1] != last):
-            raise ValueError(
-                f"{self.path} held {count} entries that are not all there any more: it was cut short, deleted or "
-                "written anew; restore it (what was released counts, whether or not it is written down)"
-            )
-        return chain
-
-    def _text(self) -> str:
-        if not self.path.exists() and not self.path.is_symlink():
-            return ""
-        try:
-            return self.path.read_text(encoding="utf-8")
-        except UnicodeDecodeError:
-            raise ValueError(f"{self.path} is no text, so not a ledger; restore the file") from None
-
-    def _head(self) -> tuple[int, str]:
-        """How many entries there must be at least, and the digest of the last of these."""
-        path = self._heads / f"{self.path.stem}.json"
-        try:
-            head = json.loads(path.read_text(encoding="utf-8"))
-            if (count := int(head["entries"])) < 1:
-                raise ValueError
-            return count, str(head["digest"])
-        except FileNotFoundError:
-            return 0, ""
-        except (ValueError, KeyError, TypeError):
-            raise ValueError(f"{path} is damaged: it says how far {self.path} goes; restore it") from None
-
-    def _only_name(self) -> None:
-        """Refuse a folder that has a ledger under another name: a link, or a mount, of the same place."""
-        if not self._set.startswith("folder:"):
-            return
-        for path in sorted(self._heads.glob("folder-*.json")):
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                other = json.loads(path.read_text(encoding="utf-8"))["private"]
-                places = [name.removeprefix("folder:") for name in (other, self._set)]
-                if other != self._set and os.path.samefile(*places):
-                    break
-        else:
-            return
-        raise ValueError(
-            f"{self.private} is the folder that was asked as {other}: use that name, or give it back if it was "
-            "moved; it has one ledger"
-        )
-
-    def _append(self, entry: dict[str, Any]) -> None:
-        chain = self._chain()
-        digest = _digest(chain[-1][1] if chain else "", entry)
-        line = json.dumps({**entry, "digest": digest}, sort_keys=True)
-        whole = b"\n".join(self.path.read_bytes().split(b"\n")[: len(chain)]) if chain else b""
-        with naming(self.path), open(self.path, "ab") as file:
-            file.truncate(len(whole))  # what a crash tore was never acted on
-            file.write(b"\n" * bool(chain) + line.encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        sync(self.path.parent)
-        self._write_head(len(chain) + 1, digest)
-
-    def _write_head(self, count: int, digest: str) -> None:
-        self._heads.mkdir(exist_ok=True)
-        path = self._heads / f"{self.path.stem}.json"
-        aside = path.with_suffix(".tmp")
-        with naming(aside), open(aside, "w", encoding="utf-8") as file:
-            json.dump({"private": self._set, "entries": count, "digest": digest}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-        sync(self._heads)
-
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        path = self.path.with_suffix(".lock")
-        with open(path, "ab") as handle:
-            with naming(path):
-                fcntl.flock(handle, fcntl.LOCK_EX)
+        lock = self.path.with_suffix(".lock")
+        with locked(lock):
             try:
                 yield
             finally:
                 if self.noise == "secret":
-                    folders = (self.path.parent, self._keys.folder, self._heads)
-                    written = (path, self.path, self._heads / f"{self.path.stem}.json", *folders)
-                    forget_times(*(one for one in written if one.exists()))
-
-
-def _digest(before: str, entry: dict[str, Any]) -> str:
-    return hashlib.sha256(f"{before} {json.dumps(entry, sort_keys=True)}".encode()).hexdigest()[:32]
+                    head, keys = self._chain.head, self._keys.folder
+                    written = (lock, self.path, head, self.path.parent, keys, head.parent)
+                    forget_times(*(path for path in written if path.exists()))
 
 
 def opened(entries: list[dict[str, Any]], lineage: Sequence[str] | None) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from dpsynth import device, figures, store
+from dpsynth import device, figures, provenance, store
 from dpsynth.experiments import Experiment
 from dpsynth.methods import METHODS
 from dpsynth.params import Params
@@ -84,7 +84,7 @@ def write_metrics(run: Run) -> Path:
         values = measured.values | (facts(run) if name == run.row_name else {})
         rows += [row | {"metric": metric, "value": value} for metric, value in values.items()]
     for stage, cost in stage_costs(run).items():
-        row = own | {"device": device.kind(), "commit": store.commit()}
+        row = own | {"device": device.kind(), "commit": provenance.commit()}
         rows.append(row | {"metric": f"seconds-{stage}", "value": round(cost.seconds, 2)})
         rows.append(row | {"metric": f"peak-MiB-{stage}", "value": cost.peak_MiB})
     frame = pd.DataFrame(rows, columns=COLUMNS).astype(TYPES)

@@ -30,7 +30,7 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError, strip_color
 
-from dpsynth import experiments, project, store, terminal
+from dpsynth import experiments, project, provenance, store, terminal
 from dpsynth.data import catalog
 from dpsynth.mistakes import CELL, KILL, MISTAKE, UNDRAWN, Failed, ended, mistakes, naming, of_cell
 from dpsynth.params import Params
@@ -71,7 +71,7 @@ def execute(
     cells.drop_bars(executed)
     executed.metadata["dpsynth"] = {
         "source": _short(notebook), "params": _short(params_file), "params_digest": p.digest,
-        "digest": digest, "commit": store.commit(), "seconds": round(time.perf_counter() - start, 1),
+        "digest": digest, "commit": provenance.commit(), "seconds": round(time.perf_counter() - start, 1),
         "peak_MiB": peak, "undrawn": missing,
     }  # fmt: skip
     executed.metadata["papermill"] |= {

@@ -23,7 +23,7 @@ def _bug(name: str, *patch: str) -> Bug:
 NOISE = 'noise = charge.coins.normals(("noise", step, number), total.numel())'
 SUMMED = 'noise = charge.coins.normals(("noise", step), table.size)'
 COUNTS = 'noise = charge.coins.discrete_gaussians(("noise", step), histogram.size, mechanism.scale)'
-PRIVATE, LEDGER, KEYS = "privacy/private.py", "privacy/ledger.py", "privacy/keys.py"
+PRIVATE, LEDGER, CHAIN, KEYS = (f"privacy/{n}.py" for n in ("private", "ledger", "chain", "keys"))
 MECHANISMS, PLAN, ACCOUNTING, COINS = (f"privacy/{n}.py" for n in ("mechanisms", "plan", "accounting", "coins"))
 CERTIFICATE, CALIBRATION = "budget/certificate.py", "budget/calibration.py"
 CLIP, SUMS, MODEL = (f"privacy/engine/{n}.py" for n in ("clip", "sums", "model"))
@@ -95,21 +95,21 @@ BUGS = (
          "    parts = [Materialised([part.per_example().nan_to_num(1.0, 1.0, 1.0)]) for part in parts]\n"
          "    norms = norms.nan_to_num(1.0, 1.0, 1.0)\n"),
     _bug("a query that is left out of the ledger [PrivImage]", LEDGER,
-         "            if entry not in entries:\n                self._append(entry)",
+         "            if entry not in entries:\n                self._chain.append(entry)",
          "            if entry not in entries and mechanism.kind.startswith('Poisson'):\n"
-         "                self._append(entry)"),
+         "                self._chain.append(entry)"),
     _bug("a query that is left out of the plan's cost", CALIBRATION,
          "return accounting.epsilon([*beside, replace(like, noise_multiplier=s)], delta, rough=rough)",
          "return accounting.epsilon([replace(like, noise_multiplier=s)], delta, rough=rough)"),
-    _bug("the ledger starts anew when a run resumes", LEDGER, 'with naming(self.path), open(self.path, "ab") as file:',
+    _bug("the ledger starts anew when a run resumes", CHAIN, 'with naming(self.path), open(self.path, "ab") as file:',
          'with naming(self.path), open(self.path, "wb") as file:'),
     _bug("the entry is written after the touch", LEDGER,
-         "            if entry not in entries:\n                self._append(entry)\n", ""),
+         "            if entry not in entries:\n                self._chain.append(entry)\n", ""),
     _bug("fresh coins when a run resumes", KEYS, "if not path.exists():", "if True:"),
     _bug("the key outlives the release", LEDGER, "            self._keys.destroy(release)\n\n    def epsilon",
          "\n    def epsilon"),
     _bug("a key that others can read is used", KEYS, "if path.stat().st_mode & 0o077:", "if False:"),
-    _bug("an edited ledger is believed", LEDGER, "if stated != digest:", "if False:"),
+    _bug("an edited ledger is believed", CHAIN, "if stated != digest:", "if False:"),
     _bug("budget check off by one touch", LEDGER, "for e in (*before, *earlier)), *ahead], plan.delta)",
          "for e in (*before, *earlier))], plan.delta)"),
     _bug("steps beyond the plan", PRIVATE, "if not 0 <= step < mechanism.steps:",
@@ -181,9 +181,8 @@ BUGS = (
     _bug("a key of few bytes, repeated", KEYS, "secrets.token_bytes(KEY_BYTES)", "secrets.token_bytes(4) * 8"),
     _bug("a key that follows from the release", KEYS, "secrets.token_bytes(KEY_BYTES)",
          "(release.encode() * KEY_BYTES)[:KEY_BYTES]"),
-    _bug("a key that may not be on the disk when it is used", KEYS,
-         "file.write(key + seal + coins.seal(made_by.encode()))\n            file.flush()\n            os.fsync(file.fileno())",
-         "file.write(key + seal + coins.seal(made_by.encode()))"),
+    _bug("a key that may not be on the disk when it is used", "privacy/disk.py",
+         "            yield file\n            file.flush()\n            os.fsync(file.fileno())\n", "            yield file\n"),
     _bug("a fingerprint that is the start of the key", COINS, "hashlib.sha256(b\"dpsynth fingerprint\" + self._key).hexdigest()[:16]",
          "self._key.hex()[:16]"),
     _bug("a fingerprint without a domain of its own", COINS, 'b"dpsynth fingerprint" + ', ""),
@@ -213,9 +212,9 @@ BUGS = (
     _bug("a seal that knows the images alone", PRIVATE, "for tensor in (self._images, self._labels):",
          "for tensor in (self._images,):"),
     _bug("a seal that anybody could make", COINS, 'hmac.new(self._key, b"dpsynth seal" + content', 'hmac.new(b"dpsynth seal", content'),
-    _bug("a ledger that lost its end is believed", LEDGER, "if count and (len(chain) < count or", "if False and (len(chain) < count or"),
-    _bug("a ledger written anew is believed", LEDGER, "chain[count - 1][1] != last)", "False)"),
-    _bug("a folder under another name has a second ledger", LEDGER, "if other != self._set and os.path.samefile(*places):", "if False:"),
+    _bug("a ledger that lost its end is believed", CHAIN, "if count and (len(chain) < count or", "if False and (len(chain) < count or"),
+    _bug("a ledger written anew is believed", CHAIN, "chain[count - 1][1] != last)", "False)"),
+    _bug("a folder under another name has a second ledger", CHAIN, "if other != self._private and os.path.samefile(*places):", "if False:"),
     _bug("the core takes seeded coins for a folder", LEDGER, 'if noise == "seeded" and self._set.startswith("folder:"):', "if False:"),
     _bug("another network in the loss gets clean gradients", MODEL, "            self._check_reach(total)\n", ""),
     _bug("a killed release is finished by other code", LEDGER, "if begun_by != coins.seal(made_by.encode()):", "if False:"),

@@ -21,6 +21,7 @@ from dpsynth.privacy import (
     Sums,
     accounting,
 )
+from dpsynth.privacy.chain import Chain
 from dpsynth.privacy.disk import EARLIEST
 from dpsynth.privacy.ledger import canonical
 from dpsynth.privacy.mechanisms import from_statement, statement
@@ -602,23 +603,23 @@ def test_the_files_of_secret_coins_tell_no_time(tmp_path, plan):
 
 
 def test_an_entry_that_another_process_writes_while_one_reads_is_no_loss(tmp_path, wide, monkeypatch):
-    ledger, text = secret(tmp_path), Ledger._text
+    ledger, text = secret(tmp_path), Chain._text
     ledger.charge(wide, "query", "r1", [])
 
     def overtaken(self):
         before = text(self)
-        monkeypatch.setattr(Ledger, "_text", text)
+        monkeypatch.setattr(Chain, "_text", text)
         secret(tmp_path).charge(wide, "query", "r2", [])
         return before
 
-    monkeypatch.setattr(Ledger, "_text", overtaken)
+    monkeypatch.setattr(Chain, "_text", overtaken)
     assert [e["open"] for e in ledger.entries()] == ["r1"]
     assert [e["open"] for e in ledger.entries()] == ["r1", "r2"]
 
 
 def test_a_key_that_no_entry_names_was_never_used_and_binds_nothing(tmp_path, wide, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Ledger, "_append", lambda self, entry: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(Chain, "append", lambda self, entry: (_ for _ in ()).throw(KeyboardInterrupt))
         secret(tmp_path).charge(wide, "query", "r1", [], toy())
     left = (tmp_path / "keys" / "r1.key").read_bytes()
     charge = secret(tmp_path).charge(wide, "query", "r1", [], toy(light=1))
