@@ -151,9 +151,9 @@ class Params(Strict):
     @property
     def digest(self) -> str:
         """SHA-256 over the parameters that differ from their defaults; a field that is new keeps every digest."""
-        said = self.model_dump(exclude_defaults=True, exclude={"releases"})
-        said |= {name: project.placed(said[name]) for name in ("private", "public") if name in said}
-        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+        named = self.model_dump(exclude_defaults=True, exclude={"releases"})
+        named |= {name: project.placed(named[name]) for name in ("private", "public") if name in named}
+        return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()
 
     def replace(self, **changes: Any) -> "Params":
         """The same run but for `changes`, validated anew."""

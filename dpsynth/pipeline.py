@@ -65,10 +65,11 @@ STEPS = (
     Step("pretrained", "evaluate", ("prior",), work=evaluate.draw, model="base"),
     Step("real", "evaluate", ("private",), work=evaluate.real),
     Step("extractor", "evaluate", ("glyphs",), work=evaluate.train_extractor),
+    Step("measurement", "evaluate", ("extractor", "held_out", "samples"), work=evaluate.measure),  # one a row
 )  # fmt: skip
 STEP_OF = {step.kind: step for step in STEPS}
 STAGES = tuple(dict.fromkeys(step.stage for step in STEPS))
-STAGE_OF = {kind: step.stage for step in STEPS for kind in (step.kind, step.twin) if kind} | {"measurement": "evaluate"}
+STAGE_OF = {kind: step.stage for step in STEPS for kind in (step.kind, step.twin) if kind}
 
 
 class Run:
@@ -126,8 +127,7 @@ class Run:
         parameters and constants that all share."""
         p = self.params
         constants = {"n_records": p.constants.n_records, "n_classes": p.n_classes, "shape": p.shape}
-        own = self.options.model_dump()
-        return p.model_dump() | constants | self.row.settings | own
+        return p.model_dump() | constants | self.row.settings | self.options.model_dump()
 
     @cached_property
     def questions(self) -> list[Mechanism]:
@@ -226,11 +226,9 @@ class Run:
         """Metrics by row, on held-out records; empty for a set of the user's own."""
         if not self.params.constants.builtin:
             return {}
-        inputs = {"extractor": self.artifact("extractor"), "held_out": self.held_out}
-        return {
-            row: store.build(store.recipe("measurement", evaluate.measure, self.settings, samples=samples, **inputs))
-            for row, samples in self.rows.items()
-        }
+        recipe, extractor = self.recipe("measurement"), self.artifact("extractor")
+        inputs = [recipe.inputs | {"extractor": extractor, "samples": samples} for samples in self.rows.values()]
+        return dict(zip(self.rows, (store.build(replace(recipe, inputs=each)) for each in inputs), strict=True))
 
     def expected_minutes(self) -> float | None:
         """Minutes that the learner should take, from public data alone; None where there is no estimate."""
@@ -316,10 +314,10 @@ class Run:
         for argument in inputs:
             if (kind := step.model if argument == "model" else argument) in STEP_OF:
                 inputs[argument] = self.artifact(kind)
-        made = store.build(replace(recipe, inputs=inputs), timed=self.params.constants.builtin)
+        stored = store.build(replace(recipe, inputs=inputs), timed=self.params.constants.builtin)
         if "permit" in inputs:
-            self.ledger.settle(made.artifact.digest)
-        return made
+            self.ledger.settle(stored.artifact.digest)
+        return stored
 
     def _called(self, function: Callable, *arguments: Any) -> Any:
         """A function of settings: with those that it asks for."""

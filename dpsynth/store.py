@@ -172,21 +172,16 @@ def verified(recipe: Recipe) -> Any:
     Raises:
         ValueError: it has others; and as `load`.
     """
-    made = load(recipe.path, inspect.signature(recipe.function).return_annotation)
+    stored = load(recipe.path, inspect.signature(recipe.function).return_annotation)
     meta = recipe.path / "meta.json"
-    if (made.artifact.digest, tuple(made.artifact.meta["lineage"])) != (recipe.identity, recipe.ancestors):
+    if (stored.artifact.digest, tuple(stored.artifact.meta["lineage"])) != (recipe.identity, recipe.ancestors):
         raise ValueError(f"{meta} was edited: it names another artifact, or other ancestors; {RESTORE}")
-    if is_older(recipe, made):
+    if recipe.lasts and stored.artifact.meta["code"] != recipe.code:
         sys.stderr.write(
-            f"{recipe.path.name} was made by other code (commit {made.artifact.meta['commit']}) and is used as it is: "
-            "to ask private records again would be a further release\n"
+            f"{recipe.path.name} was made by other code (commit {stored.artifact.meta['commit']}) and is used as it "
+            "is: to ask private records again would be a further release\n"
         )
-    return made
-
-
-def is_older(recipe: Recipe, made: Stored) -> bool:
-    """Whether an artifact whose name lasts was made by other code than there is now."""
-    return recipe.lasts and made.artifact.meta["code"] != recipe.code
+    return stored
 
 
 def load(path: Path, cls: type) -> Any:

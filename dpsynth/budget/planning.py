@@ -33,14 +33,14 @@ def plan(p: Params, questions: Sequence[Mechanism]) -> privacy.Plan:
     n_records = p.constants.n_records
     if p.epsilon == float("inf"):
         return calibration.make_plan(p.private, n_records, p.epsilon, p.delta, questions)
-    asked = [statement(m) for m in questions]
-    stored = _kept("plan", calibrate, p, {"questions": asked})
+    stated = [statement(m) for m in questions]
+    stored = _kept("plan", calibrate, p, {"questions": stated})
     try:
-        mechanisms = [from_statement(stated) for stated in stored.mechanisms]
+        mechanisms = [from_statement(each) for each in stored.mechanisms]
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{stored.artifact.path} is no plan ({error}); delete it and run again") from None
     like = [replace(questions[-1], noise_multiplier=m.noise_multiplier) for m in mechanisms[-1:]]
-    if [statement(m) for m in mechanisms] != [*asked[:-1], *map(statement, like)]:
+    if [statement(m) for m in mechanisms] != [*stated[:-1], *map(statement, like)]:
         raise ValueError(f"{stored.artifact.path} was edited: it plans other touches than it was asked for; delete it")
     return privacy.Plan(p.private, n_records, p.epsilon, p.delta, tuple(mechanisms))
 
@@ -53,8 +53,8 @@ def query_noise(p: Params, votes: int, learner: Mechanism) -> float:
 @work
 def calibrate(work: Work, *, private: str, n_records: int, epsilon: float, delta: float, questions: list) -> Calibrated:
     """The learner's noise, so that all together cost at most (epsilon, delta)."""
-    made = calibration.make_plan(private, n_records, epsilon, delta, [from_statement(stated) for stated in questions])
-    return Calibrated([statement(m) for m in made.mechanisms])
+    plan = calibration.make_plan(private, n_records, epsilon, delta, [from_statement(each) for each in questions])
+    return Calibrated([statement(m) for m in plan.mechanisms])
 
 
 @work
