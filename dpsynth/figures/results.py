@@ -37,8 +37,6 @@ def comparison(results: pd.DataFrame, metric: str, *, badge: str) -> Figure:
     Args:
         results: rows of results.csv, at least its `COLUMNS`, of one scale and one data set. Rows without a
             finite epsilon stand in every panel.
-    Raises:
-        ValueError: no such metric, columns missing, or several settings, which must not be averaged.
     """
     table = _table(results, metric)
     lines = list(_lines(table))
@@ -70,8 +68,6 @@ def against(results: pd.DataFrame, fact: str, metric: str, *, badge: str) -> Fig
     Args:
         results: as of `comparison`; drawn are the methods whose runs differ in the fact.
         fact: one of `FACTS`; the axis is logarithmic if all are positive and span a factor of 10.
-    Raises:
-        ValueError: no such metric or fact, or one that does not differ; otherwise as of `comparison`.
     """
     places, heights = (_table(results, name).set_index(IDENTITY)["value"].astype(float) for name in (fact, metric))
     runs = pd.DataFrame({"x": places, "y": heights}).dropna().sort_values("x", kind="stable").reset_index()
