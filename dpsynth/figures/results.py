@@ -10,10 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
-from dpsynth.figures.style import GREY, PALE, ROWS, called, chart, colours, readable, styled
+from dpsynth.figures.style import GREY, PALE, ROWS, called, chart, colours, named_bars, readable, styled
 
 IDENTITY = ["method", "variant", "epsilon_target", "seed"]  # what has one value of each metric
-COLUMNS = {*IDENTITY, "scale", "dataset", "delta", "adjacency", "metric", "value"}
 PERCENT = ("CA-LR", "CA-MLP", "CA-CNN")
 FACTS = {
     "learning-percent": "weights that learn from private records, percent",
@@ -35,8 +34,7 @@ def comparison(results: pd.DataFrame, metric: str, *, badge: str) -> Figure:
     """One metric of every row of the table: a dot for each seed, a bar at the mean; a panel for each epsilon.
 
     Args:
-        results: rows of results.csv, at least its `COLUMNS`, of one scale and one data set. Rows without a
-            finite epsilon stand in every panel.
+        results: rows of results.csv, of one scale and one data set. Rows without a finite epsilon stand in every panel.
     """
     table = _table(results, metric)
     lines = list(_lines(table))
@@ -53,11 +51,9 @@ def comparison(results: pd.DataFrame, metric: str, *, badge: str) -> Figure:
         for place, line in enumerate(lines):
             here = [value for (epsilon, _), value in line.values.items() if epsilon in (target, np.inf)]
             _dots(axes, place, np.array(here), shades[line.method])
-        axes.tick_params(axis="y", length=0)
-        axes.set_xlabel(metric + (", percent" if metric in PERCENT else "") + f"\n({_better(metric)})")
+        named_bars(axes, _labels(lines))
+        axes.set_xlabel(_axis(metric))
         axes.set_title(_setting(table, target), loc="left")
-    panels[0].set_yticks(range(len(lines)), _labels(lines), parse_math=False)
-    panels[0].set_ylim(len(lines) - 0.5, -0.5)
     return figure
 
 
@@ -82,8 +78,8 @@ def against(results: pd.DataFrame, fact: str, metric: str, *, badge: str) -> Fig
     for number, run in enumerate(runs.itertuples(), 1):
         axes.plot(run.x, run.y, "o", color=shades[run.method], markersize=11)
         axes.annotate(str(number), (run.x, run.y), color="white", fontsize=7, ha="center", va="center_baseline")
-        said = f"{called(run.method)} at epsilon {run.epsilon_target:g}" + f", {run.variant}" * bool(run.variant)
-        names.text(0, 1 - (number - 0.5) / len(runs), f"{number}  {readable(said, 80)}", va="center", parse_math=False)
+        name = f"{called(run.method)} at epsilon {run.epsilon_target:g}" + f", {run.variant}" * bool(run.variant)
+        names.text(0, 1 - (number - 0.5) / len(runs), f"{number}  {readable(name, 80)}", va="center", parse_math=False)
     if runs["x"].max() > 10 * runs["x"].min() > 0:
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -94,7 +90,7 @@ def against(results: pd.DataFrame, fact: str, metric: str, *, badge: str) -> Fig
         low, high = axes.get_ylim()
         axes.set_ylim(min(low, (low + high) / 2 - 5), max(high, (low + high) / 2 + 5))
     axes.set_xlabel(FACTS.get(fact, fact))
-    axes.set_ylabel(metric + (", percent" if metric in PERCENT else "") + f"\n({_better(metric)})")
+    axes.set_ylabel(_axis(metric))
     return figure
 
 
@@ -108,16 +104,14 @@ def whole(results: pd.DataFrame, metric: str, *, badge: str) -> dict[str, Figure
 
 
 def _table(results: pd.DataFrame, metric: str) -> pd.DataFrame:
-    if missing := COLUMNS - set(results.columns):
-        raise ValueError(f"the results lack the columns {', '.join(sorted(missing))}")
     table = results[results["metric"] == metric]
     if table.empty:
         known = ", ".join(sorted(set(results["metric"]))) or "none"
         raise ValueError(f"there is nothing to draw: the results hold no {metric}; their metrics are: {known}")
     for column in ("scale", "dataset"):
         if table[column].nunique() > 1:
-            several = ", ".join(sorted(set(table[column])))
-            raise ValueError(f"the results mix several values of {column} ({several}): choose one first")
+            values = ", ".join(sorted(set(table[column])))
+            raise ValueError(f"the results mix several values of {column} ({values}): choose one first")
     epsilon = table["epsilon_target"].astype(float).fillna(np.inf)
     table = table.assign(epsilon_target=epsilon, variant=table["variant"].fillna(""))
     table = table.drop_duplicates([*IDENTITY, "value"]).sort_values("seed", kind="stable")
@@ -131,9 +125,9 @@ def _lines(table: pd.DataFrame) -> Iterator[Line]:
     """In the order of the tables; variants of a method are one line where they agree on what they share."""
     known = [name for name in ROWS if name in set(table["method"])]
     for method in known + sorted(set(table["method"]) - set(known)):
-        own = table[table["method"] == method].set_index(["epsilon_target", "seed"])
-        values = ((name, part["value"].astype(float).to_dict()) for name, part in own.groupby("variant"))
-        yield from (Line(method, names, found) for names, found in agreeing(values))
+        rows = table[table["method"] == method].set_index(["epsilon_target", "seed"])
+        variants = ((name, part["value"].astype(float).to_dict()) for name, part in rows.groupby("variant"))
+        yield from (Line(method, names, values) for names, values in agreeing(variants))
 
 
 def _labels(lines: Sequence[Line]) -> list[str]:
@@ -142,8 +136,8 @@ def _labels(lines: Sequence[Line]) -> list[str]:
     count, labels = Counter(line.method for line in lines), []
     for line in lines:
         usual = {"", line.method, *(ROWS if count[line.method] == 1 else ())}
-        said = "" if usual & {*line.variants} else f" ({', '.join(map(_variant, line.variants))})"
-        labels.append(called(line.method) + said)
+        options = "" if usual & {*line.variants} else f" ({', '.join(map(_variant, line.variants))})"
+        labels.append(called(line.method) + options)
     return labels
 
 
@@ -192,8 +186,9 @@ def _summary(values: np.ndarray) -> str:
     return f"{mean:.{decimals}f}{spread} ({len(values)})"
 
 
-def _better(metric: str) -> str:
-    return "higher is better" if metric in HIGHER else "lower is better"
+def _axis(metric: str) -> str:
+    better = "higher is better" if metric in HIGHER else "lower is better"
+    return metric + (", percent" if metric in PERCENT else "") + f"\n({better})"
 
 
 def _setting(table: pd.DataFrame, target: float) -> str:

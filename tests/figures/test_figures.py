@@ -388,7 +388,6 @@ REFUSED = {
     "steps is empty": lambda: figures.budget([], [], epsilon_target=1, query_epsilon=0, badge=BADGE),
     "hold no KID": lambda: figures.comparison(TABLE, "KID", badge=BADGE),
     "hold no CA-CNN; their metrics are: none": lambda: figures.comparison(TABLE[:0], "CA-CNN", badge=BADGE),
-    "lack the columns adjacency": lambda: figures.comparison(TABLE.drop(columns="adjacency"), "CA-CNN", badge=BADGE),
     "several values of dataset \\(fashion_mnist, mnist5k\\)": lambda: figures.comparison(
         results(result("a", 1.0), result("b", 2.0, dataset="fashion_mnist")), "CA-CNN", badge=BADGE
     ),
