@@ -21,15 +21,15 @@ def root() -> Path:
     return Path(named)
 
 
-def folder(near: Path | None = None) -> Path:
-    """The project's folder: the working directory or the first above it that holds notebooks/ and params/, else that
-    around `near`, a file of the project, else the checkout that this package lies in. "." for the working directory.
+def folder() -> Path:
+    """The project's folder: the working directory or the first above it that holds notebooks/ and params/, else the
+    checkout that this package lies in. "." for the working directory.
 
     Raises:
         ValueError: there is none, or it holds a dpsynth of its own while another checkout's is running.
     """
     here = Path.cwd()
-    if place := _around(here) or (near and _around(near.absolute())) or _around(PACKAGE.parent, above=False):
+    if place := _around(here) or _around(PACKAGE.parent, above=False):
         return Path() if place == here else place
     raise ValueError(
         f"no project at or above {here}: start in the project's folder, which holds notebooks/ and params/, "
@@ -37,7 +37,7 @@ def folder(near: Path | None = None) -> Path:
     )
 
 
-def enter(near: Path | None = None) -> None:
+def enter() -> None:
     """Make the project's folder the working directory, from which a command's relative paths are taken.
 
     A relative $DPSYNTH_ROOT keeps its meaning.
@@ -47,7 +47,7 @@ def enter(near: Path | None = None) -> None:
     """
     if named := os.environ.get("DPSYNTH_ROOT"):
         os.environ["DPSYNTH_ROOT"] = os.path.abspath(named)
-    os.chdir(folder(near))
+    os.chdir(folder())
 
 
 def anchored(name: str) -> str:

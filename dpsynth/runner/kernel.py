@@ -1,10 +1,8 @@
 """The kernel that executes a notebook: this interpreter, on a fixed number of threads, its output shown."""
 
-import atexit
 import contextlib
 import os
 import re
-import shutil
 import sys
 import tempfile
 import time
@@ -38,17 +36,56 @@ SHORT = ("/tmp", "/dev/shm", "$XDG_RUNTIME_DIR", "/var/tmp")  # where sockets ma
 PAUSE = 5.0  # seconds between two states of a progress bar
 
 
-@contextlib.contextmanager
-def started() -> Iterator[AsyncKernelManager]:
-    """A kernel for notebooks that are executed one after the other: this interpreter, whatever kernels are registered.
+class Kernel(AsyncKernelManager):
+    """This interpreter, whatever kernels are registered, on `THREADS` threads.
 
-    What one of them leaves is forgotten before the next (`Kernel.forget`), but for what was imported.
+    It is spoken to through sockets in a folder of its owner's: what a kernel prints may be private, and local ports are
+    open to every user of the machine.
+    """
+
+    transport = "ipc"
+    _client = None
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        """How it is started."""
+        environment = ENVIRONMENT | {"DPSYNTH_ROOT": str(project.root().resolve())}
+        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        return KernelSpec(argv=command, display_name="Python 3", language="python", env=environment)
+
+    def client(self, **kwargs: Any) -> AsyncKernelClient:
+        """One at a time: of each notebook its own."""
+        if self._client:
+            self._client.stop_channels()
+        self._client = super().client(**kwargs)
+        return self._client
+
+    async def forget(self, **_: Any) -> None:
+        """Begin a notebook as if it were the first, but for what was imported."""
+        await self._client.execute(FORGET, silent=True, store_history=False, reply=True)
+
+    async def shutdown_kernel(self, *args: Any, **kwargs: Any) -> None:
+        if self._client:
+            self._client.stop_channels()
+        await super().shutdown_kernel(*args, **kwargs)
+
+    def peak_mib(self) -> float | None:
+        """Largest resident memory so far, in MiB; known on Linux alone."""
+        with contextlib.suppress(OSError, AttributeError):
+            status = Path(f"/proc/{self.provisioner.pid}/status").read_text(encoding="utf-8")
+            return round(int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024, 1)
+        return None
+
+
+@contextlib.contextmanager
+def started() -> Iterator[Kernel]:
+    """A kernel for notebooks that are executed one after the other.
 
     Raises:
         Failed: no folder is short enough for its sockets.
     """
-    with tempfile.TemporaryDirectory(prefix="dpsynth-") as sockets:
-        kernel = manager(Path(sockets))()
+    with sockets() as folder:
+        kernel = Kernel(ip=f"{folder}/kernel")  # what the names of its sockets begin with; "-1" and so on follow
         try:
             yield kernel
         finally:
@@ -56,73 +93,18 @@ def started() -> Iterator[AsyncKernelManager]:
                 run_sync(kernel.shutdown_kernel)(now=True)
 
 
-def manager(sockets: Path) -> type[AsyncKernelManager]:
-    """What starts such a kernel.
-
-    Args:
-        sockets: folder for its sockets, its owner's alone: what a kernel prints may be private, and local
-            ports are open to every user of the machine.
-            Where its path is too long for sockets, a short folder like it, which goes with the kernel.
-    """
-    environment = ENVIRONMENT | {"DPSYNTH_ROOT": str(project.root().resolve())}
-    place = sockets if _fits(sockets) else _short()
-    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-
-    class Kernel(AsyncKernelManager):
-        transport = "ipc"
-        ip = _socket(place)
-        kernel_spec = KernelSpec(argv=command, display_name="Python 3", language="python", env=environment)
-        _client = None
-
-        def client(self, **kwargs: Any) -> AsyncKernelClient:
-            """One at a time: of each notebook its own."""
-            if self._client:
-                self._client.stop_channels()
-            self._client = super().client(**kwargs)
-            return self._client
-
-        async def forget(self, **_: Any) -> None:
-            """Begin a notebook as if it were the first."""
-            await self._client.execute(FORGET, silent=True, store_history=False, reply=True)
-
-        async def shutdown_kernel(self, *args: Any, **kwargs: Any) -> None:
-            if self._client:
-                self._client.stop_channels()
-            await super().shutdown_kernel(*args, **kwargs)
-            if place != sockets:
-                shutil.rmtree(place, ignore_errors=True)
-
-    return Kernel
-
-
-def peak_mib(kernel: AsyncKernelManager) -> float | None:
-    """Largest resident memory of a kernel so far, in MiB; known on Linux alone."""
-    with contextlib.suppress(OSError, AttributeError):
-        status = Path(f"/proc/{kernel.provisioner.pid}/status").read_text(encoding="utf-8")
-        return round(int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024, 1)
-    return None
-
-
-def _socket(folder: Path) -> str:
-    """What the names of a kernel's sockets begin with; a hyphen and a digit follow."""
-    return str(folder / "kernel")
-
-
-def _fits(folder: Path) -> bool:
-    return len(os.fsencode(_socket(folder))) + len("-9") <= SOCKET_BYTES
-
-
-def _short() -> Path:
-    """A folder for sockets with a short path, its owner's alone as each that tempfile makes."""
-    for place in map(os.path.expandvars, SHORT):
+def sockets() -> tempfile.TemporaryDirectory:
+    """A folder with a path short enough for sockets, its owner's alone as each that tempfile makes."""
+    for place in (tempfile.gettempdir(), *map(os.path.expandvars, SHORT)):
         with contextlib.suppress(OSError):
-            made = Path(tempfile.mkdtemp(prefix="dpsynth-", dir=place))
-            atexit.register(shutil.rmtree, made, ignore_errors=True)  # where the kernel did not end as it should
-            if _fits(made):
-                return made
-            made.rmdir()
-    said = f"error: {tempfile.gettempdir()}: too long a path for a kernel's sockets, which hold {SOCKET_BYTES} "
-    raise Failed(said + "bytes: set TMPDIR to a shorter folder", MISTAKE)
+            folder = tempfile.TemporaryDirectory(prefix="dpsynth-", dir=place)
+            if len(os.fsencode(f"{folder.name}/kernel-9")) <= SOCKET_BYTES:
+                return folder
+            folder.cleanup()
+    raise Failed(
+        f"error: {tempfile.gettempdir()}: too long a path for a kernel's sockets, which hold {SOCKET_BYTES} bytes: "
+        "set TMPDIR to a shorter folder", MISTAKE,
+    )  # fmt: skip
 
 
 class Progress:

@@ -1,6 +1,7 @@
 import io
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,37 +15,60 @@ def test_the_kernel_is_this_interpreter_on_two_threads(root, monkeypatch):
     spec = root / "kernels" / "python3"
     spec.mkdir(parents=True)
     (spec / "kernel.json").write_text('{"argv": ["other-python"], "display_name": "Other", "language": "python"}')
-    made = kernel.manager(Path("sockets"))(kernel_name="python3")
-    assert made.kernel_spec.argv[0] == sys.executable and made.transport == "ipc"
-    assert made.kernel_spec.env["OMP_NUM_THREADS"] == str(kernel.THREADS)
-    assert made.kernel_spec.env["DPSYNTH_ROOT"] == os.path.realpath(root)
+    used = kernel.Kernel(kernel_name="python3", ip="sockets/kernel")
+    assert used.kernel_spec.argv[0] == sys.executable and used.transport == "ipc"
+    assert used.kernel_spec.env["OMP_NUM_THREADS"] == str(kernel.THREADS)
+    assert used.kernel_spec.env["DPSYNTH_ROOT"] == os.path.realpath(root)
 
 
-@pytest.mark.parametrize("length", [40, 103 - len("/kernel-9"), 103 - len("/kernel-9") + 1, 300])
-def test_the_paths_of_sockets_are_never_too_long(root, length):
-    sockets = Path("/" + "s" * (length - 1))
-    made = kernel.manager(sockets)
-    assert len(os.fsencode(f"{made.ip}-9")) <= 103
-    assert (Path(made.ip).parent == sockets) == (length <= 94)
+@pytest.fixture
+def tempdir(monkeypatch):
+    """Makes a folder whose path has so many bytes the one for temporary files."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+
+        def chosen(length, letter="s"):
+            room = length - len(short) - 1
+            place = Path(short, letter * (room // len(letter.encode())))
+            place.mkdir()
+            monkeypatch.setattr(tempfile, "tempdir", str(place))
+            return place
+
+        yield chosen
 
 
-def test_the_length_of_a_path_is_counted_in_bytes(root):
-    assert not kernel.manager(Path("/" + "é" * 60)).ip.startswith("/é")
+LONGEST = 103 - len("/dpsynth-12345678/kernel-9")
 
 
-def test_the_next_folder_is_taken_where_one_is_absent_cannot_be_written_or_is_too_long(root, monkeypatch):
+@pytest.mark.parametrize("length", [40, LONGEST, LONGEST + 1, 200])
+def test_the_paths_of_sockets_are_never_too_long(root, tempdir, length):
+    place = tempdir(length)
+    with kernel.sockets() as folder:
+        assert len(os.fsencode(f"{folder}/kernel-9")) <= 103
+        assert (Path(folder).parent == place) == (length <= LONGEST)
+    assert not list(place.iterdir()) and not Path(folder).exists()
+
+
+def test_the_length_of_a_path_is_counted_in_bytes(root, tempdir):
+    place = tempdir(120, "é")
+    assert len(str(place)) < LONGEST
+    with kernel.sockets() as folder:
+        assert Path(folder).parent != place
+
+
+def test_the_next_folder_is_taken_where_one_is_absent_cannot_be_written_or_is_too_long(root, tempdir, monkeypatch):
     (root / "file").touch()
-    long = root / ("l" * 100)
-    long.mkdir()
+    long = tempdir(150)
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/dev/shm")
     monkeypatch.setattr(kernel, "SHORT", (f"{root}/absent", f"{root}/file", "/proc", str(long), "$XDG_RUNTIME_DIR"))
-    assert kernel.manager(long).ip.startswith("/dev/shm/dpsynth-")
+    with kernel.sockets() as folder:
+        assert folder.startswith("/dev/shm/dpsynth-")
     assert not list(long.iterdir())
 
 
-def test_without_a_short_folder_the_variable_to_set_is_named(root, monkeypatch, capsys):
+def test_without_a_short_folder_the_variable_to_set_is_named(root, tempdir, monkeypatch, capsys):
+    tempdir(150)
     monkeypatch.setattr(kernel, "SHORT", (f"{root}/absent",))
-    assert mistakes.ended(lambda: kernel.manager(root / ("s" * 100))) == 2
+    assert mistakes.ended(kernel.sockets) == 2
     said = capsys.readouterr().err
     assert (
         said.startswith("error: ")

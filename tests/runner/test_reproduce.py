@@ -66,7 +66,7 @@ def performed(quick, monkeypatch):
     state = SimpleNamespace(root=quick, done=[], stop=None, undrawn={}, forgotten=[])
     monkeypatch.setattr(catalog, "forget_decoded", state.forgotten.append)
 
-    def executed(p, notebook, out, params_file, margin, shared):
+    def executed(p, notebook, out, params_file, shared, margin):
         state.done.append((p.method, p.epsilon, p.seed, notebook.stem))
         if notebook.stem == state.stop:
             raise mistakes.Failed("a cell failed", 1)
@@ -75,6 +75,7 @@ def performed(quick, monkeypatch):
             "source": str(notebook),
             "digest": execute.digest_of(p, notebook),
             "seconds": 1.0,
+            "peak_MiB": None,
             "undrawn": state.undrawn.get(notebook.stem, []),
         }
         out.write_text(json.dumps({"metadata": {"dpsynth": stamp}}))
@@ -87,7 +88,8 @@ def performed(quick, monkeypatch):
             (out.parent / "certificate.json").write_text("{}")
 
     monkeypatch.setattr(execute, "execute", executed)
-    monkeypatch.setattr(results, "made", lambda run: {})  # nothing was
+    nothing = pd.DataFrame(columns=["kind", "seconds", "peak_MiB", "written"])
+    monkeypatch.setattr(results, "artifacts", lambda run: nothing)
     monkeypatch.setattr(results, "COMMITTED", Path("results"))
     return state
 
@@ -224,7 +226,7 @@ def test_one_failure_ends_it_and_the_same_command_resumes(performed, capsys):
 def test_a_picture_that_is_not_drawn_stops_nothing_and_is_told_last(performed, capsys):
     performed.undrawn = {"01_semantic_query": ["cell [9], IndexError: no such class"]}
     call = ["--scale", "smoke", "--method", "rpgen"]
-    assert reproduce.main(call) == execute.UNDRAWN == 3
+    assert reproduce.main(call) == reproduce.UNDRAWN == 3
     said = capsys.readouterr()
     name = next(p.run_name for p in experiments.load(Path("params/table.yaml"), method="rpgen").points())
     assert said.err == (
@@ -388,6 +390,21 @@ def test_a_folder_that_is_missing_is_refused_before_any_plan(root, monkeypatch, 
     assert reproduce.main(["--scale", "smoke", "--experiment", "mine"]) == 2
     err = capsys.readouterr().err
     assert "photos" in err and err.count("\n") == 1 and not (root / "ledger").exists()
+
+
+def test_a_budget_too_small_is_refused_before_a_kernel_starts(root, monkeypatch, capsys):
+    monkeypatch.chdir(root)
+    monkeypatch.setattr(workers, "perform", lambda *arguments: pytest.fail("a kernel was started"))
+    Path("notebooks").mkdir()
+    Path("notebooks/01_semantic_query.py").touch()
+    shutil.copytree(SCALES, "params/scales")
+    Path("params/mine.yaml").write_text(
+        "reproduces: Mine.\nscale: smoke\nover: {method: rpgen}\nepsilon: 0.5\nmethods: {rpgen: {query_noise: 0.5}}\n"
+    )
+    assert reproduce.main(["--experiment", "mine"]) == 2
+    said = capsys.readouterr().err
+    assert "\nerror: semantic_histogram at noise multiplier 0.5 alone costs epsilon=" in f"\n{said}".replace("\r", "\n")
+    assert "the whole budget is epsilon=0.5" in said and not Path("ledger").exists()
 
 
 def test_the_privacy_of_a_run_is_said_with_its_adjacency(monkeypatch):
