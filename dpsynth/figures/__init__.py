@@ -2,7 +2,7 @@
 
 A figure states in its title what it shows and carries its origin, the `badge`, in grey at its foot. It is refused in
 one sentence, a ValueError, where there is nothing to draw, values are not finite, or counts disagree. A notebook shows
-each at the end of the cell that drew it. pyplot knows of none, so none need be closed, and
+each where it is drawn. pyplot knows of none, so none need be closed, and
 matplotlib's settings stay as they were.
 """
 

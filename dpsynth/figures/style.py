@@ -59,9 +59,9 @@ Rectangle = tuple[float, float, float, float]
 
 
 class Picture(Figure):
-    """A figure that a notebook shows by itself: once, as the value of a cell or else at the cell's end."""
+    """A figure that a notebook shows by itself, once a cell: where it is drawn, or where a later cell names it."""
 
-    _shown, _page = False, None
+    _cell: int | None = None
 
     def png(self) -> bytes:
         """The whole page, `DPI` pixels an inch."""
@@ -70,23 +70,11 @@ class Picture(Figure):
         return target.getvalue()
 
     def _ipython_display_(self) -> None:
-        self._shown = True
-        title = " ".join(self.texts[0].get_text().split())
-        display(Image(self._page or self.png(), width=round(self.get_figwidth() * SCREEN), alt=title))
-
-    def show_after(self, shell: Any) -> None:
-        """Have IPython's `shell` show the figure when the running cell ends, unless it was shown by then.
-
-        It is drawn now, so that what cannot be drawn is an error of this cell.
-        """
-        self._page = self.png()
-
-        def show() -> None:
-            shell.events.unregister("post_execute", show)
-            if not self._shown:
-                self._ipython_display_()
-
-        shell.events.register("post_execute", show)
+        cell = get_ipython().execution_count
+        if cell != self._cell:
+            self._cell = cell
+            title = " ".join(self.texts[0].get_text().split())
+            display(Image(self.png(), width=round(self.get_figwidth() * SCREEN), alt=title))
 
 
 def styled(draw: Callable[P, Picture]) -> Callable[P, Picture]:
@@ -97,8 +85,8 @@ def styled(draw: Callable[P, Picture]) -> Callable[P, Picture]:
         with matplotlib.rc_context(STYLE):
             figure = draw(*args, **kwargs)
             figure.draw_without_rendering()
-        if shell := get_ipython():
-            figure.show_after(shell)
+        if get_ipython():
+            figure._ipython_display_()
         return figure
 
     return in_style
