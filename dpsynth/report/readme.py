@@ -25,12 +25,13 @@ RECORDED = (*FIGURED, "choosing")  # of these the rows that are there, of the ta
 SHOWN = ["epsilon", "seeds", "images", "CA-LR", "CA-MLP", "CA-CNN", "FD-convnet", "precision", "recall"]
 SUMMARY = ["epsilon", "seeds", "images", "CA-LR", "CA-MLP", "CA-CNN", "recall"]
 MARKER = re.compile(r"<!-- begin: (\w+) -->")
+BLOCK = re.compile(r"(<!-- begin: (\w+) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)
 
 
 def pages() -> dict[Path, str]:
     """The text of each page that may hold a block: README.md and docs/*.md, by path from the project's folder."""
-    found = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
-    return {path.relative_to(PROJECT): path.read_text(encoding="utf-8") for path in found}
+    paths = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+    return {path.relative_to(PROJECT): path.read_text(encoding="utf-8") for path in paths}
 
 
 def filled(pages: dict[Path, str], blocks: dict[str, str]) -> dict[Path, str]:
@@ -48,40 +49,47 @@ def filled(pages: dict[Path, str], blocks: dict[str, str]) -> dict[Path, str]:
 
 
 def _filled(text: str, blocks: dict[str, str], up: str) -> str:
-    for name in MARKER.findall(text):
-        block = re.sub(r"\]\((?!\w+:)", f"]({up}", blocks[name])
-        pattern = rf"(<!-- begin: {name} -->\n).*?(<!-- end: {name} -->)"
-        text, count = re.subn(pattern, lambda m, block=block: m[1] + block + "\n" + m[2], text, flags=re.DOTALL)
-        if not count:
-            raise ValueError(f"the marker `begin: {name}` has no end")
-    return text
+    relative = {name: re.sub(r"\]\((?!\w+:)", f"]({up}", block) for name, block in blocks.items()}
+    if open_ended := {*MARKER.findall(text)} - {name for _, name, _ in BLOCK.findall(text)}:
+        raise ValueError(f"the marker `begin: {open_ended.pop()}` has no end")
+    return BLOCK.sub(lambda block: f"{block[1]}{relative[block[2]]}\n{block[3]}", text)
 
 
 def blocks() -> dict[str, str]:
     """What results/ says: {name of the block: markdown}."""
-    frame = results.read_committed("table")
-    path = results.COMMITTED / "measured.json"
+    of_table = {"summary": _summary, "claim": _claim, "hero": _hero, "table": _table}
+    of_file = {
+        "table1": _budgets, "ablations": _variants, "choosing": _variants, "bench": _bench, "samplers": _samplers,
+    }  # fmt: skip
+    frame, path = results.read_committed("table"), results.COMMITTED / "measured.json"
     measured = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     return {
-        "summary": _summary(frame), "claim": _claim(frame), "time": _time(measured), "hero": _hero(frame),
-        "table": _table(frame), "table1": _budgets(results.COMMITTED / "table1.csv"),
-        "ablations": _variants(results.COMMITTED / "ablations.csv"),
-        "choosing": _variants(results.COMMITTED / "choosing.csv"),
-        "settings": markdown(settings.table("laptop")), "bench": _bench(results.COMMITTED / "bench.csv"),
-        "samplers": _from(results.COMMITTED / "samplers.csv", samplers.table, "`make samplers`: not run."),
+        **{name: block(frame) for name, block in of_table.items()},
+        **{name: _recorded(results.COMMITTED / f"{name}.csv", block) for name, block in of_file.items()},
+        "settings": markdown(settings.table("laptop")),
+        "time": _time(measured),
         "breakdown": markdown(breakdown(measured)) if "artifacts" in measured else "Not run.",
-    }  # fmt: skip
+    }
+
+
+def _recorded(path: Path, block: Callable[[Path], str]) -> str:
+    if path.exists():
+        return block(path)
+    target = path.stem if path.stem in ("bench", "samplers") else f"reproduce EXPERIMENT={path.stem}"
+    return f"`make {target}`: not run, or not recorded."
 
 
 def _bench(path: Path) -> str:
-    said = _from(path, bench.ratios, "`make bench`: not run.")
-    return f"{said}\n\n{bench.laptop(pd.read_csv(path))}" if path.exists() else said
+    frame = pd.read_csv(path)
+    return f"{_measured(bench.ratios(frame))}\n\n{bench.laptop(frame)}"
 
 
-def _from(path: Path, table: Callable[[pd.DataFrame], pd.DataFrame], absent: str) -> str:
-    if not path.exists():
-        return absent
-    return markdown(table(pd.read_csv(path)).map(lambda value: "not run" if pd.isna(value) else str(value)))
+def _samplers(path: Path) -> str:
+    return _measured(samplers.table(pd.read_csv(path)))
+
+
+def _measured(table: pd.DataFrame) -> str:
+    return markdown(table.map(lambda value: "not run" if pd.isna(value) else str(value)))
 
 
 def markdown(table: pd.DataFrame) -> str:
@@ -118,8 +126,6 @@ def _setting(frame: pd.DataFrame) -> str:
 
 def _budgets(path: Path) -> str:
     """All methods, a column a budget; then how far each is from what it started with."""
-    if not path.exists():
-        return f"`make {path.stem}`: not run."
     frame = results.read_committed(path.stem)
     table = comparison.table(frame).reset_index()
     order = sorted(table["epsilon"].unique(), key=lambda e: float("inf") if e == "none" else float(e))
@@ -128,18 +134,14 @@ def _budgets(path: Path) -> str:
         cells = {metric: table.pivot(index="row", columns="epsilon", values=metric)[order] for metric in metrics}
         titled = [part.add_prefix(f"{metric}, ε ") for metric, part in cells.items()]
         wide += [markdown(pd.concat(titled, axis=1).loc[table["row"].unique()].fillna("").reset_index()), ""]
-    return "\n".join([*wide, _made(frame), "", *_differences(paired.against(frame)), *_pictures(path)])
+    return "\n".join([*wide, *_below(path, frame, paired.against(frame))])
 
 
 def _variants(path: Path) -> str:
     """A row a variant, at the one budget; and each variant beside its method as it usually runs."""
-    if not path.exists():
-        return f"`make reproduce EXPERIMENT={path.stem}`: not run, or not recorded."
     frame = results.read_committed(path.stem)
     table = comparison.table(frame).reset_index()[["row", "CA-LR", "CA-MLP", "CA-CNN", "FD-convnet", "recall"]]
-    return "\n".join(
-        [markdown(table), "", _made(frame), "", *_differences(paired.beside_usual(frame)), *_pictures(path)]
-    )
+    return "\n".join([markdown(table), "", *_below(path, frame, paired.beside_usual(frame))])
 
 
 def _differences(pairs: Iterable[paired.Pair]) -> list[str]:
@@ -147,15 +149,15 @@ def _differences(pairs: Iterable[paired.Pair]) -> list[str]:
     return [markdown(table), "", f"Differences at equal seeds. {paired.OVER}"] if len(table) else []
 
 
-def _made(frame: pd.DataFrame) -> str:
+def _below(path: Path, frame: pd.DataFrame, pairs: Iterable[paired.Pair]) -> list[str]:
+    """What stands below the table of an experiment: how it was made, differences, and the figures that `record` wrote
+    beside its results in `path`."""
     images = frame.loc[frame["method"].isin(METHODS), "n_synthetic"].max()
-    return f"`{frame.iloc[0]['dataset']}`, {images} images a run. {_provenance(frame)}"
-
-
-def _pictures(path: Path) -> list[str]:
-    """The figures that `record` wrote beside the results in `path`, as markdown."""
-    found = [f for what in FIGURED.get(path.stem, ()) for f in sorted(path.parent.glob(f"{path.stem}-*-{what}.png"))]
-    return [line for f in found for line in ("", f"![{f.stem.replace('-', ' ')}]({f.parent.name}/{f.name})")]
+    lines = [f"`{frame.iloc[0]['dataset']}`, {images} images a run. {_provenance(frame)}", "", *_differences(pairs)]
+    for what in FIGURED.get(path.stem, ()):
+        for figure in sorted(path.parent.glob(f"{path.stem}-*-{what}.png")):
+            lines += ["", f"![{figure.stem.replace('-', ' ')}]({figure.parent.name}/{figure.name})"]
+    return lines
 
 
 def _provenance(frame: pd.DataFrame) -> str:
