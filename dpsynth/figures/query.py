@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -36,34 +34,25 @@ def histogram(counts: Any, classes: Sequence[str], labels: Sequence[str], scale:
     same_length("labels", labels, votes)
     same_length("classes", classes, votes[0])
     order = np.argsort(-votes[:PANELS], axis=1, kind="stable")[:, :TOP]
-    key = [Line2D([], [], color=INK, linewidth=1, label=f"noise: ±1 standard deviation, {scale:.3g}")] if scale else []
-    panels = _panels(order, [readable(name, 12) for name in classes], badge, key)
-    for row, panel in enumerate(panels):
-        bins = order[row]
-        panel.barh(range(len(bins)), votes[row, bins], xerr=scale or None, color=BLUE, error_kw=WHISKER)
-        panel.set_title(readable(labels[row]), parse_math=False, fontweight="bold")
-    return panels[0].figure
-
-
-def _panels(order: np.ndarray, names: Sequence[str], badge: str, key: Sequence[Artist]) -> list[Axes]:
-    """A panel for each row of `order` (rows, top), at most five side by side, the bins' names at its left."""
-    count, top = order.shape
+    (count, top), names = order.shape, [readable(name, 12) for name in classes]
     columns = min(5, count)
     rows = -(-count // columns)
     longest = max(len(names[b]) for b in order.flat)
     title = f"The {top} public classes with the most noisy votes" + (", by private label" if count > 1 else "")
-    width, height = max((1.7 + 0.07 * longest) * columns, 4.0), (0.17 * top + 0.7) * rows
-    figure = chart(width, height, title, badge, key=key)
+    key = [Line2D([], [], color=INK, linewidth=1, label=f"noise: ±1 standard deviation, {scale:.3g}")] if scale else []
+    figure = chart(max((1.7 + 0.07 * longest) * columns, 4.0), (0.17 * top + 0.7) * rows, title, badge, key=key)
     panels = list(figure.subplots(rows, columns, squeeze=False, sharex=True).flat)
     for panel in panels[count:]:
         panel.remove()
-    for row, panel in enumerate(panels[:count]):
-        named_bars(panel, [names[b] for b in order[row]], fontsize=10 if longest == 1 else 8)
+    for row, (panel, bins) in enumerate(zip(panels, order, strict=False)):
+        panel.barh(range(top), votes[row, bins], xerr=scale or None, color=BLUE, error_kw=WHISKER)
+        panel.set_title(readable(labels[row]), parse_math=False, fontweight="bold")
+        named_bars(panel, [names[b] for b in bins], fontsize=10 if longest == 1 else 8)
         panel.locator_params(axis="x", nbins=3)
         if row + columns >= count:
             panel.set_xlabel("noisy votes")
             panel.tick_params(labelbottom=True)
-    return panels[:count]
+    return figure
 
 
 @styled
@@ -95,56 +84,37 @@ def toy(votes: Mapping[str, int], *, noise_multiplier: float, seed: int, badge: 
 
 
 @styled
-def recall_curve(noise: Any, recall: Any, epsilon: Any, *, chosen: float | None, badge: str) -> Figure:
+def recall_curve(noise: Any, recall: Any, epsilon: Any, *, chosen: float, badge: str) -> Figure:
     """How much of the noiseless selection survives the query's noise, and what each noise costs alone.
 
     Args:
-        noise: (S,) noise multipliers, above 0; recall: (S, n) in [0, 1], n repetitions at each.
-        epsilon: (S,), of the query alone; chosen: the noise multiplier that the rule takes, None without one.
+        noise: (S,) noise multipliers, above 0, ascending; recall: (S, n) in [0, 1], n repetitions at each.
+        epsilon: (S,), of the query alone; chosen: the noise multiplier that the rule takes.
     """
     noise = numbers("noise", noise)
     recall = numbers("recall", recall, like=noise).reshape(len(noise), -1)
     cost = numbers("epsilon", epsilon, like=noise)
-    marked = [] if chosen is None else [chosen]
-    low, high = min(*noise, *marked, np.inf), max(*noise, *marked, 0.0)
-    order = np.argsort(noise)
-    noise, recall, cost = noise[order], recall[order], cost[order]
     dashes = {"color": colours(["rpgen"])["rpgen"], "linestyle": "--"}
     key = [
         Line2D([], [], color=BLUE, marker="o", markersize=3, label=f"mean of {recall.shape[1]}"),
         Line2D([], [], color=BLUE, alpha=0.4, marker="o", linestyle="", markersize=4, label="one repetition"),
-        *(Line2D([], [], label=f"the rule's choice: {place:.3g}", **dashes) for place in marked),
+        Line2D([], [], label=f"the rule's choice: {chosen:.3g}", **dashes),
     ]
     title = "How much of the noiseless selection survives the query's noise"
     figure = chart(6.4, 3.2, title, badge, note=NOT_A_RELEASE, key=key)
     axes = figure.subplots()
     axes.scatter(np.repeat(noise, recall.shape[1]), recall.ravel(), s=14, color=BLUE, alpha=0.35, linewidths=0)
     axes.plot(noise, recall.mean(1), color=BLUE, marker="o", markersize=3)
-    for place in marked:
-        axes.axvline(place, **dashes)
+    axes.axvline(chosen, **dashes)
     axes.set(ylim=(-0.03, 1.03), ylabel="recall of the noiseless selection")
-    _noise_and_cost(axes, noise, cost, low / 1.25, high * 1.25)
-    return figure
-
-
-def _noise_and_cost(axes: Axes, noise: np.ndarray, cost: np.ndarray, low: float, high: float) -> None:
-    """A log axis of noise multipliers from `low` to `high` below, what each costs above."""
     above = axes.twiny()
     above.spines["top"].set_visible(True)
     above.tick_params(colors=GREY)
-    shown = _apart(noise, low, high)
+    ends = min(*noise, chosen) / 1.25, max(*noise, chosen) * 1.25
     for side, values in ((axes, noise), (above, cost)):
-        side.set(xscale="log", xlim=(low, high))
-        side.set_xticks(noise[shown], [f"{v:.3g}" for v in values[shown]])
+        side.set(xscale="log", xlim=ends)
+        side.set_xticks(noise, [f"{v:.3g}" for v in values])
         side.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("noise multiplier of the query (log scale)")
     above.set_xlabel(f"epsilon of the query alone ({ADJACENCY})", color=GREY)
-
-
-def _apart(places: np.ndarray, low: float, high: float) -> list[int]:
-    """Indices of the ascending `places` whose labels have room side by side on a log axis."""
-    shown = [0]
-    for i in range(1, len(places)):
-        if np.log(places[i] / places[shown[-1]]) > 0.07 * np.log(high / low):
-            shown.append(i)
-    return shown
+    return figure

@@ -26,8 +26,10 @@ def losses(histories: Mapping[str, Mapping[str, Sequence[float]]], *, badge: str
     if not histories:
         raise ValueError("there is nothing to draw: histories is empty")
     clean = {name: numbers(f"the loss of {name}", history.get("clean", ())) for name, history in histories.items()}
-    beside = {name: history["perturbed"] for name, history in histories.items() if len(history.get("perturbed", ()))}
-    binds = {name: history["binds"] for name, history in histories.items() if len(history.get("binds", ()))}
+    beside, binds = (
+        {name: history[curve] for name, history in histories.items() if len(history.get(curve, ()))}
+        for curve in ("perturbed", "binds")
+    )
     window = max(1, max(map(len, clean.values())) // 50)
     shades = colours(histories)
     key = [Line2D([], [], color=shades[n], label=called(n) + (", clean weights" if n in beside else "")) for n in clean]
@@ -36,14 +38,12 @@ def losses(histories: Mapping[str, Mapping[str, Sequence[float]]], *, badge: str
     figure = chart(6.4, 4.0 if binds else 2.9, title, badge, key=key)
     panels = figure.subplots(2 if binds else 1, 1, squeeze=False, sharex=True, height_ratios=[3, 1] if binds else [1])
     upper, lower = panels[0, 0], panels[-1, 0]
-    for name, values in clean.items():
-        upper.plot(_running(values, window), color=shades[name], linewidth=1.4)
-    for name, values in beside.items():
-        upper.plot(_running(values, window), color=shades[name], linewidth=1.4, linestyle=":")
+    for axes, curves, style in ((upper, clean, "-"), (upper, beside, ":"), (lower, binds, "-")):
+        for name, values in curves.items():
+            axes.plot(_running(values, window), color=shades[name], linewidth=1.4, linestyle=style)
     upper.set_ylabel("loss")
     _skip_the_start(upper, clean, window)
-    for name, values in binds.items():
-        lower.plot(_running(values, window), color=shades[name], linewidth=1.4)
+    if binds:
         lower.set(ylim=(-0.05, 1.05), ylabel="projection binds\n(share of steps)")
     lower.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     lower.set_xlabel("pre-training step")

@@ -109,7 +109,7 @@ EXAMPLES = {
         2, [NOT_A_RELEASE, "484", "0.73", "the rule's choice: 4", "add or remove one record"],
     ),
     "recall_curve of one": (
-        lambda: figures.recall_curve([4.0], [[0.9]], [0.9], chosen=None, badge=BADGE), 2, ["mean of 1"],
+        lambda: figures.recall_curve([4.0], [[0.9]], [0.9], chosen=4.0, badge=BADGE), 2, ["mean of 1"],
     ),
     "grid": (lambda: figures.grid(images(23), title="Some digits", badge=BADGE), 1, ["Some digits"]),
     "grid by label": (
