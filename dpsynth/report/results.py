@@ -1,10 +1,9 @@
 """Numbers of a run as files, joined to one results.csv; and the figures of a reproduction as files."""
 
 import contextlib
-import io
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +72,7 @@ def write_metrics(run: Run) -> Path:
         rows.append(row | {"metric": f"seconds-{cost.Index}", "value": round(cost.seconds, 2)})
         rows.append(row | {"metric": f"peak-MiB-{cost.Index}", "value": cost.peak_MiB})
     frame = pd.DataFrame(rows, columns=COLUMNS).astype(TYPES)
-    return _write(run, "metrics.csv", frame.to_csv(index=False))
+    return _write(run, "metrics.csv", lambda path: frame.to_csv(path, index=False))
 
 
 def facts(run: Run) -> dict[str, float]:
@@ -85,19 +84,18 @@ def write_artifacts(run: Run) -> Path:
     """Write artifacts.json: which folders of build/artifacts are the run's own, by kind."""
     recipes = run.recipes() | {"samples": run.recipe("samples")}
     folders = {kind: recipe.path.name for kind, recipe in recipes.items()}
-    return _write(run, "artifacts.json", json.dumps(folders, indent=1) + "\n")
+    return _write_json(run, "artifacts.json", folders)
 
 
 def write_synthetic(run: Run) -> Path:
     """Write the synthetic set, what a run is for: synthetic.npz with `images` (N, C, H, W) uint8 and `labels` (N,)."""
-    packed = io.BytesIO()
-    np.savez_compressed(packed, images=run.samples.images.numpy(), labels=run.samples.labels.numpy())
-    return _write(run, "synthetic.npz", packed.getvalue())
+    arrays = {"images": run.samples.images.numpy(), "labels": run.samples.labels.numpy()}
+    return _write(run, "synthetic.npz", lambda path: np.savez_compressed(path, **arrays))
 
 
 def write_certificate(run: Run) -> Path:
     """Write the run's certificate.json."""
-    return _write(run, "certificate.json", json.dumps(run.certificate, indent=1, allow_nan=False) + "\n")
+    return _write_json(run, "certificate.json", run.certificate)
 
 
 def join(scale: str, experiment: Experiment, points: Sequence[Params]) -> Path:
@@ -215,11 +213,16 @@ def replacing(path: Path) -> Iterator[Path]:
     os.replace(aside, path)
 
 
-def _write(run: Run, name: str, content: str | bytes) -> Path:
+def _write_json(run: Run, name: str, value: dict[str, Any]) -> Path:
+    text = json.dumps(value, indent=1, allow_nan=False) + "\n"
+    return _write(run, name, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def _write(run: Run, name: str, save: Callable[[Path], Any]) -> Path:
     """A file of the run; of a user's own records its time, and its folders', would tell how long a stage took."""
     path = run_folder(run.params) / name
     with replacing(path) as aside:
-        aside.write_bytes(content if isinstance(content, bytes) else content.encode())
+        save(aside)
     if not run.params.constants.builtin:
         forget_times(path, path.parent, path.parent.parent)
     return path
