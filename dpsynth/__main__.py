@@ -20,10 +20,10 @@ def main(argv: list[str] | None = None) -> int:
     def action() -> None:
         with mistakes.mistakes():
             ledger = privacy.Ledger(project.root() / "ledger", project.anchored(given.private), "secret", 0)
-            said = privacy.certificate_of_set(ledger, given.delta) | {"ledger": str(ledger.path.absolute())}
-        print(json.dumps(said, indent=1) if given.json else displays.certificate_of_set(said))
+            statement = privacy.certificate_of_set(ledger, given.delta) | {"ledger": str(ledger.path.absolute())}
+        print(json.dumps(statement, indent=1) if given.json else displays.certificate_of_set(statement))
         if not given.json:
-            print(f"  read in {said['ledger']}")
+            print(f"  read in {statement['ledger']}")
 
     return mistakes.ended(action)
 

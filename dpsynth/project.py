@@ -1,4 +1,7 @@
-"""Where a project lies: one folder, one ledger, wherever a notebook, a script or a command is started."""
+"""Where a project lies: one folder, one ledger, wherever a notebook, a script or a command is started.
+
+Where there is none, or it holds a dpsynth of its own while another checkout's is running, a ValueError says so.
+"""
 
 import os
 from pathlib import Path
@@ -9,11 +12,7 @@ FOLDER = "folder:"
 
 
 def root() -> Path:
-    """Where build/, cache/ and ledger/ live: $DPSYNTH_ROOT, else the project's folder.
-
-    Raises:
-        ValueError: as `folder`.
-    """
+    """Where build/, cache/ and ledger/ live: $DPSYNTH_ROOT, else the project's folder."""
     named = os.environ.get("DPSYNTH_ROOT")
     if not named:
         return folder()
@@ -23,11 +22,7 @@ def root() -> Path:
 
 def folder() -> Path:
     """The project's folder: the working directory or the first above it that holds notebooks/ and params/, else the
-    checkout that this package lies in. "." for the working directory.
-
-    Raises:
-        ValueError: there is none, or it holds a dpsynth of its own while another checkout's is running.
-    """
+    checkout that this package lies in. "." for the working directory."""
     here = Path.cwd()
     if place := _around(here) or _around(PACKAGE.parent, above=False):
         return Path() if place == here else place
@@ -41,9 +36,6 @@ def enter() -> None:
     """Make the project's folder the working directory, from which a command's relative paths are taken.
 
     A relative $DPSYNTH_ROOT keeps its meaning.
-
-    Raises:
-        ValueError: as `folder`.
     """
     if named := os.environ.get("DPSYNTH_ROOT"):
         os.environ["DPSYNTH_ROOT"] = os.path.abspath(named)
@@ -51,11 +43,7 @@ def enter() -> None:
 
 
 def anchored(name: str) -> str:
-    """A set's name such that it means the same folder from here: a relative path starts in the project's folder.
-
-    Raises:
-        ValueError: as `folder`, of a relative path.
-    """
+    """A set's name such that it means the same folder from here: a relative path starts in the project's folder."""
     path = name.removeprefix(FOLDER)
     if not name.startswith(FOLDER) or not path or path.startswith("~") or os.path.isabs(path):
         return name

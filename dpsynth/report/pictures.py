@@ -60,8 +60,8 @@ def examples(corpus: Corpus, names: tuple[str, ...], n: int) -> Grid:
     """`n` images of each of the first labels that have any, of its classes in turn."""
     labels = corpus.labels.unique().tolist()[:LIMIT]
     rows = torch.cat([_in_turn((corpus.labels == label).nonzero().flatten(), n) for label in labels])
-    said = names if corpus.private_labels else [f"class {label}" for label in range(corpus.n_labels)]
-    return corpus.images[rows], corpus.labels[rows], list(said)
+    classes = names if corpus.private_labels else [f"class {label}" for label in range(corpus.n_labels)]
+    return corpus.images[rows], corpus.labels[rows], list(classes)
 
 
 def _in_turn(rows: Tensor, n: int) -> Tensor:
@@ -117,8 +117,8 @@ def strip(run: Run) -> dict[str, Tensor]:
     if p.constants.builtin:
         images["real"] = by_label(Samples(*privacy.evaluation(run.private, "headline figure")), p, 1)[0]
     if (corpus := run.corpus) is not None and corpus.private_labels:
-        seen = "selected public" if corpus.chosen else "released, moved"
-        images[seen] = by_label(Samples(corpus.images, corpus.labels), p, 1)[0]
+        corpus_row = "selected public" if corpus.chosen else "released, moved"
+        images[corpus_row] = by_label(Samples(corpus.images, corpus.labels), p, 1)[0]
         if run.base.private_labels:
             images["pre-trained"] = preview(run, run.base, 1)[0]
     images["synthetic"] = preview(run, run.synthesiser, 1)[0]

@@ -176,12 +176,13 @@ def _claim(frame: pd.DataFrame) -> str:
     """RPGen beside its floor and beside PrivImage+D: what the intervals say, metric by metric; and what RPGen says."""
     ours, papers = paired.rows(frame, "rpgen"), results.paper_numbers().query("dataset == 'CIFAR-10' and epsilon == 10")
     n = ours["seed"].nunique()
-    said = papers[papers["source"].str.startswith("RPGen")].pivot_table("value", "metric", "method")
+    table1 = papers[papers["source"].str.startswith("RPGen")].pivot_table("value", "metric", "method")
+    published = table1["rpgen"] - table1["privimage_d"]
     lines = [
         f"- RPGen less its `floor_public`: {paired.stated(ours, paired.rows(frame, 'floor_public', 'rpgen'))}",
         "- RPGen less PrivImage+D, which is RPGen without the perturbation: "
         f"{paired.stated(*paired.perturbation(frame)[1:])} RPGen's Table 1 has, on CIFAR-10, "
-        + ", ".join(f"{metric} {value:+.1f}" for metric, value in (said["rpgen"] - said["privimage_d"]).items()) + ".",
+        + ", ".join(f"{metric} {value:+.1f}" for metric, value in published.items()) + ".",
     ]  # fmt: skip
     return "\n".join([f"At epsilon 10, over {n} seed{'s' * (n > 1)}:", "", *lines, "", paired.OVER])
 
@@ -219,20 +220,20 @@ def record() -> None:
         FileNotFoundError: nothing was reproduced yet; nothing was copied.
     """
     scale, build = "laptop", store.root() / "build"
-    took, tests = build / scale / "measured.json", build / "test.json"
+    times, tests = build / scale / "measured.json", build / "test.json"
     frame = results.read_results(scale)
-    for name, own in frame.groupby("experiment"):
-        if name in RECORDED or (name == "table" and took.exists()):
-            own.to_csv(results.COMMITTED / f"{name}.csv", index=False)
+    for name, rows in frame.groupby("experiment"):
+        if name in RECORDED or (name == "table" and times.exists()):
+            rows.to_csv(results.COMMITTED / f"{name}.csv", index=False)
         if name in FIGURED:
-            results.draw(own, results.COMMITTED, FIGURED[name])
+            results.draw(rows, results.COMMITTED, FIGURED[name])
     for name in ("bench.csv", "samplers.csv"):
         if (build / name).exists():
             (results.COMMITTED / name).write_bytes((build / name).read_bytes())
-    if took.exists():
-        said = json.loads(took.read_text(encoding="utf-8"))
-        said |= json.loads(tests.read_text(encoding="utf-8")) if tests.exists() else {}
-        (results.COMMITTED / "measured.json").write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+    if times.exists():
+        measured = json.loads(times.read_text(encoding="utf-8"))
+        measured |= json.loads(tests.read_text(encoding="utf-8")) if tests.exists() else {}
+        (results.COMMITTED / "measured.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
         run = Run(experiments.load("table").points()[0])
         names = run.params.constants.classes[:10]
         hero = figures.hero(pictures.strip(run), badge=displays.badge(run.params), classes=names)

@@ -122,11 +122,7 @@ def join(scale: str, experiment: Experiment, points: Sequence[Params]) -> Path:
 
 
 def read_results(scale: str) -> pd.DataFrame:
-    """build/<scale>/results.csv as a frame with `COLUMNS`.
-
-    Raises:
-        FileNotFoundError: nothing was run yet.
-    """
+    """build/<scale>/results.csv as a frame with `COLUMNS`."""
     path = _table(scale)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no results yet; `make reproduce SCALE={scale}` makes them")
@@ -134,11 +130,7 @@ def read_results(scale: str) -> pd.DataFrame:
 
 
 def are_readable(scale: str) -> None:
-    """build/<scale>/results.csv is whole, or is not there yet.
-
-    Raises:
-        ValueError: it is not.
-    """
+    """Raise ValueError unless build/<scale>/results.csv is whole, or is not there yet."""
     path = _table(scale)
     if path.exists() and not _is_whole(path):
         raise ValueError(f"{path} is not a table of results; delete it and run again: it is joined of all runs")

@@ -46,9 +46,9 @@ def breakdown(measured: dict[str, Any]) -> pd.DataFrame:
     Returns:
         Columns stage, what, seconds and share, as text.
     """
-    whole, made = 60 * measured["reproduce_minutes"], measured["artifacts"]
+    whole, artifacts = 60 * measured["reproduce_minutes"], measured["artifacts"]
     rows = []
-    for kind, (times, seconds) in sorted(made.items(), key=lambda item: [*STAGE_OF].index(item[0])):
+    for kind, (times, seconds) in sorted(artifacts.items(), key=lambda item: [*STAGE_OF].index(item[0])):
         rows.append((STAGE_OF[kind], f"{kind}, made {times} times" if times > 1 else kind, seconds))
     pages, seconds = (sum(column) for column in zip(*measured["notebooks"].values(), strict=True))
     beside = seconds - sum(row[2] for row in rows)

@@ -38,7 +38,7 @@ from dpsynth.sources import page_digest
 TIMES = ("start_time", "end_time", "duration")
 
 
-def execute(p: Params, notebook: Path, out: Path, params_file: Path, shared: Kernel, margin: str = "    ") -> list[str]:
+def execute(p: Params, notebook: Path, out: Path, params_file: Path, shared: Kernel, margin: str = "    ") -> None:
     """Run `notebook` (percent .py) with `p`; the executed copy appears at `out` whole, with a stamp.
 
     The stamp, metadata `dpsynth`, holds source, params, params_digest, digest (what `is_current` compares),
@@ -48,8 +48,6 @@ def execute(p: Params, notebook: Path, out: Path, params_file: Path, shared: Ker
     Args:
         shared: the kernel, of `kernel.started`, that other notebooks of the run may have been executed in.
         margin: what each line that it prints begins with on the terminal.
-    Returns:
-        The pictures that could not be drawn, a text each, as `cells.undrawn`.
     Raises:
         Failed: the notebook takes no such parameters, a cell failed, or the kernel died; what was executed
             until then lies in build/failed/.
@@ -58,12 +56,11 @@ def execute(p: Params, notebook: Path, out: Path, params_file: Path, shared: Ker
         book, digest = pages.read(notebook, p), digest_of(p, notebook)
     start = time.perf_counter()
     executed = _executed(book, p, notebook, out, shared, margin)
-    missing = cells.undrawn(executed)
     cells.drop_bars(executed)
     executed.metadata["dpsynth"] = {
         "source": _short(notebook), "params": _short(params_file), "params_digest": p.digest,
         "digest": digest, "commit": store.commit(), "seconds": round(time.perf_counter() - start, 1),
-        "peak_MiB": shared.peak_mib(), "undrawn": missing,
+        "peak_MiB": shared.peak_mib(), "undrawn": cells.undrawn(executed),
     }  # fmt: skip
     executed.metadata["papermill"] |= {
         "input_path": _short(notebook), "output_path": _short(out), "parameters": _plain(p.model_dump()),
@@ -71,7 +68,6 @@ def execute(p: Params, notebook: Path, out: Path, params_file: Path, shared: Ker
     if not p.constants.builtin:
         _forget_times(executed)
     _write(executed, out)
-    return missing
 
 
 def _executed(
@@ -83,11 +79,11 @@ def _executed(
     shown, printed = (Progress(sys.stderr, margin, pause) for _ in range(2))
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it would say is checked or said here
     with tempfile.TemporaryDirectory(prefix="dpsynth-") as folder:
-        given, aside = Path(folder, "given.ipynb"), Path(folder, out.name)
-        nbformat.write(book, given)
+        filled, aside = Path(folder, "given.ipynb"), Path(folder, out.name)
+        nbformat.write(book, filled)
         with _explained(notebook, p, aside):
             return papermill.execute_notebook(
-                given, aside, kernel_name=pages.SPEC["name"], language=pages.SPEC["language"], km=shared,
+                filled, aside, kernel_name=pages.SPEC["name"], language=pages.SPEC["language"], km=shared,
                 on_notebook_start=shared.forget, cwd=Path.cwd(), start_timeout=120, iopub_timeout=60,
                 coalesce_streams=True, stdout_file=printed, stderr_file=shown, **cells.hooks(shown),
                 progress_bar=sys.stderr.isatty() and p.constants.builtin,  # it shows how long a cell took
