@@ -83,19 +83,21 @@ class Experiment(scales.Settings):
         return list({p.digest: p for p in runs}.values())
 
     def only(self, **chosen: Any) -> "Experiment":
-        """The same with one value for each axis in `chosen`, and without what `also` adds.
+        """The same with these values (one, or a list) for the axes in `chosen`, and without what `also` adds.
 
         A method keeps the settings of the grids that list it; one that none lists runs in all, without the options of
         others.
         """
         if not chosen:
             return self
-        grids, method = self.over, chosen.get("method")
-        if method is not None:
-            without = [{name: grid[name] for name in grid if name in Params.model_fields} for grid in grids]
-            grids = [grid for grid in grids if method in grid.get("method", [])] or without
-        axes = {name: [value] for name, value in chosen.items()}
-        return self.model_copy(update={"over": [{**grid, **axes} for grid in grids], "also": []})
+        axes, grids = {name: v if isinstance(v, list) else [v] for name, v in chosen.items()}, self.over
+        if methods := axes.pop("method", None):
+            grids = [grid | {"method": [method]} for method in methods for grid in self._grids_of(method)]
+        return self.model_copy(update={"over": [grid | axes for grid in grids], "also": []})
+
+    def _grids_of(self, method: str) -> list[dict[str, list[Any]]]:
+        without = [{name: v for name, v in grid.items() if name in Params.model_fields} for grid in self.over]
+        return [grid for grid in self.over if method in grid.get("method", [])] or without
 
     def variant(self, p: Params) -> str:
         """The settings in which `p` differs from what its method has in this file: "share 0.1"."""
@@ -110,7 +112,7 @@ def load(given: str | Path, scale: str | None = None, **overrides: Any) -> Exper
 
     Args:
         given: its path, or its name as `find` takes it; scale: in place of the file's own.
-        overrides: replace an axis: `method="rpgen"`, `epsilon=1.0`, `seed=3`.
+        overrides: replace an axis: `method="rpgen"`, `epsilon=1.0`, `seed=[3, 4]`.
     Raises:
         FileNotFoundError; ValueError: one sentence that names the file and the key.
     """

@@ -9,7 +9,6 @@ again.
 """
 
 import argparse
-import itertools
 import sys
 import time
 from collections.abc import Iterator
@@ -53,13 +52,6 @@ def is_done(p: Params, page: str) -> bool:
     """Whether an executed page stands, up to date, with what belongs beside it, whole."""
     beside = [BESIDE[stage] for stage in pages.pages(p.method)[page] if stage in BESIDE]
     return execute.is_current(p, *paths(p, page)) and results.are_whole(p, beside)
-
-
-def choose(path: Path, scale: str | None, axes: dict[str, list[Any]]) -> list[Params]:
-    """The runs of a parameter file, with `axes` in place of the file's own lists; each run once."""
-    chosen = (dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values()))
-    points = [p for overrides in chosen for p in experiments.load(path, scale, **overrides).points()]
-    return list({p.digest: p for p in points}.values())
 
 
 def checked(points: list[Params]) -> list[Run]:
@@ -200,7 +192,8 @@ def reproduce(axes: dict[str, list[Any]], given: argparse.Namespace) -> None:
             project.enter()
             path = experiments.find(given.experiment)
             print(f"planning {path}", flush=True)
-            experiment, points = experiments.load(path, given.scale), choose(path, given.scale, axes)
+            experiment = experiments.load(path, given.scale)
+            points = experiments.load(path, given.scale, **axes).points()
             results.are_readable(experiment.scale)
             runs = checked(points)
             jobs = list(schedule(runs))

@@ -163,15 +163,16 @@ def test_what_stands_needs_only_its_notebook(quick, sealed):
 
 def test_axes_of_the_command_line_replace_those_of_the_file(quick):
     path = Path("params/table.yaml")
-    assert [p.method for p in reproduce.choose(path, None, {})] == ["rpgen", "privimage_d", "dpdm"]
-    points = reproduce.choose(path, None, {"method": ["dpdm", "rpgen"], "seed": [1, 2], "epsilon": ["5", "inf", "5"]})
+    assert [p.method for p in experiments.load(path).points()] == ["rpgen", "privimage_d", "dpdm"]
+    axes = {"method": ["dpdm", "rpgen"], "seed": [1, 2], "epsilon": ["5", "inf", "5"]}
+    points = experiments.load(path, **axes).points()
     assert [(p.method, p.seed, p.epsilon) for p in points[:3]] == [
         ("dpdm", 1, 5),
         ("dpdm", 1, math.inf),
         ("dpdm", 2, 5),
     ]
     assert len(points) == 8
-    assert [p.method for p in reproduce.choose(path, None, {"epsilon": ["1"]})] == ["rpgen", "privimage_d"]
+    assert [p.method for p in experiments.load(path, epsilon=["1"]).points()] == ["rpgen", "privimage_d"]
 
 
 def test_reproduce_plans_runs_joins_and_skips_what_is_done(performed, capsys):
