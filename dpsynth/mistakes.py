@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -66,9 +65,9 @@ class Failed(Exception):
 
 def ended(action: Callable[[], None]) -> int:
     """The exit code of `action`; what ended it early is said on stderr. SIGTERM is taken as an interrupt."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what must be undone is
     try:
-        with _interruptible():
-            action()
+        action()
     except Failed as failure:
         print(failure, file=sys.stderr)
         return failure.code
@@ -78,20 +77,9 @@ def ended(action: Callable[[], None]) -> int:
     except (OSError, MemoryError, SafetensorError) as error:  # of the machine, wherever they come from
         print(f"error: {sentence(error)}", file=sys.stderr)
         return MISTAKE
-    return 0
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """SIGTERM, which would end the process on the spot, is taken as an interrupt, so that what must be undone is."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
     finally:
         signal.signal(signal.SIGTERM, before)
+    return 0
 
 
 @contextlib.contextmanager

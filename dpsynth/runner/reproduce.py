@@ -95,8 +95,8 @@ def measured_minutes() -> dict[tuple[str, str, str, str], float]:
         if "scale" in frame:
             timed = frame[frame["metric"].str.startswith("seconds-")]
             of = timed["method"].where(timed["method"].isin(METHODS), timed["variant"].str.partition(":")[0])
-            for (scale, row, method, metric), part in timed.groupby(["scale", "method", of.rename("of"), "metric"]):
-                minutes[scale, row, method, metric.removeprefix("seconds-")] = part["value"].mean() / 60
+            stage = timed["metric"].str.removeprefix("seconds-")
+            minutes |= (timed.groupby([timed["scale"], timed["method"], of, stage])["value"].mean() / 60).to_dict()
     return minutes
 
 
