@@ -32,7 +32,7 @@ from dpsynth.params import Params
 from dpsynth.privacy.disk import forget_times
 from dpsynth.report.results import replacing
 from dpsynth.runner import cells, pages
-from dpsynth.runner.kernel import PAUSE, Kernel, Progress
+from dpsynth.runner.kernel import Kernel, Progress
 from dpsynth.sources import page_digest
 
 TIMES = ("start_time", "end_time", "duration")
@@ -74,9 +74,7 @@ def _executed(
     book: nbformat.NotebookNode, p: Params, notebook: Path, out: Path, shared: Kernel, margin: str
 ) -> nbformat.NotebookNode:
     """The notebook with its outputs; what its kernel prints is shown meanwhile."""
-    # Of a user's own records each state of a bar is shown: which ones the clock lets through would tell of time.
-    pause = PAUSE if p.constants.builtin else 0.0
-    shown, printed = (Progress(sys.stderr, margin, pause) for _ in range(2))
+    shown, printed = (Progress(sys.stderr, margin) for _ in range(2))
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it would say is checked or said here
     with tempfile.TemporaryDirectory(prefix="dpsynth-") as folder:
         filled, aside = Path(folder, "given.ipynb"), Path(folder, out.name)

@@ -5,7 +5,6 @@ import os
 import re
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -33,7 +32,6 @@ ENVIRONMENT = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM
 FORGET = "import gc; get_ipython().reset(new_session=True); gc.collect()"
 SOCKET_BYTES = 103  # the longest path of a socket on macOS; Linux has 107
 SHORT = ("/tmp", "/dev/shm", "$XDG_RUNTIME_DIR", "/var/tmp")  # where sockets may lie if TMPDIR is too long for them
-PAUSE = 5.0  # seconds between two states of a progress bar
 
 
 class Kernel(AsyncKernelManager):
@@ -108,35 +106,30 @@ def sockets() -> tempfile.TemporaryDirectory:
 
 
 class Progress:
-    """A stream for what a kernel prints: lines as they end, bars (redrawn in place) every `pause` seconds, each line
-    after `margin`."""
+    """A stream for what a kernel prints: lines, and states of bars, which are redrawn in place, each after `margin`.
 
-    def __init__(self, out: TextIO, margin: str, pause: float = PAUSE):
-        self._out, self._margin, self._pause = out, margin, pause
-        self._line, self._is_bar, self._shown, self._last = "", False, "", -pause
+    Every state is shown that a bar is drawn in: which ones a clock lets through would tell of time.
+    """
+
+    def __init__(self, out: TextIO, margin: str):
+        self._out, self._margin, self._line, self._is_bar, self._shown = out, margin, "", False, ""
 
     def write(self, text: str) -> None:
         """Take the next piece; it may end anywhere in a line."""
         for piece in re.split(r"([\r\n])", text):
-            if piece == "\n":
+            if piece in ("\r", "\n"):
                 self._show()
-                self._line, self._is_bar = "", False
-            elif piece == "\r":
-                self._show_bar()
-                self._line, self._is_bar = "", True
+                self._line, self._is_bar = "", piece == "\r"
             else:
                 self._line += piece
-        self._show_bar()
+        if self._is_bar:
+            self._show()
 
     def flush(self) -> None:
         """Nothing waits: a line is written when it is shown."""
-
-    def _show_bar(self) -> None:
-        if self._is_bar and time.monotonic() - self._last >= self._pause:
-            self._show()
 
     def _show(self) -> None:
         line = strip_color(self._line).rstrip()
         if line and line != self._shown:
             tqdm.write(f"{self._margin}{line}", file=self._out)  # keeps clear of papermill's own bar
-            self._shown, self._last = line, time.monotonic()
+            self._shown = line
