@@ -6,6 +6,8 @@ Where there is none, or it holds a dpsynth of its own while another checkout's i
 import os
 from pathlib import Path
 
+from dpsynth.privacy.ledger import canonical
+
 MARKS = ("notebooks/01_semantic_query.py", "params")
 PACKAGE = Path(__file__).parent
 FOLDER = "folder:"
@@ -52,10 +54,8 @@ def anchored(name: str) -> str:
 
 
 def placed(value: object) -> object:
-    """A folder set's name with its whole path, however it was spelt: one folder is one input. Else `value` itself."""
-    if not isinstance(value, str) or not value.startswith(FOLDER):
-        return value
-    return f"{FOLDER}{Path(value.removeprefix(FOLDER)).expanduser().resolve()}"
+    """A set's name with its whole path, as ledgers have it: one folder is one input. Else `value` itself."""
+    return canonical(value) if isinstance(value, str) else value
 
 
 def _around(start: Path, above: bool = True) -> Path | None:
