@@ -9,10 +9,8 @@ jupytext, the paired .py is not touched.
 import ast
 import contextlib
 import hashlib
-import importlib.util
 import json
 import logging
-import math
 import sys
 import tempfile
 import textwrap
@@ -33,7 +31,7 @@ from dpsynth.privacy.disk import forget_times
 from dpsynth.report.results import replacing
 from dpsynth.runner import cells, pages
 from dpsynth.runner.kernel import Kernel, Progress
-from dpsynth.sources import page_digest
+from dpsynth.sources import imports, page_digest
 
 TIMES = ("start_time", "end_time", "duration")
 
@@ -63,7 +61,9 @@ def execute(p: Params, notebook: Path, out: Path, params_file: Path, shared: Ker
         "peak_MiB": shared.peak_mib(), "undrawn": cells.undrawn(executed),
     }  # fmt: skip
     executed.metadata["papermill"] |= {
-        "input_path": _short(notebook), "output_path": _short(out), "parameters": _plain(p.model_dump()),
+        "input_path": _short(notebook), "output_path": _short(out),
+        # Infinities as strings: JSON has none, and a browser would not open the notebook.
+        "parameters": json.loads(json.dumps(p.model_dump()), parse_constant=lambda name: str(float(name))),
     }  # fmt: skip
     if not p.constants.builtin:
         _forget_times(executed)
@@ -113,13 +113,6 @@ def _stamp(out: Path) -> dict[str, Any]:
         return {}
 
 
-def _plain(value: Any) -> Any:
-    """The same with infinities as strings: JSON has none, and a browser would not open the notebook."""
-    if isinstance(value, dict):
-        return {name: _plain(v) for name, v in value.items()}
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
 @contextlib.contextmanager
 def _explained(notebook: Path, p: Params, aside: Path) -> Iterator[None]:
     """Turn papermill's ways to fail into `Failed`, and save what was executed until then."""
@@ -164,17 +157,13 @@ def _forget_times(book: nbformat.NotebookNode) -> None:
             cell.metadata.pop(name, None)
 
 
-def _imported(text: str) -> Iterator[str]:
-    """Modules of dpsynth that a notebook imports; none if it is not Python, which its kernel says better."""
-    with contextlib.suppress(SyntaxError):
-        for node in ast.walk(ast.parse(text)):
-            names = [alias.name for alias in getattr(node, "names", ())]
-            if isinstance(node, ast.ImportFrom):
-                names = [node.module or "", *(f"{node.module}.{name}" for name in names)]
-            for name in names:
-                with contextlib.suppress(ModuleNotFoundError):
-                    if name.partition(".")[0] == "dpsynth" and importlib.util.find_spec(name):
-                        yield name
+def _imported(text: str) -> set[str]:
+    """What of dpsynth a notebook imports; nothing if it is not Python, which its kernel says better."""
+    try:
+        pairs = imports(ast.parse(text))
+    except SyntaxError:
+        return set()
+    return {name for module, part in pairs for name in (module, f"{module}.{part}") if name.startswith("dpsynth")}
 
 
 def _short(path: Path) -> str:
