@@ -16,10 +16,11 @@ from dpsynth import bench, experiments, figures, store, terminal
 from dpsynth.bench import samplers
 from dpsynth.methods import METHODS
 from dpsynth.pipeline import Run
+from dpsynth.project import PACKAGE
 from dpsynth.report import comparison, displays, paired, pictures, results, settings
 from dpsynth.report.timings import breakdown
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = PACKAGE.parent
 FIGURED = {"table1": ("CA-CNN", "moment-gap"), "ablations": ("learning-percent",)}  # what the pages show of each
 RECORDED = (*FIGURED, "choosing")  # of these the rows that are there, of the table of `make reproduce` only all
 SHOWN = ["epsilon", "seeds", "images", "CA-LR", "CA-MLP", "CA-CNN", "FD-convnet", "precision", "recall"]
@@ -61,57 +62,52 @@ def blocks() -> dict[str, str]:
     of_file = {
         "table1": _budgets, "ablations": _variants, "choosing": _variants, "bench": _bench, "samplers": _samplers,
     }  # fmt: skip
-    frame, path = results.read_committed("table"), results.COMMITTED / "measured.json"
+    path = results.COMMITTED / "measured.json"
     measured = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     return {
-        **{name: block(frame) for name, block in of_table.items()},
-        **{name: _recorded(results.COMMITTED / f"{name}.csv", block) for name, block in of_file.items()},
+        **{name: block(results.read_committed("table")) for name, block in of_table.items()},
+        **{name: _recorded(name, block) for name, block in of_file.items()},
         "settings": markdown(settings.table("laptop")),
         "time": _time(measured),
         "breakdown": markdown(breakdown(measured)) if "artifacts" in measured else "Not run.",
     }
 
 
-def _recorded(path: Path, block: Callable[[Path], str]) -> str:
-    if path.exists():
-        return block(path)
-    target = path.stem if path.stem in ("bench", "samplers") else f"reproduce EXPERIMENT={path.stem}"
+def _recorded(name: str, block: Callable[[pd.DataFrame], str]) -> str:
+    if (results.COMMITTED / f"{name}.csv").exists():
+        return block(results.read_committed(name))
+    target = name if name in ("bench", "samplers") else f"reproduce EXPERIMENT={name}"
     return f"`make {target}`: not run, or not recorded."
 
 
-def _bench(path: Path) -> str:
-    frame = pd.read_csv(path)
-    return f"{_measured(bench.ratios(frame))}\n\n{bench.laptop(frame)}"
-
-
-def _samplers(path: Path) -> str:
-    return _measured(samplers.table(pd.read_csv(path)))
-
-
-def _measured(table: pd.DataFrame) -> str:
-    return markdown(table.map(lambda value: "not run" if pd.isna(value) else str(value)))
-
-
 def markdown(table: pd.DataFrame) -> str:
-    """A frame of strings as a table, without its index."""
-    rows = [table.columns.tolist(), ["---"] * len(table.columns), *table.values.tolist()]
+    """A frame as a table, without its index."""
+    cells = table.map(lambda value: "not run" if pd.isna(value) else str(value))
+    rows = [table.columns.tolist(), ["---"] * len(table.columns), *cells.values.tolist()]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _bench(frame: pd.DataFrame) -> str:
+    return f"{markdown(bench.ratios(frame))}\n\n{bench.laptop(frame)}"
+
+
+def _samplers(frame: pd.DataFrame) -> str:
+    return markdown(samplers.table(frame))
 
 
 def _summary(frame: pd.DataFrame) -> str:
     """RPGen, PrivImage+D, the floor and real images, in the metrics that tell them apart."""
     ours = [paired.rows(frame, "privimage_d"), paired.rows(frame, "rpgen"), paired.rows(frame, "floor_public", "rpgen")]
     table = comparison.table(pd.concat([frame[frame["method"] == "real"], *ours]))
-    table = table.loc[["real", "floor_public", "privimage_d", "rpgen"], SUMMARY].reset_index().astype(str)
+    table = table.loc[["real", "floor_public", "privimage_d", "rpgen"], SUMMARY].reset_index()
     return f"{markdown(table)}\n\n{_setting(frame)}"
 
 
 def _table(frame: pd.DataFrame) -> str:
     """The table of `make reproduce` and its differences."""
-    table = comparison.table(frame)[SHOWN].reset_index().astype(str)
-    return "\n".join(
-        [markdown(table), "", _setting(frame), "", *_differences([*paired.against(frame), paired.perturbation(frame)])]
-    )
+    table = markdown(comparison.table(frame)[SHOWN].reset_index())
+    pairs = [*paired.against(frame), paired.perturbation(frame)]
+    return "\n".join([table, "", _setting(frame), "", *_differences(pairs)])
 
 
 def _setting(frame: pd.DataFrame) -> str:
@@ -124,9 +120,8 @@ def _setting(frame: pd.DataFrame) -> str:
     )
 
 
-def _budgets(path: Path) -> str:
+def _budgets(frame: pd.DataFrame) -> str:
     """All methods, a column a budget; then how far each is from what it started with."""
-    frame = results.read_committed(path.stem)
     table = comparison.table(frame).reset_index()
     order = sorted(table["epsilon"].unique(), key=lambda e: float("inf") if e == "none" else float(e))
     wide = []
@@ -134,14 +129,13 @@ def _budgets(path: Path) -> str:
         cells = {metric: table.pivot(index="row", columns="epsilon", values=metric)[order] for metric in metrics}
         titled = [part.add_prefix(f"{metric}, ε ") for metric, part in cells.items()]
         wide += [markdown(pd.concat(titled, axis=1).loc[table["row"].unique()].fillna("").reset_index()), ""]
-    return "\n".join([*wide, *_below(path, frame, paired.against(frame))])
+    return "\n".join([*wide, *_below(frame, paired.against(frame))])
 
 
-def _variants(path: Path) -> str:
+def _variants(frame: pd.DataFrame) -> str:
     """A row a variant, at the one budget; and each variant beside its method as it usually runs."""
-    frame = results.read_committed(path.stem)
     table = comparison.table(frame).reset_index()[["row", "CA-LR", "CA-MLP", "CA-CNN", "FD-convnet", "recall"]]
-    return "\n".join([markdown(table), "", *_below(path, frame, paired.beside_usual(frame))])
+    return "\n".join([markdown(table), "", *_below(frame, paired.beside_usual(frame))])
 
 
 def _differences(pairs: Iterable[paired.Pair]) -> list[str]:
@@ -149,13 +143,13 @@ def _differences(pairs: Iterable[paired.Pair]) -> list[str]:
     return [markdown(table), "", f"Differences at equal seeds. {paired.OVER}"] if len(table) else []
 
 
-def _below(path: Path, frame: pd.DataFrame, pairs: Iterable[paired.Pair]) -> list[str]:
-    """What stands below the table of an experiment: how it was made, differences, and the figures that `record` wrote
-    beside its results in `path`."""
+def _below(frame: pd.DataFrame, pairs: Iterable[paired.Pair]) -> list[str]:
+    """What stands below an experiment's table: how it was made, differences, and the figures that `record` wrote."""
+    name = frame.iloc[0]["experiment"]
     images = frame.loc[frame["method"].isin(METHODS), "n_synthetic"].max()
     lines = [f"`{frame.iloc[0]['dataset']}`, {images} images a run. {_provenance(frame)}", "", *_differences(pairs)]
-    for what in FIGURED.get(path.stem, ()):
-        for figure in sorted(path.parent.glob(f"{path.stem}-*-{what}.png")):
+    for what in FIGURED.get(name, ()):
+        for figure in sorted(results.COMMITTED.glob(f"{name}-*-{what}.png")):
             lines += ["", f"![{figure.stem.replace('-', ' ')}]({figure.parent.name}/{figure.name})"]
     return lines
 

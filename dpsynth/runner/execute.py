@@ -7,7 +7,6 @@ jupytext, the paired .py is not touched.
 """
 
 import ast
-import contextlib
 import hashlib
 import json
 import logging
@@ -15,7 +14,6 @@ import sys
 import tempfile
 import textwrap
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -79,13 +77,28 @@ def _executed(
     with tempfile.TemporaryDirectory(prefix="dpsynth-") as folder:
         filled, aside = Path(folder, "given.ipynb"), Path(folder, out.name)
         nbformat.write(book, filled)
-        with _explained(notebook, p, aside):
+        try:
             return papermill.execute_notebook(
                 filled, aside, kernel_name=pages.SPEC["name"], language=pages.SPEC["language"], km=shared,
                 on_notebook_start=shared.forget, cwd=Path.cwd(), start_timeout=120, iopub_timeout=60,
                 coalesce_streams=True, stdout_file=printed, stderr_file=shown, **cells.hooks(shown),
                 progress_bar=sys.stderr.isatty() and p.constants.builtin,  # it shows how long a cell took
             )  # fmt: skip
+        except (PapermillExecutionError, DeadKernelError) as error:
+            copy = store.root() / "build" / "failed" / p.run_name / out.name
+            raise _failure(error, notebook, f"executed so far: {_keep(aside, copy)}") from None
+
+
+def _failure(error: PapermillExecutionError | DeadKernelError, notebook: Path, kept: str) -> Failed:
+    """The error for people; `kept` says where they can look at what was executed until then."""
+    if isinstance(error, DeadKernelError):
+        advice = "the kernel was killed (out of memory?); run the same command again to resume"
+        return Failed(f"{notebook}: {advice} ({kept})", KILL)
+    trace = strip_color("\n".join(error.traceback))
+    if mistake := of_cell(error.ename, error.evalue, trace):
+        return Failed(f"error: {notebook}: {mistake} ({kept})", MISTAKE)
+    cell, last = textwrap.indent(error.source, "    "), "\n".join(trace.splitlines()[-20:])
+    return Failed(f"{notebook} failed in cell [{error.exec_count}]:\n\n{cell}\n\n{last}\n\n{kept}", CELL)
 
 
 def digest_of(p: Params, notebook: Path) -> str:
@@ -111,25 +124,6 @@ def _stamp(out: Path) -> dict[str, Any]:
         return dict(json.loads(out.read_text(encoding="utf-8"))["metadata"]["dpsynth"])
     except (OSError, ValueError, KeyError, TypeError):
         return {}
-
-
-@contextlib.contextmanager
-def _explained(notebook: Path, p: Params, aside: Path) -> Iterator[None]:
-    """Turn papermill's ways to fail into `Failed`, and save what was executed until then."""
-    copy = store.root() / "build" / "failed" / p.run_name / aside.name
-    try:
-        yield
-    except PapermillExecutionError as error:
-        trace = strip_color("\n".join(error.traceback))
-        kept = f"executed so far: {_keep(aside, copy)}"
-        if mistake := of_cell(error.ename, error.evalue, trace):
-            raise Failed(f"error: {notebook}: {mistake} ({kept})", MISTAKE) from None
-        cell, last = textwrap.indent(error.source, "    "), "\n".join(trace.splitlines()[-20:])
-        failure = f"{notebook} failed in cell [{error.exec_count}]:\n\n{cell}\n\n{last}"
-        raise Failed(f"{failure}\n\n{kept}", CELL) from None
-    except DeadKernelError:
-        failure = f"{notebook}: the kernel was killed (out of memory?); run the same command again to resume"
-        raise Failed(f"{failure} (executed so far: {_keep(aside, copy)})", KILL) from None
 
 
 def _keep(aside: Path, copy: Path) -> Path:
