@@ -1,7 +1,6 @@
 """Figures of a whole reproduction: how the rows of its table compare, and what goes with quality."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,10 +21,10 @@ HIGHER = (*PERCENT, "precision", "recall")
 
 
 class Line(NamedTuple):
-    """One row of the table: its variants, and values by (epsilon, seed); epsilon inf where none is promised."""
+    """One row of the table, and its values by (epsilon, seed); epsilon inf where none is promised."""
 
+    label: str
     method: str
-    variants: list[str]
     values: dict[tuple[float, int], float]
 
 
@@ -51,7 +50,7 @@ def comparison(results: pd.DataFrame, metric: str, *, badge: str) -> Figure:
         for place, line in enumerate(lines):
             here = [value for (epsilon, _), value in line.values.items() if epsilon in (target, np.inf)]
             _dots(axes, place, np.array(here), shades[line.method])
-        named_bars(axes, _labels(lines))
+        named_bars(axes, [line.label for line in lines])
         axes.set_xlabel(_axis(metric))
         axes.set_title(_setting(table, target), loc="left")
     return figure
@@ -122,23 +121,19 @@ def _table(results: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def _lines(table: pd.DataFrame) -> Iterator[Line]:
-    """In the order of the tables; variants of a method are one line where they agree on what they share."""
+    """In the order of the tables; variants of a method are one line where they agree on what they share.
+
+    A line names its options where they are not the usual ones, and, where a reference row has several lines, all
+    methods that it is of.
+    """
     known = [name for name in ROWS if name in set(table["method"])]
     for method in known + sorted(set(table["method"]) - set(known)):
         rows = table[table["method"] == method].set_index(["epsilon_target", "seed"])
-        variants = ((name, part["value"].astype(float).to_dict()) for name, part in rows.groupby("variant"))
-        yield from (Line(method, names, values) for names, values in agreeing(variants))
-
-
-def _labels(lines: Sequence[Line]) -> list[str]:
-    """What each line is called: with its options where they are not the usual ones, and, where a reference row has
-    several lines, with all methods that it is of."""
-    count, labels = Counter(line.method for line in lines), []
-    for line in lines:
-        usual = {"", line.method, *(ROWS if count[line.method] == 1 else ())}
-        options = "" if usual & {*line.variants} else f" ({', '.join(map(_variant, line.variants))})"
-        labels.append(called(line.method) + options)
-    return labels
+        groups = agreeing((name, part["value"].astype(float).to_dict()) for name, part in rows.groupby("variant"))
+        usual = {"", method, *(ROWS if len(groups) == 1 else ())}
+        for names, values in groups:
+            options = "" if usual & {*names} else f" ({', '.join(map(_variant, names))})"
+            yield Line(called(method) + options, method, values)
 
 
 def _variant(name: str) -> str:
