@@ -1,6 +1,5 @@
 """Figure of notebook 05: where synthetic images lie among real ones."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,25 +7,24 @@ import seaborn
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from dpsynth.figures.checks import label_name, numbers, same_length
+from dpsynth.figures.checks import numbers, same_length
 from dpsynth.figures.images import NOT_A_RELEASE
-from dpsynth.figures.style import PALE, chart, readable, styled
+from dpsynth.figures.style import PALE, chart, styled
 
 
 @styled
-def tsne(points: Any, labels: Any, is_synthetic: Any, *, badge: str, names: Sequence[str] | None = None) -> Figure:
+def tsne(points: Any, labels: Any, is_synthetic: Any, *, badge: str) -> Figure:
     """Real and synthetic images in one shared embedding, a panel each; the other set stays in grey behind.
 
     Args:
-        points: (N, 2); labels: (N,) integers, indices into `names` where that is given.
-        is_synthetic: (N,) bool.
+        points: (N, 2); labels: (N,) integers; is_synthetic: (N,) bool.
     """
     places = numbers("points", points)
     groups = numbers("labels", labels, like=places).astype(int)
     same_length("is_synthetic", is_synthetic, places)
     mask = np.asarray(is_synthetic, dtype=bool)
-    captions = {group: readable(label_name(names, group), 12) for group in np.unique(groups)}
-    shades = dict(zip(captions, seaborn.husl_palette(len(captions), l=0.6), strict=True))
+    every = np.unique(groups)
+    shades = dict(zip(every, seaborn.husl_palette(len(every), l=0.6), strict=True))
     halo = [withStroke(linewidth=2.5, foreground="white")]
     centred = {"ha": "center", "va": "center", "fontweight": "bold", "path_effects": halo, "parse_math": False}
     title = "Real and synthetic images in one shared t-SNE embedding"
@@ -37,7 +35,7 @@ def tsne(points: Any, labels: Any, is_synthetic: Any, *, badge: str, names: Sequ
         axes.scatter(*places[shown].T, s=6, color=[shades[group] for group in groups[shown]], linewidths=0)
         for group in np.unique(groups[shown]):
             x, y = np.median(places[shown & (groups == group)], axis=0)
-            axes.text(x, y, captions[group], **centred)
+            axes.text(x, y, str(group), **centred)
         axes.set_title(f"{name} ({shown.sum()})", loc="left")
         axes.set(xticks=[], yticks=[], aspect="equal")
         axes.spines[:].set_visible(False)

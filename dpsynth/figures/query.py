@@ -16,7 +16,6 @@ from dpsynth.privacy.accounting import ADJACENCY
 
 PANELS = 20  # rows of a histogram that are shown, of more: the first
 TOP = 12  # classes that are shown of a row
-MADE_UP = "made-up votes, of no run"
 
 
 @styled
@@ -56,7 +55,7 @@ def histogram(counts: Any, classes: Sequence[str], labels: Sequence[str], scale:
 
 
 @styled
-def toy(votes: Mapping[str, int], *, noise_multiplier: float, seed: int, badge: str = MADE_UP) -> Figure:
+def toy(votes: Mapping[str, int], *, noise_multiplier: float, seed: int) -> Figure:
     """PrivImage's zebra and bee (PrivImage, Sec. 3.3, Fig. 2): a small vote table before and after noise.
 
     Args:
@@ -71,7 +70,7 @@ def toy(votes: Mapping[str, int], *, noise_multiplier: float, seed: int, badge: 
         Line2D([], [], color=INK, linewidth=1, label=f"±1 standard deviation, {noise_multiplier:g}"),
     ]
     title = f"A toy query: with noise, most votes are for {names[after.argmax()]}"
-    figure = chart(max(5.8, 0.9 * len(names) + 1), 2.1, title, badge, key=key)
+    figure = chart(max(5.8, 0.9 * len(names) + 1), 2.1, title, "made-up votes, of no run", key=key)
     axes, places = figure.subplots(), np.arange(len(names))
     axes.bar_label(axes.bar(places - 0.2, before, width=0.38, color=PALE), fmt="%d", padding=2, fontsize=8)
     noisy = axes.bar(places + 0.2, after, width=0.38, color=BLUE, yerr=noise_multiplier, error_kw=WHISKER)
