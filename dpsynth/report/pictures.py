@@ -133,26 +133,19 @@ def with_and_without(run: Run) -> dict[str, Base]:
     return {"with AMP": run.base, "without AMP": Run(without, run.private).base}
 
 
-def learning_parts(run: Run) -> dict[str, tuple[int, int]] | None:
-    """Weights of each part of the denoiser, (those that learn, all), by its name; None of other learners."""
-    if "trainable" not in run.settings:
-        return None
+def learning_parts(run: Run) -> dict[str, tuple[int, int]]:
+    """Weights of each part of the denoiser, (those that learn, all), by its name."""
     model = dp_sgd.ready(run.base, run.params.n_classes, 0)
     restrict(model, run.settings["trainable"])
     return by_part(model)
 
 
-def chosen_matrices(run: Run) -> tuple[Tensor, list[str], list[str], float] | None:
-    """Of the probe: scores, names of their matrices, names of those that learned, deviation of the noise; None without
-    a probe."""
-    if (probe := run.probe) is None:
-        return None
-    how = {name: run.settings[name] for name in ("choice", "unit", "share", "seed")}
+def chosen_matrices(run: Run) -> tuple[Tensor, list[str], list[str], float]:
+    """Of the probe: scores, names of their matrices, names of those that learned, deviation of the noise."""
+    probe, how = run.probe, {name: run.settings[name] for name in ("choice", "unit", "share", "seed")}
     return probe.scores, probe.names, dp_sapf.pick(probe.names, probe.scores, **how), probe.scale
 
 
-def noise_to_signal(run: Run) -> tuple[list[str], list[float]] | None:
-    """As `gans.noise_to_signal`; None without a discriminator, or without noise."""
-    if run.base.architecture["network"] != "gan" or not run.plan.is_private:
-        return None
+def noise_to_signal(run: Run) -> tuple[list[str], list[float]]:
+    """As `gans.noise_to_signal`, of the plan's DP-SGD."""
     return gans.noise_to_signal(run.base, run.plan.mechanism("dp_sgd"), run.params.n_classes, run.params.seed)
