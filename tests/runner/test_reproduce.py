@@ -375,12 +375,18 @@ def test_without_notebooks_it_says_where_to_start(performed, capsys):
     assert "02_selection.py: no such notebook; start in the project's own folder" in capsys.readouterr().err
 
 
-def test_a_folder_that_is_missing_is_refused_before_any_plan(root, monkeypatch, capsys):
+@pytest.fixture
+def bare(root, monkeypatch):
+    """A project folder with scales and nothing else."""
     monkeypatch.chdir(root)
-    monkeypatch.setattr(planning, "plan", lambda *arguments: pytest.fail("a plan was made"))
     Path("notebooks").mkdir()
     Path("notebooks/01_semantic_query.py").touch()
     shutil.copytree(SCALES, "params/scales")
+    return root
+
+
+def test_a_folder_that_is_missing_is_refused_before_any_plan(bare, monkeypatch, capsys):
+    monkeypatch.setattr(planning, "plan", lambda *arguments: pytest.fail("a plan was made"))
     path = Path("params/mine.yaml")
     path.write_text(
         "reproduces: Mine.\nover: {method: [dpdm]}\nprivate: folder:photos\nnoise: secret\n"
@@ -390,15 +396,11 @@ def test_a_folder_that_is_missing_is_refused_before_any_plan(root, monkeypatch, 
     monkeypatch.setattr(catalog, "forget_decoded", lambda private: None)
     assert reproduce.main(["--scale", "smoke", "--experiment", "mine"]) == 2
     err = capsys.readouterr().err
-    assert "photos" in err and err.count("\n") == 1 and not (root / "ledger").exists()
+    assert "photos" in err and err.count("\n") == 1 and not (bare / "ledger").exists()
 
 
-def test_a_budget_too_small_is_refused_before_a_kernel_starts(root, monkeypatch, capsys):
-    monkeypatch.chdir(root)
+def test_a_budget_too_small_is_refused_before_a_kernel_starts(bare, monkeypatch, capsys):
     monkeypatch.setattr(workers, "perform", lambda *arguments: pytest.fail("a kernel was started"))
-    Path("notebooks").mkdir()
-    Path("notebooks/01_semantic_query.py").touch()
-    shutil.copytree(SCALES, "params/scales")
     Path("params/mine.yaml").write_text(
         "reproduces: Mine.\nscale: smoke\nover: {method: rpgen}\nepsilon: 0.5\nmethods: {rpgen: {query_noise: 0.5}}\n"
     )
