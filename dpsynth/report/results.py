@@ -153,14 +153,14 @@ def draw(results: pd.DataFrame, folder: Path, wanted: Sequence[str] | None = Non
     Args:
         results: rows with `COLUMNS`, of one experiment, scale and data set; wanted: these of the figures alone.
     """
-    first, written = results.iloc[0], []
+    first = results.iloc[0]
+    name = f"{first['experiment']}-{first['dataset']}"
     badge = f"{first['scale']} scale, not the papers' | {first['experiment']}, {first['dataset']}"
-    for what, figure in figures.whole(results, "CA-CNN", badge=f"{badge}, public {first['public']}").items():
-        if wanted is not None and what not in wanted:
-            continue
-        written.append(folder / f"{first['experiment']}-{first['dataset']}-{what}.png")
-        written[-1].write_bytes(figure.png())
-    return written
+    drawn = figures.whole(results, "CA-CNN", badge=f"{badge}, public {first['public']}")
+    written = {folder / f"{name}-{what}.png": drawn[what] for what in drawn if wanted is None or what in wanted}
+    for path, figure in written.items():
+        path.write_bytes(figure.png())
+    return list(written)
 
 
 def paper_numbers() -> pd.DataFrame:

@@ -31,8 +31,6 @@ from dpsynth.runner import cells, pages
 from dpsynth.runner.kernel import Kernel, Progress
 from dpsynth.sources import imports, page_digest
 
-TIMES = ("start_time", "end_time", "duration")
-
 
 def execute(p: Params, notebook: Path, out: Path, params_file: Path, shared: Kernel, margin: str = "    ") -> None:
     """Run `notebook` (percent .py) with `p`; the executed copy appears at `out` whole, with a stamp.
@@ -144,7 +142,7 @@ def _write(book: nbformat.NotebookNode, out: Path) -> None:
 def _forget_times(book: nbformat.NotebookNode) -> None:
     for name in ("seconds", "peak_MiB"):
         book.metadata.get("dpsynth", {}).pop(name, None)
-    for name in TIMES:
+    for name in ("start_time", "end_time", "duration"):
         book.metadata.get("papermill", {}).pop(name, None)
     for cell in book.cells:
         for name in ("papermill", "execution"):
