@@ -21,10 +21,10 @@ def main(argv: list[str] | None = None) -> int:
     def action() -> None:
         with mistakes.mistakes():
             ledger = privacy.Ledger(project.root() / "ledger", project.anchored(given.private), "secret", 0)
-            stated = certificate_of_set(ledger, given.delta) | {"ledger": str(ledger.path.absolute())}
-        print(json.dumps(stated, indent=1) if given.json else displays.certificate_of_set(stated))
+            statement = certificate_of_set(ledger, given.delta) | {"ledger": str(ledger.path.absolute())}
+        print(json.dumps(statement, indent=1) if given.json else displays.certificate_of_set(statement))
         if not given.json:
-            print(f"  read in {stated['ledger']}")
+            print(f"  read in {statement['ledger']}")
 
     return mistakes.ended(action)
 

@@ -75,35 +75,36 @@ class Experiment(scales.Settings):
 
     def points(self) -> list[Params]:
         """The runs, in the order of the file, each once."""
-        product = (
-            dict(zip(grid, point, strict=True)) for grid in self.over for point in itertools.product(*grid.values())
-        )
+        cells = ((grid, cell) for grid in self.over for cell in itertools.product(*grid.values()))
+        product = (dict(zip(grid, cell, strict=True)) for grid, cell in cells)
         runs = [Params.under(self, changes) for changes in (*product, *self.also)]
         for p in runs:
             row_of(p)  # which refuses what the method cannot do
         return list({p.digest: p for p in runs}.values())
 
     def only(self, **chosen: Any) -> "Experiment":
-        """The same with one value for each axis in `chosen`, and without what `also` adds.
+        """The same with these values (one, or a list) for the axes in `chosen`, and without what `also` adds.
 
         A method keeps the settings of the grids that list it; one that none lists runs in all, without the options of
         others.
         """
         if not chosen:
             return self
-        grids, method = self.over, chosen.get("method")
-        if method is not None:
-            without = [{name: grid[name] for name in grid if name in Params.model_fields} for grid in grids]
-            grids = [grid for grid in grids if method in grid.get("method", [])] or without
-        axes = {name: [value] for name, value in chosen.items()}
-        return self.model_copy(update={"over": [{**grid, **axes} for grid in grids], "also": []})
+        axes, grids = {name: v if isinstance(v, list) else [v] for name, v in chosen.items()}, self.over
+        if methods := axes.pop("method", None):
+            grids = [grid | {"method": [method]} for method in methods for grid in self._grids_of(method)]
+        return self.model_copy(update={"over": [grid | axes for grid in grids], "also": []})
+
+    def _grids_of(self, method: str) -> list[dict[str, list[Any]]]:
+        without = [{name: v for name, v in grid.items() if name in Params.model_fields} for grid in self.over]
+        return [grid for grid in self.over if method in grid.get("method", [])] or without
 
     def variant(self, p: Params) -> str:
         """The settings in which `p` differs from what its method has in this file: "share 0.1"."""
         usual = Params.under(self, {"method": p.method}).model_dump()
-        own = {name: value for name, value in p.model_dump().items() if name not in IDENTITY}
-        own, usual = own | p.options, usual | usual["options"]
-        return ", ".join(f"{name} {value}" for name, value in own.items() if usual.get(name) != value)
+        settings = {name: value for name, value in p.model_dump().items() if name not in IDENTITY}
+        settings, usual = settings | p.options, usual | usual["options"]
+        return ", ".join(f"{name} {value}" for name, value in settings.items() if usual.get(name) != value)
 
 
 def load(given: str | Path, scale: str | None = None, **overrides: Any) -> Experiment:
@@ -111,48 +112,41 @@ def load(given: str | Path, scale: str | None = None, **overrides: Any) -> Exper
 
     Args:
         given: its path, or its name as `find` takes it; scale: in place of the file's own.
-        overrides: replace an axis: `method="rpgen"`, `epsilon=1.0`, `seed=3`.
+        overrides: replace an axis: `method="rpgen"`, `epsilon=1.0`, `seed=[3, 4]`.
     Raises:
         FileNotFoundError; ValueError: one sentence that names the file and the key.
     """
     path = given if isinstance(given, Path) else find(given)
     with _naming(path):
         raw = plainyaml.read(path)
-        own = {name: raw.pop(name) for name in ("reproduces", "over", "also") if name in raw}
+        run_keys = {name: raw.pop(name) for name in ("reproduces", "over", "also") if name in raw}
         of_file = raw.pop("scale", SCALE)
         settings = scales.Settings(methods=raw.pop("methods", {}), common=raw)
         _checked(settings)
         settings = settings.upon(at(scale or of_file))
-        experiment = Experiment(name=path.stem, **dict(settings), **own).only(**overrides)
+        experiment = Experiment(name=path.stem, **dict(settings), **run_keys).only(**overrides)
         experiment.points()
     return experiment
 
 
 def find(name: str) -> Path:
-    """The parameter file below params/ that is called `name`: `table1`, `rpgen/table1`, or a path that ends in .yaml.
-
-    Raises:
-        ValueError: there is none of that name, or there are several.
-    """
+    """The parameter file below params/ called `name`: `table1`, `rpgen/table1`, or a path that ends in .yaml."""
     if name.endswith(".yaml"):
         return Path(name)
     below, wanted = project.folder() / "params", Path(name).parts
     files = [file for file in sorted(below.rglob("*.yaml")) if file.parent != below / "scales"]
-    found = [file for file in files if file.with_suffix("").parts[-len(wanted) :] == wanted]
-    if not found:
+    namesakes = [file for file in files if file.with_suffix("").parts[-len(wanted) :] == wanted]
+    if not namesakes:
         known = ", ".join(file.relative_to(below).with_suffix("").as_posix() for file in files) or "none"
         raise ValueError(f"no experiment {name!r} below params/; there are {known}")
-    if len(found) > 1:
-        raise ValueError(f"several experiments are called {name!r}, name one by its path: {', '.join(map(str, found))}")
-    return found[0]
+    if len(namesakes) > 1:
+        paths = ", ".join(map(str, namesakes))
+        raise ValueError(f"several experiments are called {name!r}, name one by its path: {paths}")
+    return namesakes[0]
 
 
 def at(scale: str) -> scales.Settings:
-    """A scale's settings, checked for each method.
-
-    Raises:
-        ValueError: there is no such scale, or its file does not hold.
-    """
+    """A scale's settings, checked for each method."""
     settings = scales.read(scale)
     with _naming(scales.path(scale)):
         _checked(settings)
@@ -168,31 +162,30 @@ def _naming(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: {error}") from None
-    except ValidationError as error:
-        raise ValueError(f"{path}: {_said(error)}") from None
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        sentence = _of_model(error) if isinstance(error, ValidationError) else error
+        raise ValueError(f"{path}: {sentence}") from None
 
 
 def _checked(settings: scales.Settings) -> None:
     if unknown := [name for name in settings.methods if name not in METHODS]:
         raise ValueError(f"methods: {', '.join(unknown)}: no such method; there are {', '.join(METHODS)}")
-    for own in settings.methods.values():
-        _are_known(own, but=("scale", "method"))
+    for given in settings.methods.values():
+        _are_known(given, but=("scale", "method"))
 
 
 def _are_known(given: dict[str, Any], but: tuple[str, ...]) -> None:
     """Whether each key is a field, or some method's option; whether it is this method's is for `row_of` to say."""
     for name, value in given.items():
         options = (row.options.model_fields for row in METHODS.values())
-        if name in but or not (name in Params.model_fields or any(name in own for own in options)):
+        if name in but or not (name in Params.model_fields or any(name in names for names in options)):
             raise ValueError(f"unknown key {name!r} (value {SHORT.repr(value)})")
 
 
-def _said(error: ValidationError) -> str:
+def _of_model(error: ValidationError) -> str:
     """What a model refuses, in one line: three of it at most."""
-    said = [" ".join(_one(each).split()) for each in error.errors(include_url=False)]
-    line = "; ".join(said[:3]) + (f"; and {len(said) - 3} more" if len(said) > 3 else "")
+    refusals = [" ".join(_one(each).split()) for each in error.errors(include_url=False)]
+    line = "; ".join(refusals[:3]) + (f"; and {len(refusals) - 3} more" if len(refusals) > 3 else "")
     return line if len(line) <= LONGEST else f"{line[:LONGEST]}..."
 
 

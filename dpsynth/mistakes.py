@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -46,6 +45,7 @@ SYSTEM = {
     errno.EPIPE: f"whoever read the output is gone; {RESUMES}",
 }
 MEMORY = ("can't allocate memory", "out of memory", "Storage size calculation overflowed")  # torch's, RuntimeErrors
+PATHLIB = ("Symlink loop", "Could not determine home")  # and pathlib's
 IN_CELLS = {
     **dict.fromkeys(("ValueError", "BudgetError"), ValueError),
     **dict.fromkeys(("OSError", "FileNotFoundError", "NotADirectoryError", "PermissionError"), OSError),
@@ -58,16 +58,16 @@ LONGEST = 200  # characters of a path that are shown
 class Failed(Exception):
     """Says what ended a run, for people; `code` is the exit code."""
 
-    def __init__(self, said: str, code: int):
-        super().__init__(said)
+    def __init__(self, sentence: str, code: int):
+        super().__init__(sentence)
         self.code = code
 
 
 def ended(action: Callable[[], None]) -> int:
     """The exit code of `action`; what ended it early is said on stderr. SIGTERM is taken as an interrupt."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what must be undone is
     try:
-        with _interruptible():
-            action()
+        action()
     except Failed as failure:
         print(failure, file=sys.stderr)
         return failure.code
@@ -77,20 +77,9 @@ def ended(action: Callable[[], None]) -> int:
     except (OSError, MemoryError, SafetensorError) as error:  # of the machine, wherever they come from
         print(f"error: {sentence(error)}", file=sys.stderr)
         return MISTAKE
-    return 0
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """SIGTERM, which would end the process on the spot, is taken as an interrupt, so that what must be undone is."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
     finally:
         signal.signal(signal.SIGTERM, before)
+    return 0
 
 
 @contextlib.contextmanager
@@ -99,9 +88,9 @@ def mistakes() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if (said := sentence(error)) is None:
+        if (line := sentence(error)) is None:
             raise
-        raise Failed(f"error: {said}", MISTAKE) from None
+        raise Failed(f"error: {line}", MISTAKE) from None
 
 
 @contextlib.contextmanager
@@ -127,24 +116,24 @@ def sentence(error: BaseException) -> str | None:
     """
     if isinstance(error, SafetensorError) and (number := _number(error)):
         error = OSError(number, os.strerror(number))
-    said = " ".join(str(error).split())
+    message = " ".join(str(error).split())
     if isinstance(error, OSError) and error.errno:
         path = str(error.filename or "a file of this run")
         where = path if len(path) <= LONGEST else f"{path[:LONGEST]}..."
         return f"{where}: {SYSTEM.get(error.errno) or f'{error.strerror}: mend that; {RESUMES}'}"
     if isinstance(error, OSError | ValueError):
-        return said
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(text in said for text in MEMORY)):
-        wanted = f" ({said[:LONGEST]})" if said else ""
+        return message
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(text in message for text in MEMORY)):
+        wanted = f" ({message[:LONGEST]})" if message else ""
         return f"not enough memory{wanted}: choose smaller sizes in the parameter file, or run fewer at a time"
     if isinstance(error, OverflowError):
-        return f"a number is too large to compute with ({said}): choose a smaller one"
+        return f"a number is too large to compute with ({message}): choose a smaller one"
     if isinstance(error, RecursionError):
         return "a file is nested too deeply to be read: write it with fewer levels"
     if isinstance(error, SafetensorError):
-        return f"a safetensors file is not whole ({said}): restore it from a copy, or delete it and run again"
-    if isinstance(error, RuntimeError) and said.startswith(("Symlink loop", "Could not determine home")):  # pathlib's
-        return f"{said}: check the path"
+        return f"a safetensors file is not whole ({message}): restore it from a copy, or delete it and run again"
+    if isinstance(error, RuntimeError) and message.startswith(PATHLIB):
+        return f"{message}: check the path"
     return None
 
 

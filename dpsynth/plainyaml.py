@@ -30,20 +30,20 @@ def read(path: Path) -> dict[str, Any]:
     if len(text) > LARGEST:
         raise ValueError(f"larger than {LARGEST:,} bytes: not a parameter file")
     try:
-        said = yaml.load(text.decode("utf-8"), _Loader)
+        value = yaml.load(text.decode("utf-8"), _Loader)
     except UnicodeDecodeError as error:
         line = text[: error.start].count(b"\n") + 1
         raise ValueError(f"line {line}: not UTF-8, which parameter files are; save it as UTF-8") from None
     except yaml.MarkedYAMLError as error:
-        said = ", ".join(part for part in (error.context, error.problem) if part)
-        raise ValueError(f"line {error.problem_mark.line + 1}: {' '.join(said.split())}") from None
+        problem = ", ".join(part for part in (error.context, error.problem) if part)
+        raise ValueError(f"line {error.problem_mark.line + 1}: {' '.join(problem.split())}") from None
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from None
     except RecursionError:
         raise ValueError("nested too deeply to be a parameter file") from None
-    if not isinstance(said, dict):
+    if not isinstance(value, dict):
         raise ValueError("expected a mapping of parameters at the top level")
-    return said
+    return value
 
 
 class _Loader(yaml.SafeLoader):
@@ -57,10 +57,9 @@ class _Loader(yaml.SafeLoader):
         """Refuse tags (`!!python/object`, `!!set`, ...), and text that no file could be written with."""
         event = self.peek_event()
         if getattr(event, "tag", None):
-            raise yaml.MarkedYAMLError(problem=f"no tags here ({event.tag})", problem_mark=event.start_mark)
+            raise _refusal(event, f"no tags here ({event.tag})")
         if HALVES.search(getattr(event, "value", "")):
-            said = f"half a character in {event.value[:DIGITS]!r}"
-            raise yaml.MarkedYAMLError(problem=said, problem_mark=event.start_mark)
+            raise _refusal(event, f"half a character in {event.value[:DIGITS]!r}")
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node, deep=False):
@@ -68,12 +67,12 @@ class _Loader(yaml.SafeLoader):
         first: dict[str, int] = {}
         for key, _ in node.value:
             if key.tag != STRING:
-                said = getattr(key, "value", "") if isinstance(key, yaml.ScalarNode) else f"a {key.id}"
-                said = f"{said!r} is no key; keys are names, in quotes if need be, and each is written out"
-                raise yaml.MarkedYAMLError(problem=said, problem_mark=key.start_mark)
+                name = key.value if isinstance(key, yaml.ScalarNode) else f"a {key.id}"
+                rule = "keys are names, in quotes if need be, and each is written out"
+                raise _refusal(key, f"{name!r} is no key; {rule}")
             if key.value in first:
-                said = f"the key {key.value!r} is written a second time (first on line {first[key.value]})"
-                raise yaml.MarkedYAMLError(problem=said, problem_mark=key.start_mark)
+                line = first[key.value]
+                raise _refusal(key, f"the key {key.value!r} is written a second time (first on line {line})")
             first[key.value] = key.start_mark.line + 1
         return super().construct_mapping(node, deep)
 
@@ -82,8 +81,11 @@ class _Loader(yaml.SafeLoader):
         with contextlib.suppress(ValueError):
             if len(node.value) <= DIGITS and ":" not in node.value:
                 return int(node.value, 0) if node.tag.endswith("int") else self.construct_yaml_float(node)
-        said = f"{node.value[:DIGITS]!r} is no number, or too long a one; put names in quotes"
-        raise yaml.MarkedYAMLError(problem=said, problem_mark=node.start_mark)
+        raise _refusal(node, f"{node.value[:DIGITS]!r} is no number, or too long a one; put names in quotes")
+
+
+def _refusal(place: yaml.Node | yaml.Event, problem: str) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=place.start_mark)
 
 
 for tag in ("int", "float"):

@@ -1,5 +1,5 @@
 """Whatever can be refused is refused here, before a run's first private touch: a release that was paid must not be lost
-to what was known before."""
+to what was known before. Each check raises a ValueError or an OSError, one sentence that says what to do."""
 
 import os
 import shutil
@@ -35,22 +35,14 @@ def once(seen: set, key: Any, check: Callable[[], Any]) -> None:
 
 
 def measures(p: Params) -> None:
-    """What benchmarks are measured by can be opened: glyphs, whatever is public, and Inception's weights if asked for.
-
-    Raises:
-        FileNotFoundError, ValueError: it cannot.
-    """
+    """What benchmarks are measured by can be opened: glyphs, whatever is public; Inception's weights, if asked for."""
     _ = catalog.public("glyphs", 1, 28).images
     if p.inception:
         extractors.inception(p.inception)
 
 
 def public(images: PublicSet, trains: bool) -> None:
-    """The public set can be opened, and trained on, where it is still needed.
-
-    Raises:
-        FileNotFoundError, ValueError: it cannot.
-    """
+    """The public set can be opened, and trained on, where it is still needed."""
     if len(images.labels) < 2 and trains:
         raise ValueError(f"{images.name} holds one image; a network that is trained on it needs two or more")
     _ = images.images
@@ -65,7 +57,6 @@ def standing(
     Args:
         seen: what other runs of the same command will ask.
     Raises:
-        ValueError: one is not, or is of another version, or has no entry; or the ledger is damaged.
         privacy.BudgetError: a release that does not stand was drawn before, and may not be drawn again; or its question
             has as many releases as it may have.
     """
@@ -108,11 +99,7 @@ def _once_more(
 
 
 def memory(p: Params, row: Method, settings: Mapping[str, Any]) -> None:
-    """The images that are held at once, and a batch in the denoiser, fit in this machine's memory.
-
-    Raises:
-        ValueError: they do not.
-    """
+    """The images that are held at once, and a batch in the denoiser, fit in this machine's memory."""
     channels, size = p.shape
     pixels = f"{channels}x{size}x{size} pixels"
     image = SAFETY * channels * size**2
@@ -146,20 +133,16 @@ def batch_bytes(architecture: dict[str, Any]) -> int:
 
 
 def _fits(needs: int, what: str, less: str) -> None:
-    has = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needs > has:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needs > memory:
         raise ValueError(
-            f"{what} need about {needs / 2**30:,.1f} GiB of memory, and this machine has {has / 2**30:,.1f}; "
+            f"{what} need about {needs / 2**30:,.1f} GiB of memory, and this machine has {memory / 2**30:,.1f}; "
             f"lower {less}"
         )
 
 
 def room() -> None:
-    """The folders that a run writes to can be written, and have room.
-
-    Raises:
-        ValueError: one cannot, or has none.
-    """
+    """The folders that a run writes to can be written, and have room."""
     for folder in (store.root() / name for name in ("build", "cache", "ledger")):
         there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
         try:

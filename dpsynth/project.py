@@ -1,7 +1,12 @@
-"""Where a project lies: one folder, one ledger, wherever a notebook, a script or a command is started."""
+"""Where a project lies: one folder, one ledger, wherever a notebook, a script or a command is started.
+
+Where there is none, or it holds a dpsynth of its own while another checkout's is running, a ValueError says so.
+"""
 
 import os
 from pathlib import Path
+
+from dpsynth.privacy.ledger import canonical
 
 MARKS = ("notebooks/01_semantic_query.py", "params")
 PACKAGE = Path(__file__).parent
@@ -9,11 +14,7 @@ FOLDER = "folder:"
 
 
 def root() -> Path:
-    """Where build/, cache/ and ledger/ live: $DPSYNTH_ROOT, else the project's folder.
-
-    Raises:
-        ValueError: as `folder`.
-    """
+    """Where build/, cache/ and ledger/ live: $DPSYNTH_ROOT, else the project's folder."""
     named = os.environ.get("DPSYNTH_ROOT")
     if not named:
         return folder()
@@ -21,15 +22,11 @@ def root() -> Path:
     return Path(named)
 
 
-def folder(near: Path | None = None) -> Path:
-    """The project's folder: the working directory or the first above it that holds notebooks/ and params/, else that
-    around `near`, a file of the project, else the checkout that this package lies in. "." for the working directory.
-
-    Raises:
-        ValueError: there is none, or it holds a dpsynth of its own while another checkout's is running.
-    """
+def folder() -> Path:
+    """The project's folder: the working directory or the first above it that holds notebooks/ and params/, else the
+    checkout that this package lies in. "." for the working directory."""
     here = Path.cwd()
-    if place := _around(here) or (near and _around(near.absolute())) or _around(PACKAGE.parent, above=False):
+    if place := _around(here) or _around(PACKAGE.parent, above=False):
         return Path() if place == here else place
     raise ValueError(
         f"no project at or above {here}: start in the project's folder, which holds notebooks/ and params/, "
@@ -37,25 +34,18 @@ def folder(near: Path | None = None) -> Path:
     )
 
 
-def enter(near: Path | None = None) -> None:
+def enter() -> None:
     """Make the project's folder the working directory, from which a command's relative paths are taken.
 
     A relative $DPSYNTH_ROOT keeps its meaning.
-
-    Raises:
-        ValueError: as `folder`.
     """
     if named := os.environ.get("DPSYNTH_ROOT"):
         os.environ["DPSYNTH_ROOT"] = os.path.abspath(named)
-    os.chdir(folder(near))
+    os.chdir(folder())
 
 
 def anchored(name: str) -> str:
-    """A set's name such that it means the same folder from here: a relative path starts in the project's folder.
-
-    Raises:
-        ValueError: as `folder`, of a relative path.
-    """
+    """A set's name such that it means the same folder from here: a relative path starts in the project's folder."""
     path = name.removeprefix(FOLDER)
     if not name.startswith(FOLDER) or not path or path.startswith("~") or os.path.isabs(path):
         return name
@@ -64,10 +54,8 @@ def anchored(name: str) -> str:
 
 
 def placed(value: object) -> object:
-    """A folder set's name with its whole path, however it was spelt: one folder is one input. Else `value` itself."""
-    if not isinstance(value, str) or not value.startswith(FOLDER):
-        return value
-    return f"{FOLDER}{Path(value.removeprefix(FOLDER)).expanduser().resolve()}"
+    """A set's name with its whole path, as ledgers have it: one folder is one input. Else `value` itself."""
+    return canonical(value) if isinstance(value, str) else value
 
 
 def _around(start: Path, above: bool = True) -> Path | None:

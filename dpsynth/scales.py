@@ -25,7 +25,7 @@ class Settings(Strict):
     def _mappings(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             raise ValueError(f"not the settings of each method; {EXAMPLE}")
-        if odd := [name for name, own in value.items() if not isinstance(own, dict)]:
+        if odd := [name for name, given in value.items() if not isinstance(given, dict)]:
             raise ValueError(f"the settings of {', '.join(odd)} are no mapping; {EXAMPLE}")
         return value
 
@@ -35,8 +35,10 @@ class Settings(Strict):
 
     def upon(self, below: "Settings") -> "Settings":
         """These settings, and those of `below` wherever these, common or a method's, set nothing."""
-        kept = {name: {k: v for k, v in own.items() if k not in self.common} for name, own in below.methods.items()}
-        methods = {name: kept.get(name, {}) | self.of(name) for name in (*kept, *self.methods)}
+        methods = {
+            name: {k: v for k, v in below.of(name).items() if k not in self.common} | self.of(name)
+            for name in (*below.methods, *self.methods)
+        }
         return Settings(common=below.common | self.common, methods=methods)
 
 
@@ -51,11 +53,7 @@ def path(name: str) -> Path:
 
 
 def read(name: str) -> Settings:
-    """A scale's settings, its name among the common ones; whether their values hold is for `Params` to say.
-
-    Raises:
-        ValueError: there is no such scale, or its file is no mapping.
-    """
+    """A scale's settings, its name among the common ones; whether their values hold is for `Params` to say."""
     if name not in names():
         raise ValueError(f"no such scale {name!r}; there are {', '.join(names()) or 'none'}")
     try:
@@ -63,7 +61,6 @@ def read(name: str) -> Settings:
         if "scale" in given:
             raise ValueError("scale: a scale is named by its file")
         return Settings(methods=given.pop("methods", {}), common=given | {"scale": name})
-    except ValidationError as error:
-        raise ValueError(f"{path(name)}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
     except ValueError as error:
-        raise ValueError(f"{path(name)}: {error}") from None
+        first = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise ValueError(f"{path(name)}: {first.removeprefix('Value error, ')}") from None

@@ -49,7 +49,7 @@ def page_digest(module: str) -> str:
         if name not in seen and (path := _path(name)):
             tree = ast.parse(path.read_text(encoding="utf-8"))
             seen[name] = hashlib.sha256(ast.dump(_Silent().visit(tree)).encode()).hexdigest()
-            for origin, part in _imports(tree):
+            for origin, part in imports(tree):
                 waiting += [origin, f"{origin}.{part}"]
     return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
 
@@ -124,7 +124,8 @@ def _defined(statement: ast.stmt) -> list[str]:
     return [node.id for target in targets if target for node in ast.walk(target) if isinstance(node, ast.Name)]
 
 
-def _imports(tree: ast.AST) -> Iterator[tuple[str, str]]:
+def imports(tree: ast.AST) -> Iterator[tuple[str, str]]:
+    """Each module that is imported, and what of it, if that is named."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((alias.name, "") for alias in node.names)

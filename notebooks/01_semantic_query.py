@@ -103,7 +103,7 @@ figures.histogram(release.histogram, encoder.classes, run.params.constants.class
 # public images alone, so it may be published.
 
 # %% tags=["raises-exception"]
-figures.voted(*pictures.favourites(run), badge=badge)
+figures.voted(pictures.favourites(run), badge=badge)
 
 # %% [markdown]
 # ## How much noise can a selection bear?

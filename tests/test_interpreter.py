@@ -55,8 +55,7 @@ noise: secret
 delta: 1.0e-3
 """
 COMMANDS = (
-    "dpsynth.__main__", "dpsynth.runner.reproduce", "dpsynth.runner.execute", "dpsynth.report.readme",
-    "dpsynth.bench.__main__",
+    "dpsynth.__main__", "dpsynth.runner.reproduce", "dpsynth.report.readme", "dpsynth.bench.__main__",
 )  # fmt: skip
 # One process for all that is asked of it: without compiled modules it takes seconds to start.
 ASKED = """
@@ -88,7 +87,7 @@ def said(tmp_path_factory):
 
 
 def test_each_command_line_starts_without_docstrings(said):
-    programs = [b"dpsynth", b"python -m dpsynth.runner.reproduce", b"python -m dpsynth.runner.execute"]
+    programs = [b"dpsynth", b"python -m dpsynth.runner.reproduce"]
     programs += [b"python -m dpsynth.report.readme", b"python -m dpsynth.bench"]
     usages = [line for line in said if line.startswith(b"usage: ")]
     assert [line.removeprefix(b"usage: ").partition(b" [")[0] for line in usages] == programs

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +18,7 @@ from dpsynth.checkpoints import Work
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
 from dpsynth.privacy.disk import EARLIEST
-from dpsynth.runner import execute, pages
+from dpsynth.runner import pages
 
 CHECKOUT = Path(__file__).parents[1]
 PAGE = "notebooks/methods/dp_feta.py"
@@ -76,7 +75,6 @@ def test_elsewhere_it_is_the_checkout_of_the_package_and_else_none(tmp_path, mon
     monkeypatch.setattr(project, "PACKAGE", tmp_path / "site-packages" / "dpsynth")
     for action in (
         lambda: command.main(["certificate", "mnist5k"]),
-        lambda: execute.main(["toy.py", "toy.yaml", "-o", "toy.ipynb"]),
         lambda: planned(Params()),
     ):
         assert action() == 2
@@ -132,29 +130,14 @@ def test_a_relative_folder_means_the_same_wherever_a_run_is_read(place, monkeypa
     assert digests[0] == digests[1] and digests[0][0].parent == place / "ledger"
 
 
-def test_a_command_goes_to_the_project_and_a_relative_root_keeps_its_meaning(place, tmp_path, monkeypatch):
+def test_a_command_goes_to_the_project_and_a_relative_root_keeps_its_meaning(place, monkeypatch):
     monkeypatch.setenv("DPSYNTH_ROOT", "out")
     monkeypatch.chdir("notebooks")
     project.enter()
     assert Path.cwd() == place and os.environ["DPSYNTH_ROOT"] == str(place / "notebooks/out")
     monkeypatch.delenv("DPSYNTH_ROOT")
-    monkeypatch.chdir(tmp_path)
-    project.enter(Path("project with a 'name'/notebooks/01_semantic_query.py"))
+    project.enter()
     assert Path.cwd() == place and "DPSYNTH_ROOT" not in os.environ
-
-
-def test_a_notebook_run_from_elsewhere_spends_in_its_own_project(place, tmp_path, monkeypatch):
-    shutil.copytree(CHECKOUT / "params/scales", place / "params/scales")
-    (place / "params/toy.yaml").write_text("reproduces: a test\nover: {method: [rpgen]}\n")
-    cells = "\n".join(f"{name} = None" for name in (*pages.NAMES, "changes"))
-    cells = f'# %% tags=["parameters"]\n{cells}\n\n# %%\nfrom dpsynth import project\nprint(project.root().resolve())\n'
-    (place / "notebooks/toy.py").write_text(cells)
-    monkeypatch.setattr(execute, "Run", lambda p: SimpleNamespace(plan=None))
-    monkeypatch.chdir(tmp_path)
-    given = [place.name + "/notebooks/toy.py", place.name + "/params/toy.yaml", "-o", "out.ipynb"]
-    assert execute.main(given) == 0
-    (cell,) = json.loads((tmp_path / "out.ipynb").read_text())["cells"][-1:]
-    assert "".join(cell["outputs"][0]["text"]).strip() == str(place)
 
 
 def photos(folder):

@@ -1,7 +1,8 @@
 """Every figure of the notebooks and the README: tensors, arrays and tables in, a matplotlib `Figure` out.
 
-A figure states in its title what it shows and carries its origin, the `badge`, in grey at its foot. A
-notebook shows each at the end of the cell that drew it. pyplot knows of none, so none need be closed, and
+A figure states in its title what it shows and carries its origin, the `badge`, in grey at its foot. It is refused in
+one sentence, a ValueError, where there is nothing to draw, values are not finite, or counts disagree. A notebook shows
+each where it is drawn. pyplot knows of none, so none need be closed, and
 matplotlib's settings stay as they were.
 """
 
@@ -10,8 +11,8 @@ from dpsynth.figures.embedding import tsne
 from dpsynth.figures.images import grid, hero, neighbours, progress, voted
 from dpsynth.figures.query import histogram, recall_curve, toy
 from dpsynth.figures.results import against, comparison, whole
-from dpsynth.figures.trainable import saliency, trainable
-from dpsynth.figures.training import budget, losses, matching, noise_to_signal
+from dpsynth.figures.trainable import noise_to_signal, saliency, trainable
+from dpsynth.figures.training import budget, losses, matching
 
 __all__ = [
     "against", "bench", "budget", "comparison", "grid", "hero", "histogram", "losses", "matching", "neighbours",

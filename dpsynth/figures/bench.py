@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dpsynth.figures.style import GREY, INK, OTHERS, chart, styled
+from dpsynth.figures.style import GREY, INK, OTHERS, chart, named_bars, styled
 
 
 @styled
@@ -20,14 +20,13 @@ def bench(table: pd.DataFrame, *, badge: str) -> Figure:
     title = f"Training steps: {first['weights']:,.0f} weights, {first['size']}x{first['size']}x{first['channels']}"
     figure = chart(8.2, 0.8 + 0.24 * len(names), f"{title}, batch {first['batch']}", badge)
     panels = figure.subplots(1, full["views"].nunique(), squeeze=False, sharey=True)[0]
-    for axes, (views, own) in zip(panels, full.groupby("views"), strict=True):
-        images = own["batch"] * views
-        speed, low, high = (images / own[name] for name in ("seconds", "quartile3", "quartile1"))
-        shades = [OTHERS[1] if name.startswith("ours") else GREY for name in own["step"]]
-        places = [names.index(name) for name in own["step"]]
+    for axes, (views, steps) in zip(panels, full.groupby("views"), strict=True):
+        images = steps["batch"] * views
+        speed, low, high = (images / steps[name] for name in ("seconds", "quartile3", "quartile1"))
+        shades = [OTHERS[1] if name.startswith("ours") else GREY for name in steps["step"]]
+        places = [names.index(name) for name in steps["step"]]
         axes.barh(places, speed, color=shades, xerr=[speed - low, high - speed], ecolor=INK, height=0.7)
         axes.set_xlabel("images a second")
         axes.set_title(f"K = {views}", loc="left")
-    panels[0].set_yticks(range(len(names)), names, parse_math=False)
-    panels[0].set_ylim(len(names) - 0.5, -0.5)
+    named_bars(panels[0], names)
     return figure

@@ -1,13 +1,16 @@
 """Figures made of images: rows of pictures on white, without axes."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from dpsynth.figures.style import MARGIN, Picture, label_name, numbers, page, readable, same_length, styled
+from dpsynth.figures.checks import label_name, numbers, same_length
+from dpsynth.figures.style import MARGIN, Picture, page, readable, styled
 
+COLUMNS = 16  # images of a row of `grid`
 GAP = 0.05  # inches between images
 CAPTION = 0.17  # inches below a row for its captions
 LETTER = 0.085  # inches of width that a letter of a row's name takes
@@ -24,54 +27,35 @@ class Row(NamedTuple):
 
 @styled
 def grid(
-    images: Any, labels: Any = None, names: Sequence[str] | None = None, *, badge: str,
-    title: str = "", columns: int = 16, captions: Sequence[str] | None = None,
+    images: Any, labels: Any = None, names: Sequence[str] | None = None, *, badge: str, title: str = "Images",
+    captions: Sequence[str] | None = None,
 ) -> Figure:  # fmt: skip
-    """Images in rows: with labels the first `columns` images of each label; without, in reading order.
+    """Images in rows: with labels the first 16 of each label; without, in reading order.
 
     Args:
         images: (N, C, H, W) uint8, C 1 or 3; labels: (N,) integers, indices into `names` where that is given.
         names: of the labels; title: what they are; captions: N texts, one below each image.
-    Raises:
-        ValueError: no images, images of another shape or type, or counts that disagree.
     """
     pictures = _pictures("images", images)
-    if captions is not None:
-        same_length("captions", captions, pictures)
-    if columns < 1:
-        raise ValueError(f"Expected columns={columns} >= 1")
+    same_length("captions", captions or pictures, pictures)
     if labels is None:
         places = np.arange(len(pictures))
-        pieces = [("", part) for part in np.split(places, places[columns::columns])]
+        pieces = [("", part) for part in np.split(places, places[COLUMNS::COLUMNS])]
     else:
         groups = numbers("labels", labels, like=pictures).astype(int)
-        pieces = [(label_name(names, g), np.flatnonzero(groups == g)[:columns]) for g in np.unique(groups)]
+        pieces = [(label_name(names, g), np.flatnonzero(groups == g)[:COLUMNS]) for g in np.unique(groups)]
     rows = [Row(pictures[i], name, [captions[j] for j in i] if captions else ()) for name, i in pieces]
-    return _mosaic(rows, title or ("Images" if labels is None else "Images, a row for each label"), badge)
+    return _mosaic(rows, title, badge)
 
 
 @styled
-def voted(
-    images: Sequence[Any], labels: Sequence[str], *, badge: str, captions: Sequence[Sequence[str]] = ()
-) -> Figure:
+def voted(examples: Mapping[str, Any], *, badge: str) -> Figure:
     """The public classes that each private label voted for, most votes first, by one example image each.
 
     Args:
-        images: for each private label its examples, (k, C, H, W) uint8 or k of (C, H, W); k may differ.
-        labels: names of the private labels.
-        captions: for each private label k texts, one below each example.
-    Raises:
-        ValueError: as `grid`.
+        examples: private label -> (k, C, H, W) uint8 or k of (C, H, W); k may differ.
     """
-    same_length("labels", labels, images)
-    _some("images", images)
-    if captions:
-        same_length("captions", captions, images)
-    rows = [
-        Row(_pictures(f"the row of {label}", examples), label, captions[i] if captions else ())
-        for i, (examples, label) in enumerate(zip(images, labels, strict=True))
-    ]
-    return _mosaic(rows, "Public classes voted for by each private label, one example each", badge)
+    return _mosaic(_rows(examples), "Public classes voted for by each private label, one example each", badge)
 
 
 @styled
@@ -80,36 +64,29 @@ def neighbours(synthetic: Any, nearest_real: Any, distances: Any, *, badge: str)
 
     Args:
         synthetic, nearest_real: (N, C, H, W) uint8, pair by pair; distances: (N,), in units of the caller.
-    Raises:
-        ValueError: as `grid`.
     """
     above, below = _pictures("synthetic", synthetic), _pictures("nearest_real", nearest_real)
     same_length("nearest_real", below, above)
-    said = [f"{d:#.3g}" for d in numbers("distances", distances, like=above)]
+    captions = [f"{d:#.3g}" for d in numbers("distances", distances, like=above)]
     rows = []
     for start in range(0, len(above), 10):
         part = slice(start, start + 10)
-        rows += [Row(above[part], "synthetic"), Row(below[part], "nearest real", said[part])]
+        rows += [Row(above[part], "synthetic"), Row(below[part], "nearest real", captions[part])]
     title = "Synthetic images, their nearest real ones, and the distance between them"
     return _mosaic(rows, title, badge, note=NOT_A_RELEASE)
 
 
 @styled
-def hero(rows: Mapping[str, Any], *, badge: str, classes: Sequence[str] = ()) -> Figure:
+def hero(stages: Mapping[str, Any], *, badge: str, classes: Sequence[str] = ()) -> Figure:
     """One row of images a stage, one column a class: what each stage made of the same ten classes.
 
     Args:
-        rows: name -> images (N, C, H, W) uint8, one a class; classes: N headings of the columns.
-    Raises:
-        ValueError: as `grid`.
+        stages: name -> images (N, C, H, W) uint8, one a class; classes: N headings of the columns.
     """
-    _some("rows", rows)
-    pictures = {name: _pictures(name, images) for name, images in rows.items()}
-    for name, images in pictures.items():
-        same_length(name, images, classes or next(iter(pictures.values())))
-    made = [Row(images, name) for name, images in pictures.items()]
-    title = "From real images to private synthetic ones, stage by stage"
-    return _mosaic(made, title, badge, headings=classes)
+    rows = _rows(stages)
+    for row in rows:
+        same_length(row.name, row.images, classes or rows[0].images)
+    return _mosaic(rows, "From real images to private synthetic ones, stage by stage", badge, headings=classes)
 
 
 @styled
@@ -118,21 +95,25 @@ def progress(snapshots: Mapping[str, Any], *, badge: str) -> Figure:
 
     Args:
         snapshots: caption -> images (N, C, H, W) uint8, the same latents or labels in each.
-    Raises:
-        ValueError: as `grid`.
     """
-    _some("snapshots", snapshots)
-    rows = [Row(_pictures(caption, snapshots[caption]), caption) for caption in sorted(snapshots)]
+    rows = _rows(dict(sorted(snapshots.items())))
     return _mosaic(rows, "Synthetic images along training, equally many of each label", badge)
+
+
+def _rows(images: Mapping[str, Any]) -> list[Row]:
+    """A row for each name, of its images (N, C, H, W)."""
+    if not images:
+        raise ValueError("there is nothing to draw: no row of images")
+    return [Row(_pictures(name, pictures), name) for name, pictures in images.items()]
 
 
 def _mosaic(rows: Sequence[Row], title: str, badge: str, *, note: str = "", headings: Sequence[str] = ()) -> Picture:
     """The rows below one another; all in inches, on one invisible pair of axes that fills the page."""
-    names = [_wrapped(row.name) for row in rows]
+    names = [textwrap.fill(readable(row.name, 60), 16, break_long_words=False, break_on_hyphens=False) for row in rows]
     tall, wide = rows[0].images[0].shape[:2]
     cell = max(0.55, min(max(tall, wide), 64) / 70) / max(tall, wide)
     wide, tall = wide * cell, tall * cell
-    left = MARGIN + max(_inches(name) for name in names)
+    left = MARGIN + max(LETTER * max(map(len, name.split("\n"))) + (0.1 if name else 0) for name in names)
     count = max(len(row.images) for row in rows)
     width = max(left + count * (wide + GAP) + MARGIN, 3.0)
     top = CAPTION if headings else 0
@@ -155,34 +136,17 @@ def _mosaic(rows: Sequence[Row], title: str, badge: str, *, note: str = "", head
 
 
 def _caption(axes: Any, x: float, y: float, room: float, text: str, va: str) -> None:
-    said = readable(text, max(1, int(room / 0.062)))
-    axes.text(x, y, said, ha="center", va=va, fontsize=7, parse_math=False)
+    short = readable(text, max(1, int(room / 0.062)))
+    axes.text(x, y, short, ha="center", va=va, fontsize=7, parse_math=False)
 
 
 def _pictures(name: str, images: Any) -> np.ndarray:
     """(N, C, H, W) uint8, grey or colour -> (N, H, W, 3)."""
-    _some(name, images)
+    if len(images) == 0:
+        raise ValueError(f"there is nothing to draw: {name} is empty")
     array = np.stack([np.asarray(image) for image in images])
     if array.ndim != 4 or array.shape[1] not in (1, 3) or array.dtype != np.uint8:
         raise ValueError(
             f"{name} must be uint8 images of shape (N, 1, H, W) or (N, 3, H, W), not {array.dtype} {array.shape}"
         )
     return np.broadcast_to(array.transpose(0, 2, 3, 1), (*array.shape[:1], *array.shape[2:], 3))
-
-
-def _some(name: str, things: Any) -> None:
-    if len(things) == 0:
-        raise ValueError(f"there is nothing to draw: {name} is empty")
-
-
-def _wrapped(name: str) -> str:
-    words, lines = readable(name, 60).split(" "), [""]
-    for word in words:
-        if lines[-1] and len(lines[-1]) + len(word) >= 16:
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
-    return "\n".join(lines)
-
-
-def _inches(name: str) -> float:
-    return LETTER * max(map(len, name.split("\n"))) + (0.1 if name else 0)

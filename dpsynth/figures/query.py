@@ -4,107 +4,76 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import NullLocator
 
+from dpsynth.figures.checks import numbers, same_length
 from dpsynth.figures.images import NOT_A_RELEASE
-from dpsynth.figures.style import GREY, INK, PALE, chart, colours, numbers, readable, same_length, styled
+from dpsynth.figures.style import BLUE, GREY, INK, PALE, WHISKER, chart, colours, named_bars, readable, styled
 from dpsynth.privacy.accounting import ADJACENCY
 
 PANELS = 20  # rows of a histogram that are shown, of more: the first
-KEPT, LEFT = "#0072b2", "#b5cde0"
-MADE_UP = "made-up votes, of no run"
-WHISKER = {"ecolor": INK, "elinewidth": 1}
+TOP = 12  # classes that are shown of a row
 
 
 @styled
-def histogram(
-    counts: Any, classes: Sequence[str], labels: Sequence[str], scale: float, *, badge: str, top: int = 12,
-    chosen: Sequence[Sequence[int]] | None = None,
-) -> Figure:  # fmt: skip
+def histogram(counts: Any, classes: Sequence[str], labels: Sequence[str], scale: float, *, badge: str) -> Figure:
     """The public classes with the most noisy votes, a panel for each of the first 20 rows of the histogram.
 
     Args:
         counts: (rows, bins) noisy votes; classes: names of the bins.
         labels: names of the rows; a single row may be of several labels together.
         scale: standard deviation of the noise in a bin, in votes, drawn on each bar; 0 for none.
-        top: classes shown a row; chosen: for each row the bins that selection keeps, drawn darker.
-    Raises:
-        ValueError: nothing to draw, or shapes that disagree.
     """
     votes = np.atleast_2d(numbers("counts", counts))
     if len(votes) == 1 and len(labels) > 1:
         labels = ["all labels together"]
     same_length("labels", labels, votes)
     same_length("classes", classes, votes[0])
-    same_length("chosen", votes if chosen is None else chosen, votes)
-    if top < 1:
-        raise ValueError(f"Expected top={top} >= 1")
-    order = np.argsort(-votes[:PANELS], axis=1, kind="stable")[:, :top]
-    key = [] if chosen is None else [Patch(color=KEPT, label="kept"), Patch(color=LEFT, label="not kept")]
-    if scale:
-        key.append(Line2D([], [], color=INK, linewidth=1, label=f"noise: ±1 standard deviation, {scale:.3g}"))
-    panels = _panels(order, [readable(name, 12) for name in classes], badge, key)
-    for row, panel in enumerate(panels):
-        bins, kept = order[row], order[row] if chosen is None else chosen[row]
-        shades = [KEPT if b in kept else LEFT for b in bins]
-        panel.barh(range(len(bins)), votes[row, bins], xerr=scale or None, color=shades, error_kw=WHISKER)
-        panel.set_title(readable(labels[row]), parse_math=False, fontweight="bold")
-    return panels[0].figure
-
-
-def _panels(order: np.ndarray, names: Sequence[str], badge: str, key: Sequence[Artist]) -> list[Axes]:
-    """A panel for each row of `order` (rows, top), at most five side by side, the bins' names at its left."""
-    count, top = order.shape
+    order = np.argsort(-votes[:PANELS], axis=1, kind="stable")[:, :TOP]
+    (count, top), names = order.shape, [readable(name, 12) for name in classes]
     columns = min(5, count)
     rows = -(-count // columns)
     longest = max(len(names[b]) for b in order.flat)
     title = f"The {top} public classes with the most noisy votes" + (", by private label" if count > 1 else "")
-    width, height = max((1.7 + 0.07 * longest) * columns, 4.0), (0.17 * top + 0.7) * rows
-    figure = chart(width, height, title, badge, key=key)
+    key = [Line2D([], [], color=INK, linewidth=1, label=f"noise: ±1 standard deviation, {scale:.3g}")] if scale else []
+    figure = chart(max((1.7 + 0.07 * longest) * columns, 4.0), (0.17 * top + 0.7) * rows, title, badge, key=key)
     panels = list(figure.subplots(rows, columns, squeeze=False, sharex=True).flat)
     for panel in panels[count:]:
         panel.remove()
-    for row, panel in enumerate(panels[:count]):
-        said = [names[b] for b in order[row]]
-        panel.set_yticks(range(top), said, parse_math=False, fontsize=10 if longest == 1 else 8)
-        panel.set_ylim(top - 0.4, -0.6)
+    for row, (panel, bins) in enumerate(zip(panels, order, strict=False)):
+        panel.barh(range(top), votes[row, bins], xerr=scale or None, color=BLUE, error_kw=WHISKER)
+        panel.set_title(readable(labels[row]), parse_math=False, fontweight="bold")
+        named_bars(panel, [names[b] for b in bins], fontsize=10 if longest == 1 else 8)
         panel.locator_params(axis="x", nbins=3)
-        panel.tick_params(axis="y", length=0)
         if row + columns >= count:
             panel.set_xlabel("noisy votes")
             panel.tick_params(labelbottom=True)
-    return panels[:count]
+    return figure
 
 
 @styled
-def toy(votes: Mapping[str, int], *, noise_multiplier: float, seed: int, badge: str = MADE_UP) -> Figure:
+def toy(votes: Mapping[str, int], *, noise_multiplier: float, seed: int) -> Figure:
     """PrivImage's zebra and bee (PrivImage, Sec. 3.3, Fig. 2): a small vote table before and after noise.
 
     Args:
         votes: of each public class, one a record; noise_multiplier: standard deviation of the Gaussian noise,
             since one record moves one vote; seed: of the noise, which is public here.
-    Raises:
-        ValueError: nothing to draw, or negative noise.
     """
     names, before = list(votes), numbers("votes", list(votes.values()))
-    if noise_multiplier < 0:
-        raise ValueError(f"Expected noise_multiplier={noise_multiplier} >= 0")
     after = before + np.random.default_rng([seed, 0x70]).normal(0, noise_multiplier, len(names))
     key = [
         Patch(color=PALE, label="votes"),
-        Patch(color=KEPT, label="with noise"),
+        Patch(color=BLUE, label="with noise"),
         Line2D([], [], color=INK, linewidth=1, label=f"±1 standard deviation, {noise_multiplier:g}"),
     ]
     title = f"A toy query: with noise, most votes are for {names[after.argmax()]}"
-    figure = chart(max(5.8, 0.9 * len(names) + 1), 2.1, title, badge, key=key)
+    figure = chart(max(5.8, 0.9 * len(names) + 1), 2.1, title, "made-up votes, of no run", key=key)
     axes, places = figure.subplots(), np.arange(len(names))
     axes.bar_label(axes.bar(places - 0.2, before, width=0.38, color=PALE), fmt="%d", padding=2, fontsize=8)
-    noisy = axes.bar(places + 0.2, after, width=0.38, color=KEPT, yerr=noise_multiplier, error_kw=WHISKER)
+    noisy = axes.bar(places + 0.2, after, width=0.38, color=BLUE, yerr=noise_multiplier, error_kw=WHISKER)
     axes.bar_label(noisy, fmt="%.1f", padding=2, fontsize=8)
     axes.axhline(0, color=INK, linewidth=0.8)
     axes.set_xticks(places, [readable(name, 14) for name in names], parse_math=False)
@@ -114,60 +83,37 @@ def toy(votes: Mapping[str, int], *, noise_multiplier: float, seed: int, badge: 
 
 
 @styled
-def recall_curve(noise: Any, recall: Any, epsilon: Any, *, chosen: float | None, badge: str) -> Figure:
+def recall_curve(noise: Any, recall: Any, epsilon: Any, *, chosen: float, badge: str) -> Figure:
     """How much of the noiseless selection survives the query's noise, and what each noise costs alone.
 
     Args:
-        noise: (S,) noise multipliers, above 0; recall: (S, n) in [0, 1], n repetitions at each.
-        epsilon: (S,), of the query alone; chosen: the noise multiplier that the rule takes, None without one.
-    Raises:
-        ValueError: nothing to draw, shapes that disagree, or a multiplier that is not positive.
+        noise: (S,) noise multipliers, above 0, ascending; recall: (S, n) in [0, 1], n repetitions at each.
+        epsilon: (S,), of the query alone; chosen: the noise multiplier that the rule takes.
     """
     noise = numbers("noise", noise)
-    found = numbers("recall", recall, like=noise).reshape(len(noise), -1)
+    recall = numbers("recall", recall, like=noise).reshape(len(noise), -1)
     cost = numbers("epsilon", epsilon, like=noise)
-    marked = [] if chosen is None else [chosen]
-    ends = min(*noise, *marked, np.inf), max(*noise, *marked, 0.0)
-    if ends[0] <= 0:
-        raise ValueError(f"Expected every noise multiplier > 0; the smallest is {ends[0]:g}")
-    order = np.argsort(noise)
-    noise, found, cost = noise[order], found[order], cost[order]
     dashes = {"color": colours(["rpgen"])["rpgen"], "linestyle": "--"}
     key = [
-        Line2D([], [], color=KEPT, marker="o", markersize=3, label=f"mean of {found.shape[1]}"),
-        Line2D([], [], color=KEPT, alpha=0.4, marker="o", linestyle="", markersize=4, label="one repetition"),
-        *(Line2D([], [], label=f"the rule's choice: {place:.3g}", **dashes) for place in marked),
+        Line2D([], [], color=BLUE, marker="o", markersize=3, label=f"mean of {recall.shape[1]}"),
+        Line2D([], [], color=BLUE, alpha=0.4, marker="o", linestyle="", markersize=4, label="one repetition"),
+        Line2D([], [], label=f"the rule's choice: {chosen:.3g}", **dashes),
     ]
     title = "How much of the noiseless selection survives the query's noise"
     figure = chart(6.4, 3.2, title, badge, note=NOT_A_RELEASE, key=key)
     axes = figure.subplots()
-    axes.scatter(np.repeat(noise, found.shape[1]), found.ravel(), s=14, color=KEPT, alpha=0.35, linewidths=0)
-    axes.plot(noise, found.mean(1), color=KEPT, marker="o", markersize=3)
-    for place in marked:
-        axes.axvline(place, **dashes)
+    axes.scatter(np.repeat(noise, recall.shape[1]), recall.ravel(), s=14, color=BLUE, alpha=0.35, linewidths=0)
+    axes.plot(noise, recall.mean(1), color=BLUE, marker="o", markersize=3)
+    axes.axvline(chosen, **dashes)
     axes.set(ylim=(-0.03, 1.03), ylabel="recall of the noiseless selection")
-    _noise_and_cost(axes, noise, cost, ends[0] / 1.25, ends[1] * 1.25)
-    return figure
-
-
-def _noise_and_cost(axes: Axes, noise: np.ndarray, cost: np.ndarray, low: float, high: float) -> None:
-    """A log axis of noise multipliers from `low` to `high` below, what each costs above."""
     above = axes.twiny()
     above.spines["top"].set_visible(True)
     above.tick_params(colors=GREY)
-    shown = _apart(noise, low, high)
+    ends = min(*noise, chosen) / 1.25, max(*noise, chosen) * 1.25
     for side, values in ((axes, noise), (above, cost)):
-        side.set(xscale="log", xlim=(low, high))
-        side.set_xticks(noise[shown], [f"{v:.3g}" for v in values[shown]])
+        side.set(xscale="log", xlim=ends)
+        side.set_xticks(noise, [f"{v:.3g}" for v in values])
         side.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("noise multiplier of the query (log scale)")
     above.set_xlabel(f"epsilon of the query alone ({ADJACENCY})", color=GREY)
-
-
-def _apart(places: np.ndarray, low: float, high: float) -> list[int]:
-    """Indices of the ascending `places` whose labels have room side by side on a log axis."""
-    shown = [0]
-    for i in range(1, len(places)):
-        if np.log(places[i] / places[shown[-1]]) > 0.07 * np.log(high / low):
-            shown.append(i)
-    return shown
+    return figure

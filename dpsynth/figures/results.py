@@ -1,7 +1,6 @@
 """Figures of a whole reproduction: how the rows of its table compare, and what goes with quality."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,10 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
-from dpsynth.figures.style import GREY, PALE, ROWS, called, chart, colours, readable, styled
+from dpsynth.figures.style import GREY, PALE, ROWS, called, chart, colours, named_bars, readable, styled
 
 IDENTITY = ["method", "variant", "epsilon_target", "seed"]  # what has one value of each metric
-COLUMNS = {*IDENTITY, "scale", "dataset", "delta", "adjacency", "metric", "value"}
 PERCENT = ("CA-LR", "CA-MLP", "CA-CNN")
 FACTS = {
     "learning-percent": "weights that learn from private records, percent",
@@ -23,10 +21,10 @@ HIGHER = (*PERCENT, "precision", "recall")
 
 
 class Line(NamedTuple):
-    """One row of the table: its variants, and values by (epsilon, seed); epsilon inf where none is promised."""
+    """One row of the table, and its values by (epsilon, seed); epsilon inf where none is promised."""
 
+    label: str
     method: str
-    variants: list[str]
     values: dict[tuple[float, int], float]
 
 
@@ -35,10 +33,7 @@ def comparison(results: pd.DataFrame, metric: str, *, badge: str) -> Figure:
     """One metric of every row of the table: a dot for each seed, a bar at the mean; a panel for each epsilon.
 
     Args:
-        results: rows of results.csv, at least its `COLUMNS`, of one scale and one data set. Rows without a
-            finite epsilon stand in every panel.
-    Raises:
-        ValueError: no such metric, columns missing, or several settings, which must not be averaged.
+        results: rows of results.csv, of one scale and one data set. Rows without a finite epsilon stand in every panel.
     """
     table = _table(results, metric)
     lines = list(_lines(table))
@@ -55,11 +50,9 @@ def comparison(results: pd.DataFrame, metric: str, *, badge: str) -> Figure:
         for place, line in enumerate(lines):
             here = [value for (epsilon, _), value in line.values.items() if epsilon in (target, np.inf)]
             _dots(axes, place, np.array(here), shades[line.method])
-        axes.tick_params(axis="y", length=0)
-        axes.set_xlabel(metric + (", percent" if metric in PERCENT else "") + f"\n({_better(metric)})")
+        named_bars(axes, [line.label for line in lines])
+        axes.set_xlabel(_axis(metric))
         axes.set_title(_setting(table, target), loc="left")
-    panels[0].set_yticks(range(len(lines)), _labels(lines), parse_math=False)
-    panels[0].set_ylim(len(lines) - 0.5, -0.5)
     return figure
 
 
@@ -70,8 +63,6 @@ def against(results: pd.DataFrame, fact: str, metric: str, *, badge: str) -> Fig
     Args:
         results: as of `comparison`; drawn are the methods whose runs differ in the fact.
         fact: one of `FACTS`; the axis is logarithmic if all are positive and span a factor of 10.
-    Raises:
-        ValueError: no such metric or fact, or one that does not differ; otherwise as of `comparison`.
     """
     places, heights = (_table(results, name).set_index(IDENTITY)["value"].astype(float) for name in (fact, metric))
     runs = pd.DataFrame({"x": places, "y": heights}).dropna().sort_values("x", kind="stable").reset_index()
@@ -86,8 +77,8 @@ def against(results: pd.DataFrame, fact: str, metric: str, *, badge: str) -> Fig
     for number, run in enumerate(runs.itertuples(), 1):
         axes.plot(run.x, run.y, "o", color=shades[run.method], markersize=11)
         axes.annotate(str(number), (run.x, run.y), color="white", fontsize=7, ha="center", va="center_baseline")
-        said = f"{called(run.method)} at epsilon {run.epsilon_target:g}" + f", {run.variant}" * bool(run.variant)
-        names.text(0, 1 - (number - 0.5) / len(runs), f"{number}  {readable(said, 80)}", va="center", parse_math=False)
+        name = f"{called(run.method)} at epsilon {run.epsilon_target:g}" + f", {run.variant}" * bool(run.variant)
+        names.text(0, 1 - (number - 0.5) / len(runs), f"{number}  {readable(name, 80)}", va="center", parse_math=False)
     if runs["x"].max() > 10 * runs["x"].min() > 0:
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -98,7 +89,7 @@ def against(results: pd.DataFrame, fact: str, metric: str, *, badge: str) -> Fig
         low, high = axes.get_ylim()
         axes.set_ylim(min(low, (low + high) / 2 - 5), max(high, (low + high) / 2 + 5))
     axes.set_xlabel(FACTS.get(fact, fact))
-    axes.set_ylabel(metric + (", percent" if metric in PERCENT else "") + f"\n({_better(metric)})")
+    axes.set_ylabel(_axis(metric))
     return figure
 
 
@@ -112,16 +103,14 @@ def whole(results: pd.DataFrame, metric: str, *, badge: str) -> dict[str, Figure
 
 
 def _table(results: pd.DataFrame, metric: str) -> pd.DataFrame:
-    if missing := COLUMNS - set(results.columns):
-        raise ValueError(f"the results lack the columns {', '.join(sorted(missing))}")
     table = results[results["metric"] == metric]
     if table.empty:
         known = ", ".join(sorted(set(results["metric"]))) or "none"
         raise ValueError(f"there is nothing to draw: the results hold no {metric}; their metrics are: {known}")
     for column in ("scale", "dataset"):
         if table[column].nunique() > 1:
-            several = ", ".join(sorted(set(table[column])))
-            raise ValueError(f"the results mix several values of {column} ({several}): choose one first")
+            values = ", ".join(sorted(set(table[column])))
+            raise ValueError(f"the results mix several values of {column} ({values}): choose one first")
     epsilon = table["epsilon_target"].astype(float).fillna(np.inf)
     table = table.assign(epsilon_target=epsilon, variant=table["variant"].fillna(""))
     table = table.drop_duplicates([*IDENTITY, "value"]).sort_values("seed", kind="stable")
@@ -132,23 +121,19 @@ def _table(results: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def _lines(table: pd.DataFrame) -> Iterator[Line]:
-    """In the order of the tables; variants of a method are one line where they agree on what they share."""
+    """In the order of the tables; variants of a method are one line where they agree on what they share.
+
+    A line names its options where they are not the usual ones, and, where a reference row has several lines, all
+    methods that it is of.
+    """
     known = [name for name in ROWS if name in set(table["method"])]
     for method in known + sorted(set(table["method"]) - set(known)):
-        own = table[table["method"] == method].set_index(["epsilon_target", "seed"])
-        values = ((name, part["value"].astype(float).to_dict()) for name, part in own.groupby("variant"))
-        yield from (Line(method, names, found) for names, found in agreeing(values))
-
-
-def _labels(lines: Sequence[Line]) -> list[str]:
-    """What each line is called: with its options where they are not the usual ones, and, where a reference row has
-    several lines, with all methods that it is of."""
-    count, labels = Counter(line.method for line in lines), []
-    for line in lines:
-        usual = {"", line.method, *(ROWS if count[line.method] == 1 else ())}
-        said = "" if usual & {*line.variants} else f" ({', '.join(map(_variant, line.variants))})"
-        labels.append(called(line.method) + said)
-    return labels
+        rows = table[table["method"] == method].set_index(["epsilon_target", "seed"])
+        groups = agreeing((name, part["value"].astype(float).to_dict()) for name, part in rows.groupby("variant"))
+        usual = {"", method, *(ROWS if len(groups) == 1 else ())}
+        for names, values in groups:
+            options = "" if usual & {*names} else f" ({', '.join(map(_variant, names))})"
+            yield Line(called(method) + options, method, values)
 
 
 def _variant(name: str) -> str:
@@ -196,8 +181,9 @@ def _summary(values: np.ndarray) -> str:
     return f"{mean:.{decimals}f}{spread} ({len(values)})"
 
 
-def _better(metric: str) -> str:
-    return "higher is better" if metric in HIGHER else "lower is better"
+def _axis(metric: str) -> str:
+    better = "higher is better" if metric in HIGHER else "lower is better"
+    return metric + (", percent" if metric in PERCENT else "") + f"\n({better})"
 
 
 def _setting(table: pd.DataFrame, target: float) -> str:

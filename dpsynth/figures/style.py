@@ -8,18 +8,19 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 import matplotlib
-import numpy as np
 import seaborn
 from IPython import get_ipython
 from IPython.display import Image, display
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont
 from matplotlib.ft2font import FT2Font
 
 # Both come with matplotlib; the second draws what the first cannot.
 FONTS = ("DejaVu Sans", "STIXGeneral")
-INK, GREY, PALE = "#222222", "#8c8c8c", "#dedede"
+INK, GREY, PALE, BLUE = "#222222", "#8c8c8c", "#dedede", "#0072b2"
+WHISKER = {"ecolor": INK, "elinewidth": 1}
 STYLE = {
     **seaborn.axes_style("ticks"),
     **seaborn.plotting_context("paper"),
@@ -58,9 +59,9 @@ Rectangle = tuple[float, float, float, float]
 
 
 class Picture(Figure):
-    """A figure that a notebook shows by itself: once, as the value of a cell or else at the cell's end."""
+    """A figure that a notebook shows by itself, once a cell: where it is drawn, or where a later cell names it."""
 
-    _shown, _page = False, None
+    _cell: int | None = None
 
     def png(self) -> bytes:
         """The whole page, `DPI` pixels an inch."""
@@ -69,23 +70,11 @@ class Picture(Figure):
         return target.getvalue()
 
     def _ipython_display_(self) -> None:
-        self._shown = True
-        title = " ".join(self.texts[0].get_text().split())
-        display(Image(self._page or self.png(), width=round(self.get_figwidth() * SCREEN), alt=title))
-
-    def show_after(self, shell: Any) -> None:
-        """Have IPython's `shell` show the figure when the running cell ends, unless it was shown by then.
-
-        It is drawn now, so that what cannot be drawn is an error of this cell.
-        """
-        self._page = self.png()
-
-        def show() -> None:
-            shell.events.unregister("post_execute", show)
-            if not self._shown:
-                self._ipython_display_()
-
-        shell.events.register("post_execute", show)
+        cell = get_ipython().execution_count
+        if cell != self._cell:
+            self._cell = cell
+            title = " ".join(self.texts[0].get_text().split())
+            display(Image(self.png(), width=round(self.get_figwidth() * SCREEN), alt=title))
 
 
 def styled(draw: Callable[P, Picture]) -> Callable[P, Picture]:
@@ -96,8 +85,8 @@ def styled(draw: Callable[P, Picture]) -> Callable[P, Picture]:
         with matplotlib.rc_context(STYLE):
             figure = draw(*args, **kwargs)
             figure.draw_without_rendering()
-        if shell := get_ipython():
-            figure.show_after(shell)
+        if get_ipython():
+            figure._ipython_display_()
         return figure
 
     return in_style
@@ -114,31 +103,38 @@ def page(
         The figure, and (left, bottom, width, height) of the free part in figure fractions.
     """
     title, note, badge = (_filled(s, width, w) for s, w in ((title, 0.086), (note, 0.068), (badge, 0.056)))
-    named = MARGIN + 0.19 * _lines(title)
-    said = named + 0.15 * _lines(note)
+    note_top = MARGIN + 0.19 * len(title.splitlines())
+    key_top = note_top + 0.15 * len(note.splitlines())
     columns = max(1, int(width / 1.9))
-    foot = 0.19 + 0.11 * _lines(badge)
-    tall = said + 0.2 * -(-len(key) // columns) + 0.06 + height + foot
-    made = Picture(figsize=(width, tall), dpi=DPI, facecolor="white")
+    foot = 0.19 + 0.11 * len(badge.splitlines())
+    tall = key_top + 0.2 * -(-len(key) // columns) + 0.06 + height + foot
+    figure = Picture(figsize=(width, tall), dpi=DPI, facecolor="white")
     at = {"x": MARGIN / width, "parse_math": False}
-    made.text(y=1 - MARGIN / tall, s=title, va="top", fontsize=10, fontweight="bold", linespacing=1.3, **at)
-    made.text(y=0.09 / tall, s=badge, va="bottom", fontsize=6.5, color=GREY, **at)
+    figure.text(y=1 - MARGIN / tall, s=title, va="top", fontsize=10, fontweight="bold", linespacing=1.3, **at)
+    figure.text(y=0.09 / tall, s=badge, va="bottom", fontsize=6.5, color=GREY, **at)
     if note:
-        made.text(y=1 - named / tall, s=note, va="top", fontsize=8, color=GREY, **at)
+        figure.text(y=1 - note_top / tall, s=note, va="top", fontsize=8, color=GREY, **at)
     if key:
-        made.legend(
-            handles=list(key), loc="upper left", bbox_to_anchor=(MARGIN / width, 1 - said / tall),
+        figure.legend(
+            handles=list(key), loc="upper left", bbox_to_anchor=(MARGIN / width, 1 - key_top / tall),
             ncols=columns, borderaxespad=0, borderpad=0.2, handlelength=1.6, columnspacing=1.4,
         )  # fmt: skip
-    return made, (0, foot / tall, 1, height / tall)
+    return figure, (0, foot / tall, 1, height / tall)
 
 
 def chart(width: float, height: float, title: str, badge: str, **kwargs: Any) -> Picture:
     """A `page` for axes with ticks and labels: its free part is shared out among them when it is laid out."""
-    made, (_, bottom, _, share) = page(width, height, title, badge, **kwargs)
+    figure, (_, bottom, _, share) = page(width, height, title, badge, **kwargs)
     inset = MARGIN / 2 / width
-    made.set_layout_engine("constrained", rect=(inset, bottom, 1 - 2 * inset, share), w_pad=0.06, h_pad=0.05)
-    return made
+    figure.set_layout_engine("constrained", rect=(inset, bottom, 1 - 2 * inset, share), w_pad=0.06, h_pad=0.05)
+    return figure
+
+
+def named_bars(axes: Axes, names: Sequence[str], **text: Any) -> None:
+    """Horizontal bars at 0, 1, ... have these names, the first on top."""
+    axes.set_yticks(range(len(names)), names, parse_math=False, **text)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
 
 
 def colours(names: Iterable[str]) -> dict[str, str]:
@@ -157,40 +153,6 @@ def readable(text: Any, width: int = 24) -> str:
     """`text` in at most `width` characters; one that no font of ours draws is spelt as its code point."""
     spelt = "".join(c if ord(c) in _drawn() else f"U+{ord(c):04X}" for c in str(text))
     return spelt if len(spelt) <= width else spelt[: width - 1].rstrip() + "…"
-
-
-def label_name(names: Sequence[str] | None, label: int) -> str:
-    """The name of an integer label, where there are names; ValueError if it has none among them."""
-    if names is None:
-        return str(label)
-    if not 0 <= label < len(names):
-        raise ValueError(f"label {label} has no name: names has {len(names)} entries")
-    return names[label]
-
-
-def numbers(name: str, values: Any, *, like: Sequence | None = None) -> np.ndarray:
-    """`values` (N, ...) as float64.
-
-    Raises:
-        ValueError: they are empty, not finite, or not as many as `like`; `name` says which they are.
-    """
-    array = np.asarray(values, dtype=np.float64)
-    if array.ndim == 0 or array.size == 0:
-        raise ValueError(f"there is nothing to draw: {name} is empty")
-    if not np.isfinite(array).all():
-        raise ValueError(f"cannot draw {name}: it holds values that are not finite")
-    same_length(name, array, like)
-    return array
-
-
-def same_length(name: str, values: Sequence, like: Sequence | None) -> None:
-    """Raise ValueError unless `values` has as many entries as `like`, or there is no `like`."""
-    if like is not None and len(values) != len(like):
-        raise ValueError(f"{name} has {len(values)} entries where {len(like)} are expected, one for each")
-
-
-def _lines(text: str) -> int:
-    return len(text.splitlines())
 
 
 def _filled(text: str, width: float, character: float) -> str:

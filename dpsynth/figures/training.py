@@ -10,7 +10,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from dpsynth.figures.style import INK, PALE, called, chart, colours, numbers, same_length, styled
+from dpsynth.figures.checks import numbers
+from dpsynth.figures.style import INK, PALE, called, chart, colours, styled
 from dpsynth.privacy.accounting import ADJACENCY
 
 
@@ -21,14 +22,14 @@ def losses(histories: Mapping[str, Mapping[str, Sequence[float]]], *, badge: str
     Args:
         histories: name -> {"clean": losses, "perturbed": losses or empty, "binds": 0 or 1 a step, or empty},
             as `Base.history` has them. A running mean over a fiftieth of the longest smooths them all.
-    Raises:
-        ValueError: no history, or one without losses.
     """
     if not histories:
         raise ValueError("there is nothing to draw: histories is empty")
-    clean = {name: numbers(f"the loss of {name}", said.get("clean", ())) for name, said in histories.items()}
-    beside = {name: said["perturbed"] for name, said in histories.items() if len(said.get("perturbed", ()))}
-    binds = {name: said["binds"] for name, said in histories.items() if len(said.get("binds", ()))}
+    clean = {name: numbers(f"the loss of {name}", history.get("clean", ())) for name, history in histories.items()}
+    beside, binds = (
+        {name: history[curve] for name, history in histories.items() if len(history.get(curve, ()))}
+        for curve in ("perturbed", "binds")
+    )
     window = max(1, max(map(len, clean.values())) // 50)
     shades = colours(histories)
     key = [Line2D([], [], color=shades[n], label=called(n) + (", clean weights" if n in beside else "")) for n in clean]
@@ -37,14 +38,12 @@ def losses(histories: Mapping[str, Mapping[str, Sequence[float]]], *, badge: str
     figure = chart(6.4, 4.0 if binds else 2.9, title, badge, key=key)
     panels = figure.subplots(2 if binds else 1, 1, squeeze=False, sharex=True, height_ratios=[3, 1] if binds else [1])
     upper, lower = panels[0, 0], panels[-1, 0]
-    for name, values in clean.items():
-        upper.plot(_running(values, window), color=shades[name], linewidth=1.4)
-    for name, values in beside.items():
-        upper.plot(_running(values, window), color=shades[name], linewidth=1.4, linestyle=":")
+    for axes, curves, style in ((upper, clean, "-"), (upper, beside, ":"), (lower, binds, "-")):
+        for name, values in curves.items():
+            axes.plot(_running(values, window), color=shades[name], linewidth=1.4, linestyle=style)
     upper.set_ylabel("loss")
     _skip_the_start(upper, clean, window)
-    for name, values in binds.items():
-        lower.plot(_running(values, window), color=shades[name], linewidth=1.4)
+    if binds:
         lower.set(ylim=(-0.05, 1.05), ylabel="projection binds\n(share of steps)")
     lower.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     lower.set_xlabel("pre-training step")
@@ -69,8 +68,6 @@ def budget(steps: Any, epsilons: Any, *, epsilon_target: float, query_epsilon: f
     Args:
         steps: (S,) ascending; epsilons: (S,), of all that was released up to there.
         epsilon_target: the budget; query_epsilon: what the one-shot queries cost alone, 0 if there are none.
-    Raises:
-        ValueError: nothing to draw, shapes that disagree, or an epsilon that is not finite.
     """
     places = numbers("steps", steps)
     spent = numbers("epsilons", epsilons, like=places)
@@ -102,8 +99,6 @@ def matching(gap: Any, noise: Any, *, badge: str) -> Figure:
 
     Args:
         gap, noise: (S,) each, shares of the release's squared norm, at equal distances along training.
-    Raises:
-        ValueError: nothing to draw, shapes that disagree, or values that are not finite.
     """
     values = numbers("gap", gap)
     floor = numbers("noise", noise, like=values)
@@ -112,39 +107,13 @@ def matching(gap: Any, noise: Any, *, badge: str) -> Figure:
         Line2D([], [], color=shade, label="gap to the release"),
         Line2D([], [], color=INK, linestyle="--", label="what noise alone would leave"),
     ]
-    figure = chart(
-        6.4, 2.9, f"Moment gap: {values[0]:.3g} of the release at first, {values[-1]:.3g} at last", badge, key=key
-    )
+    title = f"Moment gap: {values[0]:.3g} of the release at first, {values[-1]:.3g} at last"
+    figure = chart(6.4, 2.9, title, badge, key=key)
     axes = figure.subplots()
     along = (np.arange(len(values)) + 0.5) / len(values) * 100
     axes.plot(along, values, color=shade, linewidth=1.6)
     axes.axhline(floor[-1], color=INK, linestyle="--", linewidth=1)
     axes.set_ylim(0, 1.08 * max(values.max(), floor.max()))
-    axes.set(
-        xlabel="generator training done, percent", ylabel="squared gap over the\nrelease's squared norm", xlim=(0, 100)
-    )
-    return figure
-
-
-@styled
-def noise_to_signal(layers: Sequence[str], ratios: Any, *, badge: str) -> Figure:
-    """Of each layer that DP-SGD trains: the noise of a step over the longest mean clipped gradient there can be.
-
-    Args:
-        layers: names; ratios: one each, above 0, of public constants.
-    Raises:
-        ValueError: nothing to draw, or as many names as ratios there are not.
-    """
-    values = numbers("ratios", ratios)
-    same_length("layers", layers, values)
-    shade = colours(["dpgan"])["dpgan"]
-    title = "Noise to signal of a discriminator's step, by layer"
-    note = "expected norm of the noise over the norm that an expected batch of clipped gradients can have at most"
-    figure = chart(6.4, 0.8 + 0.22 * len(values), title, badge, note=note)
-    axes = figure.subplots()
-    axes.barh(range(len(values)), values, color=[shade] * (len(values) - 1) + [INK], height=0.7)
-    axes.axvline(1, color=INK, linestyle="--", linewidth=1)
-    axes.set_yticks(range(len(values)), layers, parse_math=False)
-    axes.tick_params(axis="y", length=0)
-    axes.set(ylim=(len(values) - 0.5, -0.5), xlabel="noise to signal; at 1 they are as long as each other")
+    axes.set(xlabel="generator training done, percent", xlim=(0, 100))
+    axes.set_ylabel("squared gap over the\nrelease's squared norm")
     return figure

@@ -32,18 +32,18 @@ def table(results: pd.DataFrame) -> pd.DataFrame:
     others = sorted(set(results["method"]) - {*ABOVE, *METHODS, *BELOW})
     lines = {}
     for method in (*ABOVE, *METHODS, *others, *BELOW):
-        own = results[results["method"] == method]
-        if own.empty and method in (*ABOVE, *BELOW):
-            lines[method, ""] = _line(own)
-        for target, cells in own.groupby("epsilon_target", dropna=False):
+        rows = results[results["method"] == method]
+        if rows.empty and method in (*ABOVE, *BELOW):
+            lines[method, ""] = _line(rows)
+        for target, cells in rows.groupby("epsilon_target", dropna=False):
             epsilon = f"{target:g}" if math.isfinite(target) else "none"
             for variants, part in _variants(cells):
                 lines[f"{method} ({variants})" if variants else method, epsilon] = _line(part)
-    found = pd.DataFrame(
+    frame = pd.DataFrame(
         [{"epsilon": e, **line} for (_, e), line in lines.items()],
         columns=["epsilon", "seeds", "images", *(m for m in DECIMALS if m in measured)],
     )
-    return found.set_index(pd.Index([name for name, _ in lines], name="row"))
+    return frame.set_index(pd.Index([name for name, _ in lines], name="row"))
 
 
 def _variants(cells: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -62,10 +62,10 @@ def _line(cells: pd.DataFrame) -> dict[str, Any]:
     line: dict[str, Any] = {"seeds": cells["seed"].nunique()}
     line["images"] = f"{cells['n_synthetic'].max():.0f}" if len(cells) else NOT_RUN
     for metric, decimals in DECIMALS.items():
-        found = cells[cells["metric"] == metric].drop_duplicates(["seed", "value"])
-        if found["seed"].duplicated().any():
-            row = found.iloc[0]
+        values = cells[cells["metric"] == metric].drop_duplicates(["seed", "value"])
+        if values["seed"].duplicated().any():
+            row = values.iloc[0]
             raise ValueError(f"two values of {metric} for {row['method']}, seed {row['seed']}: choose one setting")
-        spread = f" ± {found['value'].std():.{decimals}f}" if len(found) > 1 else ""
-        line[metric] = f"{found['value'].mean():.{decimals}f}{spread}" if len(found) else NOT_RUN
+        spread = f" ± {values['value'].std():.{decimals}f}" if len(values) > 1 else ""
+        line[metric] = f"{values['value'].mean():.{decimals}f}{spread}" if len(values) else NOT_RUN
     return line

@@ -101,8 +101,8 @@ def base(base: Base) -> str:
     clean = base.history.get("clean", [])
     trained = f"trained for {len(clean):,} steps" if clean else "random weights, not trained"
     binds = base.history.get("binds", [])
-    said = f"; the projection bound in {100 * sum(binds) / len(binds):.0f} percent of them" if binds else ""
-    return f"{weights:,} weights, {trained}{said}"
+    bound = f"; the projection bound in {100 * sum(binds) / len(binds):.0f} percent of them" if binds else ""
+    return f"{weights:,} weights, {trained}{bound}"
 
 
 def certificate(certificate: dict) -> pd.DataFrame:
@@ -116,19 +116,17 @@ def certificate(certificate: dict) -> pd.DataFrame:
     )
 
 
-def certificate_of_set(said: dict) -> str:
+def certificate_of_set(stated: dict) -> str:
     """What was ever released of a set, and its composition, as text."""
-    told = "  {:.16}  {:<6}  {name}: {kind}, noise multiplier {noise_multiplier:.4g}, rate {sample_rate:g}, x{steps}"
-    releases = [told.format(e["open"], e["noise"], **e["mechanism"]) for e in said["releases"]]
-    others = [f"  {name}: {value:.4f}" for name, value in said["also"].items()]
-    return "\n".join(
-        [
-            f"{said['private']}: {len(releases)} releases, epsilon {said['epsilon']:.4f} at delta {said['delta']:g}",
-            f"  by {said['accountant']}; neighbours: {said['adjacency']}",
-            *others,
-            *releases,
-        ]
-    )
+    release = "  {:.16}  {:<6}  {name}: {kind}, noise multiplier {noise_multiplier:.4g}, rate {sample_rate:g}, x{steps}"
+    lines = [
+        f"{stated['private']}: {len(stated['releases'])} releases, epsilon {stated['epsilon']:.4f} at delta "
+        f"{stated['delta']:g}",
+        f"  by {stated['accountant']}; neighbours: {stated['adjacency']}",
+        *(f"  {name}: {value:.4f}" for name, value in stated["also"].items()),
+        *(release.format(entry["open"], entry["noise"], **entry["mechanism"]) for entry in stated["releases"]),
+    ]
+    return "\n".join(lines)
 
 
 def metrics(run: Run) -> pd.DataFrame:
@@ -152,7 +150,9 @@ def beside_papers(run: Run) -> pd.DataFrame:
     p, papers = run.params, results.paper_numbers()
     at = papers[(papers["epsilon"] == p.epsilon) & (papers["method"] == run.row_name)]
     rows = at[at["metric"].isin(["CA-LR", "CA-MLP", "CA-CNN", "accuracy", "FID"])]
-    own = run.measurements[run.row_name].values if run.measurements else {}
-    same = {"source": f"here ({p.scale})", "dataset": p.private, "method": run.row_name, "epsilon": p.epsilon}
-    ours = [same | {"metric": m, "value": own[m]} for m in ("CA-LR", "CA-MLP", "CA-CNN", "FD-convnet") if m in own]
+    values = run.measurements[run.row_name].values if run.measurements else {}
+    here = {"source": f"here ({p.scale})", "dataset": p.private, "method": run.row_name, "epsilon": p.epsilon}
+    ours = [
+        here | {"metric": m, "value": values[m]} for m in ("CA-LR", "CA-MLP", "CA-CNN", "FD-convnet") if m in values
+    ]
     return pd.concat([pd.DataFrame(ours), rows], ignore_index=True).fillna("")

@@ -92,8 +92,8 @@ def table(pairs: Iterable[Pair]) -> pd.DataFrame:
     for name, left, right in pairs:
         row = {"difference": name, "seeds": str(len({*left["seed"]} & {*right["seed"]}))}
         for metric in SHOWN:
-            found = difference(left, right, metric)
-            row[metric] = str(found) if found.margin is None else f"{found}, {found.verdict}"
+            deltas = difference(left, right, metric)
+            row[metric] = str(deltas) if deltas.margin is None else f"{deltas}, {deltas.verdict}"
         rows.append(row)
     return pd.DataFrame(rows, columns=["difference", "seeds", *SHOWN])
 
@@ -101,8 +101,8 @@ def table(pairs: Iterable[Pair]) -> pd.DataFrame:
 def stated(left: pd.DataFrame, right: pd.DataFrame) -> str:
     """The differences of `SHOWN` in a sentence, by verdict."""
     verdicts = {"better": [], "worse": [], "cannot tell": []}
-    for found in (difference(left, right, metric) for metric in SHOWN):
-        verdicts[found.verdict].append(f"{found.metric} ({found})")
+    for deltas in (difference(left, right, metric) for metric in SHOWN):
+        verdicts[deltas.verdict].append(f"{deltas.metric} ({deltas})")
     return "; ".join(f"{verdict} in {', '.join(these)}" for verdict, these in verdicts.items() if these) + "."
 
 
@@ -114,8 +114,8 @@ def rows(results: pd.DataFrame, method: str, variant: str = "", epsilon: float =
 
 def against(results: pd.DataFrame) -> Iterator[Pair]:
     """Each method, at each budget, beside its own public floor and its own base before private learning, if it has."""
-    own = results[results["method"].isin(METHODS)].sort_values("epsilon_target", kind="stable")
-    for (epsilon, method, variant), left in own.groupby(["epsilon_target", "method", "variant"], sort=False):
+    methods = results[results["method"].isin(METHODS)].sort_values("epsilon_target", kind="stable")
+    for (epsilon, method, variant), left in methods.groupby(["epsilon_target", "method", "variant"], sort=False):
         for reference in ("floor_public", "pretrained"):
             right = rows(results, reference, f"{method}: {variant}" if variant else method, epsilon)
             if len(right):
@@ -129,7 +129,7 @@ def perturbation(results: pd.DataFrame) -> Pair:
 
 def beside_usual(results: pd.DataFrame) -> Iterator[Pair]:
     """Each variant of a method beside the one with the fewest settings of its own."""
-    for method, own in results[results["method"].isin(METHODS)].groupby("method", sort=False):
-        usual, *others = sorted(own["variant"].unique(), key=lambda name: (name.count(",") + bool(name), name))
+    for method, rows in results[results["method"].isin(METHODS)].groupby("method", sort=False):
+        usual, *others = sorted(rows["variant"].unique(), key=lambda name: (name.count(",") + bool(name), name))
         for name in others:
-            yield f"{method}: {name}", own[own["variant"] == name], own[own["variant"] == usual]
+            yield f"{method}: {name}", rows[rows["variant"] == name], rows[rows["variant"] == usual]

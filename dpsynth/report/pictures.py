@@ -24,14 +24,14 @@ NOISE = (2, 5, 10, 20, 50, 100, 200, 484)  # of the recall curve; the last is th
 Grid = tuple[Tensor, Tensor, list[str]]  # images (n, C, S, S) uint8, labels (n,), the names of all labels
 
 
-def favourites(run: Run, n: int = 8) -> tuple[list[list[Tensor]], list[str]]:
-    """For each of the first rows of the noisy histogram the `n` classes with most votes (all, where there are fewer),
-    as an example image (C, H, W) each; and the rows' names."""
+def favourites(run: Run, n: int = 8) -> dict[str, Tensor]:
+    """For each of the first rows of the noisy histogram, by its name, an example image of each of the `n` classes with
+    most votes (all, where there are fewer): (n, C, H, W)."""
     release, public = run.release, run.public
     first = [int((public.labels == c).nonzero()[0]) for c in range(len(public.classes))]
     most = release.histogram[:LIMIT].topk(min(n, len(first)), dim=1).indices.tolist()
     names = list(run.params.constants.classes[:LIMIT]) if release.by_label else ["all records"]
-    return [[public.images[first[c]] for c in row] for row in most], names
+    return {name: public.images[[first[c] for c in row]] for name, row in zip(names, most, strict=True)}
 
 
 def recall_curve(run: Run, n_draws: int = 20) -> dict[str, Tensor]:
@@ -60,8 +60,8 @@ def examples(corpus: Corpus, names: tuple[str, ...], n: int) -> Grid:
     """`n` images of each of the first labels that have any, of its classes in turn."""
     labels = corpus.labels.unique().tolist()[:LIMIT]
     rows = torch.cat([_in_turn((corpus.labels == label).nonzero().flatten(), n) for label in labels])
-    said = names if corpus.private_labels else [f"class {label}" for label in range(corpus.n_labels)]
-    return corpus.images[rows], corpus.labels[rows], list(said)
+    classes = names if corpus.private_labels else [f"class {label}" for label in range(corpus.n_labels)]
+    return corpus.images[rows], corpus.labels[rows], list(classes)
 
 
 def _in_turn(rows: Tensor, n: int) -> Tensor:
@@ -117,8 +117,8 @@ def strip(run: Run) -> dict[str, Tensor]:
     if p.constants.builtin:
         images["real"] = by_label(Samples(*privacy.evaluation(run.private, "headline figure")), p, 1)[0]
     if (corpus := run.corpus) is not None and corpus.private_labels:
-        seen = "selected public" if corpus.chosen else "released, moved"
-        images[seen] = by_label(Samples(corpus.images, corpus.labels), p, 1)[0]
+        corpus_row = "selected public" if corpus.chosen else "released, moved"
+        images[corpus_row] = by_label(Samples(corpus.images, corpus.labels), p, 1)[0]
         if run.base.private_labels:
             images["pre-trained"] = preview(run, run.base, 1)[0]
     images["synthetic"] = preview(run, run.synthesiser, 1)[0]
@@ -133,26 +133,19 @@ def with_and_without(run: Run) -> dict[str, Base]:
     return {"with AMP": run.base, "without AMP": Run(without, run.private).base}
 
 
-def learning_parts(run: Run) -> dict[str, tuple[int, int]] | None:
-    """Weights of each part of the denoiser, (those that learn, all), by its name; None of other learners."""
-    if "trainable" not in run.settings:
-        return None
+def learning_parts(run: Run) -> dict[str, tuple[int, int]]:
+    """Weights of each part of the denoiser, (those that learn, all), by its name."""
     model = dp_sgd.ready(run.base, run.params.n_classes, 0)
     restrict(model, run.settings["trainable"])
     return by_part(model)
 
 
-def chosen_matrices(run: Run) -> tuple[Tensor, list[str], list[str], float] | None:
-    """Of the probe: scores, names of their matrices, names of those that learned, deviation of the noise; None without
-    a probe."""
-    if (probe := run.probe) is None:
-        return None
-    how = {name: run.settings[name] for name in ("choice", "unit", "share", "seed")}
+def chosen_matrices(run: Run) -> tuple[Tensor, list[str], list[str], float]:
+    """Of the probe: scores, names of their matrices, names of those that learned, deviation of the noise."""
+    probe, how = run.probe, {name: run.settings[name] for name in ("choice", "unit", "share", "seed")}
     return probe.scores, probe.names, dp_sapf.pick(probe.names, probe.scores, **how), probe.scale
 
 
-def noise_to_signal(run: Run) -> tuple[list[str], list[float]] | None:
-    """As `gans.noise_to_signal`; None without a discriminator, or without noise."""
-    if run.base.architecture["network"] != "gan" or not run.plan.is_private:
-        return None
+def noise_to_signal(run: Run) -> tuple[list[str], list[float]]:
+    """As `gans.noise_to_signal`, of the plan's DP-SGD."""
     return gans.noise_to_signal(run.base, run.plan.mechanism("dp_sgd"), run.params.n_classes, run.params.seed)

@@ -16,21 +16,23 @@ from dpsynth import bench, experiments, figures, store, terminal
 from dpsynth.bench import samplers
 from dpsynth.methods import METHODS
 from dpsynth.pipeline import Run
+from dpsynth.project import PACKAGE
 from dpsynth.report import comparison, displays, paired, pictures, results, settings
 from dpsynth.report.timings import breakdown
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = PACKAGE.parent
 FIGURED = {"table1": ("CA-CNN", "moment-gap"), "ablations": ("learning-percent",)}  # what the pages show of each
 RECORDED = (*FIGURED, "choosing")  # of these the rows that are there, of the table of `make reproduce` only all
 SHOWN = ["epsilon", "seeds", "images", "CA-LR", "CA-MLP", "CA-CNN", "FD-convnet", "precision", "recall"]
 SUMMARY = ["epsilon", "seeds", "images", "CA-LR", "CA-MLP", "CA-CNN", "recall"]
 MARKER = re.compile(r"<!-- begin: (\w+) -->")
+BLOCK = re.compile(r"(<!-- begin: (\w+) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)
 
 
 def pages() -> dict[Path, str]:
     """The text of each page that may hold a block: README.md and docs/*.md, by path from the project's folder."""
-    found = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
-    return {path.relative_to(PROJECT): path.read_text(encoding="utf-8") for path in found}
+    paths = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+    return {path.relative_to(PROJECT): path.read_text(encoding="utf-8") for path in paths}
 
 
 def filled(pages: dict[Path, str], blocks: dict[str, str]) -> dict[Path, str]:
@@ -48,62 +50,64 @@ def filled(pages: dict[Path, str], blocks: dict[str, str]) -> dict[Path, str]:
 
 
 def _filled(text: str, blocks: dict[str, str], up: str) -> str:
-    for name in MARKER.findall(text):
-        block = re.sub(r"\]\((?!\w+:)", f"]({up}", blocks[name])
-        pattern = rf"(<!-- begin: {name} -->\n).*?(<!-- end: {name} -->)"
-        text, count = re.subn(pattern, lambda m, block=block: m[1] + block + "\n" + m[2], text, flags=re.DOTALL)
-        if not count:
-            raise ValueError(f"the marker `begin: {name}` has no end")
-    return text
+    relative = {name: re.sub(r"\]\((?!\w+:)", f"]({up}", block) for name, block in blocks.items()}
+    if open_ended := {*MARKER.findall(text)} - {name for _, name, _ in BLOCK.findall(text)}:
+        raise ValueError(f"the marker `begin: {open_ended.pop()}` has no end")
+    return BLOCK.sub(lambda block: f"{block[1]}{relative[block[2]]}\n{block[3]}", text)
 
 
 def blocks() -> dict[str, str]:
     """What results/ says: {name of the block: markdown}."""
-    frame = results.read_committed("table")
+    of_table = {"summary": _summary, "claim": _claim, "hero": _hero, "table": _table}
+    of_file = {
+        "table1": _budgets, "ablations": _variants, "choosing": _variants, "bench": _bench, "samplers": _samplers,
+    }  # fmt: skip
     path = results.COMMITTED / "measured.json"
     measured = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     return {
-        "summary": _summary(frame), "claim": _claim(frame), "time": _time(measured), "hero": _hero(frame),
-        "table": _table(frame), "table1": _budgets(results.COMMITTED / "table1.csv"),
-        "ablations": _variants(results.COMMITTED / "ablations.csv"),
-        "choosing": _variants(results.COMMITTED / "choosing.csv"),
-        "settings": markdown(settings.table("laptop")), "bench": _bench(results.COMMITTED / "bench.csv"),
-        "samplers": _from(results.COMMITTED / "samplers.csv", samplers.table, "`make samplers`: not run."),
+        **{name: block(results.read_committed("table")) for name, block in of_table.items()},
+        **{name: _recorded(name, block) for name, block in of_file.items()},
+        "settings": markdown(settings.table("laptop")),
+        "time": _time(measured),
         "breakdown": markdown(breakdown(measured)) if "artifacts" in measured else "Not run.",
-    }  # fmt: skip
+    }
 
 
-def _bench(path: Path) -> str:
-    said = _from(path, bench.ratios, "`make bench`: not run.")
-    return f"{said}\n\n{bench.laptop(pd.read_csv(path))}" if path.exists() else said
-
-
-def _from(path: Path, table: Callable[[pd.DataFrame], pd.DataFrame], absent: str) -> str:
-    if not path.exists():
-        return absent
-    return markdown(table(pd.read_csv(path)).map(lambda value: "not run" if pd.isna(value) else str(value)))
+def _recorded(name: str, block: Callable[[pd.DataFrame], str]) -> str:
+    if (results.COMMITTED / f"{name}.csv").exists():
+        return block(results.read_committed(name))
+    target = name if name in ("bench", "samplers") else f"reproduce EXPERIMENT={name}"
+    return f"`make {target}`: not run, or not recorded."
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """A frame of strings as a table, without its index."""
-    rows = [table.columns.tolist(), ["---"] * len(table.columns), *table.values.tolist()]
+    """A frame as a table, without its index."""
+    cells = table.map(lambda value: "not run" if pd.isna(value) else str(value))
+    rows = [table.columns.tolist(), ["---"] * len(table.columns), *cells.values.tolist()]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _bench(frame: pd.DataFrame) -> str:
+    return f"{markdown(bench.ratios(frame))}\n\n{bench.laptop(frame)}"
+
+
+def _samplers(frame: pd.DataFrame) -> str:
+    return markdown(samplers.table(frame))
 
 
 def _summary(frame: pd.DataFrame) -> str:
     """RPGen, PrivImage+D, the floor and real images, in the metrics that tell them apart."""
     ours = [paired.rows(frame, "privimage_d"), paired.rows(frame, "rpgen"), paired.rows(frame, "floor_public", "rpgen")]
     table = comparison.table(pd.concat([frame[frame["method"] == "real"], *ours]))
-    table = table.loc[["real", "floor_public", "privimage_d", "rpgen"], SUMMARY].reset_index().astype(str)
+    table = table.loc[["real", "floor_public", "privimage_d", "rpgen"], SUMMARY].reset_index()
     return f"{markdown(table)}\n\n{_setting(frame)}"
 
 
 def _table(frame: pd.DataFrame) -> str:
     """The table of `make reproduce` and its differences."""
-    table = comparison.table(frame)[SHOWN].reset_index().astype(str)
-    return "\n".join(
-        [markdown(table), "", _setting(frame), "", *_differences([*paired.against(frame), paired.perturbation(frame)])]
-    )
+    table = markdown(comparison.table(frame)[SHOWN].reset_index())
+    pairs = [*paired.against(frame), paired.perturbation(frame)]
+    return "\n".join([table, "", _setting(frame), "", *_differences(pairs)])
 
 
 def _setting(frame: pd.DataFrame) -> str:
@@ -116,11 +120,8 @@ def _setting(frame: pd.DataFrame) -> str:
     )
 
 
-def _budgets(path: Path) -> str:
+def _budgets(frame: pd.DataFrame) -> str:
     """All methods, a column a budget; then how far each is from what it started with."""
-    if not path.exists():
-        return f"`make {path.stem}`: not run."
-    frame = results.read_committed(path.stem)
     table = comparison.table(frame).reset_index()
     order = sorted(table["epsilon"].unique(), key=lambda e: float("inf") if e == "none" else float(e))
     wide = []
@@ -128,18 +129,13 @@ def _budgets(path: Path) -> str:
         cells = {metric: table.pivot(index="row", columns="epsilon", values=metric)[order] for metric in metrics}
         titled = [part.add_prefix(f"{metric}, ε ") for metric, part in cells.items()]
         wide += [markdown(pd.concat(titled, axis=1).loc[table["row"].unique()].fillna("").reset_index()), ""]
-    return "\n".join([*wide, _made(frame), "", *_differences(paired.against(frame)), *_pictures(path)])
+    return "\n".join([*wide, *_below(frame, paired.against(frame))])
 
 
-def _variants(path: Path) -> str:
+def _variants(frame: pd.DataFrame) -> str:
     """A row a variant, at the one budget; and each variant beside its method as it usually runs."""
-    if not path.exists():
-        return f"`make reproduce EXPERIMENT={path.stem}`: not run, or not recorded."
-    frame = results.read_committed(path.stem)
     table = comparison.table(frame).reset_index()[["row", "CA-LR", "CA-MLP", "CA-CNN", "FD-convnet", "recall"]]
-    return "\n".join(
-        [markdown(table), "", _made(frame), "", *_differences(paired.beside_usual(frame)), *_pictures(path)]
-    )
+    return "\n".join([markdown(table), "", *_below(frame, paired.beside_usual(frame))])
 
 
 def _differences(pairs: Iterable[paired.Pair]) -> list[str]:
@@ -147,15 +143,15 @@ def _differences(pairs: Iterable[paired.Pair]) -> list[str]:
     return [markdown(table), "", f"Differences at equal seeds. {paired.OVER}"] if len(table) else []
 
 
-def _made(frame: pd.DataFrame) -> str:
+def _below(frame: pd.DataFrame, pairs: Iterable[paired.Pair]) -> list[str]:
+    """What stands below an experiment's table: how it was made, differences, and the figures that `record` wrote."""
+    name = frame.iloc[0]["experiment"]
     images = frame.loc[frame["method"].isin(METHODS), "n_synthetic"].max()
-    return f"`{frame.iloc[0]['dataset']}`, {images} images a run. {_provenance(frame)}"
-
-
-def _pictures(path: Path) -> list[str]:
-    """The figures that `record` wrote beside the results in `path`, as markdown."""
-    found = [f for what in FIGURED.get(path.stem, ()) for f in sorted(path.parent.glob(f"{path.stem}-*-{what}.png"))]
-    return [line for f in found for line in ("", f"![{f.stem.replace('-', ' ')}]({f.parent.name}/{f.name})")]
+    lines = [f"`{frame.iloc[0]['dataset']}`, {images} images a run. {_provenance(frame)}", "", *_differences(pairs)]
+    for what in FIGURED.get(name, ()):
+        for figure in sorted(results.COMMITTED.glob(f"{name}-*-{what}.png")):
+            lines += ["", f"![{figure.stem.replace('-', ' ')}]({figure.parent.name}/{figure.name})"]
+    return lines
 
 
 def _provenance(frame: pd.DataFrame) -> str:
@@ -174,12 +170,13 @@ def _claim(frame: pd.DataFrame) -> str:
     """RPGen beside its floor and beside PrivImage+D: what the intervals say, metric by metric; and what RPGen says."""
     ours, papers = paired.rows(frame, "rpgen"), results.paper_numbers().query("dataset == 'CIFAR-10' and epsilon == 10")
     n = ours["seed"].nunique()
-    said = papers[papers["source"].str.startswith("RPGen")].pivot_table("value", "metric", "method")
+    table1 = papers[papers["source"].str.startswith("RPGen")].pivot_table("value", "metric", "method")
+    published = table1["rpgen"] - table1["privimage_d"]
     lines = [
         f"- RPGen less its `floor_public`: {paired.stated(ours, paired.rows(frame, 'floor_public', 'rpgen'))}",
         "- RPGen less PrivImage+D, which is RPGen without the perturbation: "
         f"{paired.stated(*paired.perturbation(frame)[1:])} RPGen's Table 1 has, on CIFAR-10, "
-        + ", ".join(f"{metric} {value:+.1f}" for metric, value in (said["rpgen"] - said["privimage_d"]).items()) + ".",
+        + ", ".join(f"{metric} {value:+.1f}" for metric, value in published.items()) + ".",
     ]  # fmt: skip
     return "\n".join([f"At epsilon 10, over {n} seed{'s' * (n > 1)}:", "", *lines, "", paired.OVER])
 
@@ -217,20 +214,20 @@ def record() -> None:
         FileNotFoundError: nothing was reproduced yet; nothing was copied.
     """
     scale, build = "laptop", store.root() / "build"
-    took, tests = build / scale / "measured.json", build / "test.json"
+    times, tests = build / scale / "measured.json", build / "test.json"
     frame = results.read_results(scale)
-    for name, own in frame.groupby("experiment"):
-        if name in RECORDED or (name == "table" and took.exists()):
-            own.to_csv(results.COMMITTED / f"{name}.csv", index=False)
+    for name, rows in frame.groupby("experiment"):
+        if name in RECORDED or (name == "table" and times.exists()):
+            rows.to_csv(results.COMMITTED / f"{name}.csv", index=False)
         if name in FIGURED:
-            results.draw(own, results.COMMITTED, FIGURED[name])
+            results.draw(rows, results.COMMITTED, FIGURED[name])
     for name in ("bench.csv", "samplers.csv"):
         if (build / name).exists():
             (results.COMMITTED / name).write_bytes((build / name).read_bytes())
-    if took.exists():
-        said = json.loads(took.read_text(encoding="utf-8"))
-        said |= json.loads(tests.read_text(encoding="utf-8")) if tests.exists() else {}
-        (results.COMMITTED / "measured.json").write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+    if times.exists():
+        measured = json.loads(times.read_text(encoding="utf-8"))
+        measured |= json.loads(tests.read_text(encoding="utf-8")) if tests.exists() else {}
+        (results.COMMITTED / "measured.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
         run = Run(experiments.load("table").points()[0])
         names = run.params.constants.classes[:10]
         hero = figures.hero(pictures.strip(run), badge=displays.badge(run.params), classes=names)

@@ -1,11 +1,9 @@
 """Numbers of a run as files, joined to one results.csv; and the figures of a reproduction as files."""
 
-import importlib.resources
 import json
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -15,7 +13,8 @@ from dpsynth.experiments import Experiment
 from dpsynth.methods import METHODS
 from dpsynth.params import Params
 from dpsynth.pipeline import STAGE_OF, STAGES, Run
-from dpsynth.privacy.disk import forget_times
+from dpsynth.privacy.disk import forget_times, replacing
+from dpsynth.project import PACKAGE
 
 COLUMNS = [
     "experiment", "variant", "scale", "dataset", "public", "method", "epsilon_target", "epsilon_spent",
@@ -25,14 +24,7 @@ COLUMNS = [
 # What pandas would guess wrong: 0123 and 12e5 are no numbers, and a count stays whole beside missing ones.
 TYPES = dict.fromkeys(("experiment", "variant", "commit", "params_digest"), "str")
 TYPES |= dict.fromkeys(("n_synthetic", "n_reference"), "Int64")
-COMMITTED = Path(__file__).parents[2] / "results"  # of a checkout; an installed package has none
-
-
-class Cost(NamedTuple):
-    """Of one stage: seconds of work, and the largest resident memory of its process in MiB."""
-
-    seconds: float
-    peak_MiB: float
+COMMITTED = PACKAGE.parent / "results"  # of a checkout; an installed package has none
 
 
 def run_folder(p: Params) -> Path:
@@ -40,34 +32,24 @@ def run_folder(p: Params) -> Path:
     return store.root() / "build" / p.scale / p.run_name
 
 
-def stage_costs(run: Run) -> dict[str, Cost]:
-    """What each stage took when its artifacts were made; shared work counts in full.
-
-    A stage without artifacts is left out; of a user's own records nothing is told.
-    """
-    costs: dict[str, Cost] = {}
-    for meta in made(run).values():
-        stage = STAGE_OF.get(meta["kind"])
-        before = costs.get(stage, Cost(0.0, 0.0))
-        costs[stage] = Cost(before.seconds + meta["seconds"], max(before.peak_MiB, meta["peak_MiB"]))
-    return {stage: costs[stage] for stage in STAGES if stage in costs}
+def stage_costs(run: Run) -> pd.DataFrame:
+    """`seconds` of work and `peak_MiB` of each stage that has artifacts, in order; shared work counts in full."""
+    timed = artifacts(run)
+    costs = timed.groupby(timed["kind"].map(STAGE_OF)).agg({"seconds": "sum", "peak_MiB": "max"})
+    return costs.reindex([stage for stage in STAGES if stage in costs.index])
 
 
-def made(run: Run) -> dict[str, dict[str, Any]]:
-    """What meta.json says of each timed artifact of the run's lineage, and when it was `written`, by digest.
-
-    Nothing of a folder set.
-    """
-    if not run.params.constants.builtin:
-        return {}
-    finished = [measured.artifact for measured in run.measurements.values()]
-    timed = {}
+def artifacts(run: Run) -> pd.DataFrame:
+    """The timed artifacts of the run's lineage, by digest: `kind`, `seconds` of work, `peak_MiB` of the process that
+    made it, and when it was `written`. None of a folder set: it would tell of the records."""
+    finished = [measured.artifact for measured in run.measurements.values()] if run.params.constants.builtin else []
+    rows = {}
     for digest in dict.fromkeys(d for artifact in finished for d in artifact.lineage):
-        (folder,) = finished[0].path.parent.glob(f"*-{digest[:16]}")
-        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        (path,) = finished[0].path.parent.glob(f"*-{digest[:16]}/meta.json")
+        meta = json.loads(path.read_text(encoding="utf-8"))
         if "seconds" in meta:
-            timed[digest] = meta | {"written": (folder / "meta.json").stat().st_mtime}
-    return timed
+            rows[digest] = [meta["kind"], meta["seconds"], meta["peak_MiB"], path.stat().st_mtime]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["kind", "seconds", "peak_MiB", "written"])
 
 
 def write_metrics(run: Run) -> Path:
@@ -76,19 +58,18 @@ def write_metrics(run: Run) -> Path:
     Beside the method's own metrics stand the facts of its synthesiser, and what each stage took.
     """
     rows, certificate = [], run.certificate
-    own = _identity(run, run.row_name, certificate)
     for name, measured in run.measurements.items():
         meta = measured.artifact.meta
         row = _identity(run, name, certificate) | {"device": meta["device"], "commit": meta["commit"]}
         row |= {k: getattr(measured, k) for k in ("n_synthetic", "n_reference", "extractor")}
         values = measured.values | (facts(run) if name == run.row_name else {})
         rows += [row | {"metric": metric, "value": value} for metric, value in values.items()]
-    for stage, cost in stage_costs(run).items():
-        row = own | {"device": device.kind(), "commit": provenance.commit()}
-        rows.append(row | {"metric": f"seconds-{stage}", "value": round(cost.seconds, 2)})
-        rows.append(row | {"metric": f"peak-MiB-{stage}", "value": cost.peak_MiB})
+    row = _identity(run, run.row_name, certificate) | {"device": device.kind(), "commit": provenance.commit()}
+    for cost in stage_costs(run).itertuples():
+        rows.append(row | {"metric": f"seconds-{cost.Index}", "value": round(cost.seconds, 2)})
+        rows.append(row | {"metric": f"peak-MiB-{cost.Index}", "value": cost.peak_MiB})
     frame = pd.DataFrame(rows, columns=COLUMNS).astype(TYPES)
-    return _timeless(run.params, _write(run_folder(run.params) / "metrics.csv", frame.to_csv(index=False)))
+    return _write(run, "metrics.csv", lambda file: file.write(_csv(frame)))
 
 
 def facts(run: Run) -> dict[str, float]:
@@ -100,25 +81,18 @@ def write_artifacts(run: Run) -> Path:
     """Write artifacts.json: which folders of build/artifacts are the run's own, by kind."""
     recipes = run.recipes() | {"samples": run.recipe("samples")}
     folders = {kind: recipe.path.name for kind, recipe in recipes.items()}
-    path = _write(run_folder(run.params) / "artifacts.json", json.dumps(folders, indent=1) + "\n")
-    return _timeless(run.params, path)
+    return _write_json(run, "artifacts.json", folders)
 
 
 def write_synthetic(run: Run) -> Path:
     """Write the synthetic set, what a run is for: synthetic.npz with `images` (N, C, H, W) uint8 and `labels` (N,)."""
-    p, samples = run.params, run.samples
-    path = run_folder(p) / "synthetic.npz"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(".synthetic.npz")
-    np.savez_compressed(aside, images=samples.images.numpy(), labels=samples.labels.numpy())
-    os.replace(aside, path)
-    return _timeless(p, path)
+    arrays = {"images": run.samples.images.numpy(), "labels": run.samples.labels.numpy()}
+    return _write(run, "synthetic.npz", lambda file: np.savez_compressed(file, **arrays))
 
 
 def write_certificate(run: Run) -> Path:
     """Write the run's certificate.json."""
-    text = json.dumps(run.certificate, indent=1, allow_nan=False)
-    return _timeless(run.params, _write(run_folder(run.params) / "certificate.json", text + "\n"))
+    return _write_json(run, "certificate.json", run.certificate)
 
 
 def join(scale: str, experiment: Experiment, points: Sequence[Params]) -> Path:
@@ -127,41 +101,35 @@ def join(scale: str, experiment: Experiment, points: Sequence[Params]) -> Path:
     Rows of other experiments stay. A method's row has as its variant what sets the run apart, a reference row the
     method and that.
     """
-    path = store.root() / "build" / scale / "results.csv"
-    parts = []
+    path, parts = _table(scale), []
     for p in points:
-        part = _read(run_folder(p) / "metrics.csv").assign(experiment=experiment.name)
-        apart, own = experiment.variant(p), part["method"] == p.method
-        part.loc[own, "variant"] = apart
-        part.loc[~own, "variant"] = f"{p.method}: {apart}" if apart else p.method
-        parts.append(part)
+        part = _read(run_folder(p) / "metrics.csv")
+        apart = experiment.variant(p)
+        reference = f"{p.method}: {apart}" if apart else p.method
+        variant = np.where(part["method"] == p.method, apart, reference)
+        parts.append(part.assign(experiment=experiment.name, variant=variant))
     if path.exists():
         before = _read(path)
         parts.append(before[before["experiment"] != experiment.name])
     parts = [part for part in parts if len(part)]
     joined = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
-    return _write(path, joined.to_csv(index=False))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
+        file.write(_csv(joined))
+    return path
 
 
 def read_results(scale: str) -> pd.DataFrame:
-    """build/<scale>/results.csv as a frame with `COLUMNS`.
-
-    Raises:
-        FileNotFoundError: nothing was run yet.
-    """
-    path = store.root() / "build" / scale / "results.csv"
+    """build/<scale>/results.csv as a frame with `COLUMNS`."""
+    path = _table(scale)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no results yet; `make reproduce SCALE={scale}` makes them")
     return _read(path)
 
 
 def are_readable(scale: str) -> None:
-    """build/<scale>/results.csv is whole, or is not there yet.
-
-    Raises:
-        ValueError: it is not.
-    """
-    path = store.root() / "build" / scale / "results.csv"
+    """Raise ValueError unless build/<scale>/results.csv is whole, or is not there yet."""
+    path = _table(scale)
     if path.exists() and not _is_whole(path):
         raise ValueError(f"{path} is not a table of results; delete it and run again: it is joined of all runs")
 
@@ -183,14 +151,14 @@ def draw(results: pd.DataFrame, folder: Path, wanted: Sequence[str] | None = Non
     Args:
         results: rows with `COLUMNS`, of one experiment, scale and data set; wanted: these of the figures alone.
     """
-    first, written = results.iloc[0], []
+    first = results.iloc[0]
+    name = f"{first['experiment']}-{first['dataset']}"
     badge = f"{first['scale']} scale, not the papers' | {first['experiment']}, {first['dataset']}"
-    for what, figure in figures.whole(results, "CA-CNN", badge=f"{badge}, public {first['public']}").items():
-        if wanted is not None and what not in wanted:
-            continue
-        written.append(folder / f"{first['experiment']}-{first['dataset']}-{what}.png")
-        written[-1].write_bytes(figure.png())
-    return written
+    drawn = figures.whole(results, "CA-CNN", badge=f"{badge}, public {first['public']}")
+    written = {folder / f"{name}-{what}.png": drawn[what] for what in drawn if wanted is None or what in wanted}
+    for path, figure in written.items():
+        path.write_bytes(figure.png())
+    return list(written)
 
 
 def paper_numbers() -> pd.DataFrame:
@@ -200,8 +168,7 @@ def paper_numbers() -> pd.DataFrame:
         source, table, dataset, method (as in the table of methods), epsilon (inf for a non-private twin,
         missing for real images), metric, value, note.
     """
-    with (importlib.resources.files("dpsynth") / "papers.csv").open("rb") as file:
-        return pd.read_csv(file, keep_default_na=False, na_values={"epsilon": [""]})
+    return pd.read_csv(PACKAGE / "papers.csv", keep_default_na=False, na_values={"epsilon": [""]})
 
 
 def _identity(run: Run, name: str, certificate: dict[str, Any]) -> dict[str, Any]:
@@ -226,11 +193,29 @@ def _read(path: Path) -> pd.DataFrame:
     return frame.fillna(dict.fromkeys(("experiment", "variant"), ""))
 
 
-def _timeless(p: Params, path: Path) -> Path:
-    """A run's file; of a user's own records its time, and its folder's, would tell how long a stage took."""
-    if not p.constants.builtin:
+def _csv(frame: pd.DataFrame) -> bytes:
+    return frame.to_csv(index=False).encode()
+
+
+def _write_json(run: Run, name: str, value: dict[str, Any]) -> Path:
+    text = json.dumps(value, indent=1, allow_nan=False) + "\n"
+    return _write(run, name, lambda file: file.write(text.encode()))
+
+
+def _write(run: Run, name: str, save: Callable[[BinaryIO], Any]) -> Path:
+    """A file of the run; of a user's own records its time, and its folders', would tell how long a stage took."""
+    path = run_folder(run.params) / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
+        save(file)
+    if not run.params.constants.builtin:
         forget_times(path, path.parent, path.parent.parent)
     return path
+
+
+def _table(scale: str) -> Path:
+    """Where the results of all runs of a scale are joined."""
+    return store.root() / "build" / scale / "results.csv"
 
 
 def _is_whole(path: Path) -> bool:
@@ -241,11 +226,3 @@ def _is_whole(path: Path) -> bool:
         return isinstance(json.loads(path.read_text(encoding="utf-8")), dict)
     except (OSError, ValueError, TypeError):
         return False
-
-
-def _write(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}")
-    aside.write_text(text, encoding="utf-8")
-    os.replace(aside, path)
-    return path

@@ -1,6 +1,5 @@
 """Hyper-parameters: what the papers print, and what the runs of a scale have."""
 
-import importlib.resources
 from collections.abc import Callable
 
 import pandas as pd
@@ -8,6 +7,7 @@ import pandas as pd
 from dpsynth.models import networks
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
+from dpsynth.project import PACKAGE
 from dpsynth.stages import pretrain
 
 # What is no setting by itself, from those that are.
@@ -23,8 +23,7 @@ DERIVED: dict[str, Callable[[Run], object]] = {
 
 def table(scale: str) -> pd.DataFrame:
     """A row a hyper-parameter: item, source, paper, ours, as text; ours as the run at `scale` and epsilon 10 has it."""
-    with (importlib.resources.files("dpsynth") / "settings.csv").open("rb") as file:
-        rows = pd.read_csv(file, dtype=str)
+    rows = pd.read_csv(PACKAGE / "settings.csv", dtype=str)
     runs = {method: Run(Params.at(scale, method=method, epsilon=10.0)) for method in rows["method"].unique()}
     ours = [_value(runs[method], setting) for method, setting in zip(rows["method"], rows["setting"], strict=True)]
     return rows[["item", "source", "paper"]].assign(ours=ours)

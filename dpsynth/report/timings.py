@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pandas.api.typing import SeriesGroupBy
 
 from dpsynth import store
 from dpsynth.pipeline import STAGE_OF, Run
@@ -19,20 +20,22 @@ def remember(scale: str, runs: list[Run], executed: list[Path], minutes: float) 
     Args:
         runs: all; executed: the notebook of each page; minutes: of all, until now.
     """
-    began = time.time() - 60 * minutes
-    artifacts = {digest: meta for run in runs for digest, meta in results.made(run).items()}
-    if any(meta["written"] < began for meta in artifacts.values()):
+    artifacts = pd.concat(results.artifacts(run) for run in runs)
+    artifacts = artifacts[~artifacts.index.duplicated()]
+    if (artifacts["written"] < time.time() - 60 * minutes).any():
         return
-    stamps = [json.loads(path.read_text(encoding="utf-8"))["metadata"]["dpsynth"] for path in executed]
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
+    stamps = pd.DataFrame(json.loads(path.read_text(encoding="utf-8"))["metadata"]["dpsynth"] for path in executed)
+    pages = stamps["source"].map(lambda source: Path(source).stem)
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
     model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
-    said = {
+    measured = {
         "machine": f"{os.cpu_count()} cores ({model}), no GPU", "reproduce_minutes": round(minutes, 1),
-        "peak_MiB": max((stamp["peak_MiB"] for stamp in stamps if stamp.get("peak_MiB")), default=None),
-        "notebooks": _sums([(Path(stamp["source"]).stem, stamp["seconds"]) for stamp in stamps]),
+        "peak_MiB": None if stamps["peak_MiB"].isna().all() else stamps["peak_MiB"].max(),
+        "notebooks": _sums(stamps["seconds"].groupby(pages, sort=False)),
+        "artifacts": _sums(artifacts.groupby("kind", sort=False)["seconds"]),
     }  # fmt: skip
-    said["artifacts"] = _sums([(meta["kind"], meta["seconds"]) for meta in artifacts.values()])
-    (store.root() / "build" / scale / "measured.json").write_text(json.dumps(said, indent=1), encoding="utf-8")
+    (store.root() / "build" / scale / "measured.json").write_text(json.dumps(measured, indent=1), encoding="utf-8")
 
 
 def breakdown(measured: dict[str, Any]) -> pd.DataFrame:
@@ -43,9 +46,9 @@ def breakdown(measured: dict[str, Any]) -> pd.DataFrame:
     Returns:
         Columns stage, what, seconds and share, as text.
     """
-    whole, made = 60 * measured["reproduce_minutes"], measured["artifacts"]
+    whole, artifacts = 60 * measured["reproduce_minutes"], measured["artifacts"]
     rows = []
-    for kind, (times, seconds) in sorted(made.items(), key=lambda item: [*STAGE_OF].index(item[0])):
+    for kind, (times, seconds) in sorted(artifacts.items(), key=lambda item: [*STAGE_OF].index(item[0])):
         rows.append((STAGE_OF[kind], f"{kind}, made {times} times" if times > 1 else kind, seconds))
     pages, seconds = (sum(column) for column in zip(*measured["notebooks"].values(), strict=True))
     beside = seconds - sum(row[2] for row in rows)
@@ -56,10 +59,6 @@ def breakdown(measured: dict[str, Any]) -> pd.DataFrame:
     return table.assign(seconds=table["seconds"].map("{:.0f}".format))
 
 
-def _sums(pairs: list[tuple[str, float]]) -> dict[str, tuple[int, float]]:
-    """How many of each name, and their sum."""
-    found: dict[str, tuple[int, float]] = {}
-    for name, value in pairs:
-        count, total = found.get(name, (0, 0.0))
-        found[name] = count + 1, total + value
-    return found
+def _sums(seconds: SeriesGroupBy) -> dict[str, tuple[int, float]]:
+    """How many there are of each name, and their sum."""
+    return {name: (len(each), each.sum()) for name, each in seconds}

@@ -29,10 +29,10 @@ def hooks(out: TextIO) -> dict[str, Callable]:
     def settle(cell: nbformat.NotebookNode, **_: Any) -> None:
         for place, output in enumerate(cell.get("outputs", ()) if shows(cell) else ()):
             if output.output_type == "error" and output.ename != "KeyboardInterrupt":
-                said = could_not(output.ename, output.evalue)
-                cell.metadata["undrawn"] = said
-                cell.outputs[place] = nbformat.v4.new_output("stream", name="stdout", text=f"this {said}\n")
-                out.write(f"cell [{cell.execution_count}]: this {said}\n")
+                reason = could_not(output.ename, output.evalue)
+                cell.metadata["undrawn"] = reason
+                cell.outputs[place] = nbformat.v4.new_output("stream", name="stdout", text=f"this {reason}\n")
+                out.write(f"cell [{cell.execution_count}]: this {reason}\n")
 
     def stop(cell: nbformat.NotebookNode, execute_reply: dict[str, Any], **_: Any) -> None:
         if execute_reply["content"].get("ename") == "KeyboardInterrupt":
@@ -44,15 +44,15 @@ def hooks(out: TextIO) -> dict[str, Callable]:
 def drop_bars(book: nbformat.NotebookNode) -> None:
     """Take progress bars out of an executed notebook; what else went to stderr is kept as print."""
     for cell in book.cells:
-        kept = []
+        outputs = []
         for output in cell.get("outputs", ()):
             if output.output_type == "stream" and output.name == "stderr":
                 output.name = "stdout"
                 output.text = "".join(line for line in output.text.splitlines(keepends=True) if not BAR.search(line))
             if output.output_type != "stream" or output.text.strip():
-                kept.append(output)
+                outputs.append(output)
         if "outputs" in cell:
-            cell.outputs = kept
+            cell.outputs = outputs
 
 
 def could_not(kind: str, message: str) -> str:

@@ -1,7 +1,5 @@
 """Execute one notebook with one run of a parameter file, by papermill; keep the result only if it is whole.
 
-`python -m dpsynth.runner.execute NOTEBOOK PARAMS -o OUT [--scale C] [--method M] [--epsilon E] [--seed S]`
-
 What papermill alone lets pass is settled here. Parameters are validated first, as it only logs unknown keys.
 The kernel is this interpreter. The output gets its name only on success, as papermill leaves failed notebooks
 that look finished; a picture that cannot be drawn is no failure (`cells`). The notebook is read through
@@ -9,43 +7,31 @@ jupytext, the paired .py is not touched.
 """
 
 import ast
-import contextlib
 import hashlib
-import importlib.util
 import json
 import logging
-import math
-import os
 import sys
 import tempfile
 import textwrap
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import papermill
-from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError, strip_color
 
-from dpsynth import experiments, project, provenance, store, terminal
-from dpsynth.data import catalog
-from dpsynth.mistakes import CELL, KILL, MISTAKE, UNDRAWN, Failed, ended, mistakes, naming, of_cell
+from dpsynth import provenance, store
+from dpsynth.mistakes import CELL, KILL, MISTAKE, Failed, mistakes, of_cell
 from dpsynth.params import Params
-from dpsynth.pipeline import Run
-from dpsynth.privacy.disk import forget_times
-from dpsynth.runner import cells, kernel, pages
-from dpsynth.sources import page_digest
-
-TIMES = ("start_time", "end_time", "duration")
+from dpsynth.privacy.disk import forget_times, replacing
+from dpsynth.runner import cells, pages
+from dpsynth.runner.kernel import Kernel, Progress
+from dpsynth.sources import imports, page_digest
 
 
-def execute(
-    p: Params, notebook: Path, out: Path, params_file: Path, margin: str = "    ",
-    shared: AsyncKernelManager | None = None,
-) -> list[str]:  # fmt: skip
+def execute(p: Params, notebook: Path, out: Path, params_file: Path, shared: Kernel, margin: str = "    ") -> None:
     """Run `notebook` (percent .py) with `p`; the executed copy appears at `out` whole, with a stamp.
 
     The stamp, metadata `dpsynth`, holds source, params, params_digest, digest (what `is_current` compares),
@@ -53,10 +39,8 @@ def execute(
     kept: they tell how many took part in a step.
 
     Args:
-        margin: what each line that the kernel prints begins with on the terminal.
-        shared: a kernel of `kernel.started`, that other notebooks of the run were executed in; else one of its own.
-    Returns:
-        The pictures that could not be drawn, a text each, as `cells.undrawn`.
+        shared: the kernel, of `kernel.started`, that other notebooks of the run may have been executed in.
+        margin: what each line that it prints begins with on the terminal.
     Raises:
         Failed: the notebook takes no such parameters, a cell failed, or the kernel died; what was executed
             until then lies in build/failed/.
@@ -64,43 +48,54 @@ def execute(
     with mistakes():
         book, digest = pages.read(notebook, p), digest_of(p, notebook)
     start = time.perf_counter()
-    with contextlib.nullcontext(shared) if shared else kernel.started() as used:
-        executed = _executed(book, p, notebook, out, margin, used)
-        peak = kernel.peak_mib(used)
-    missing = cells.undrawn(executed)
+    executed = _executed(book, p, notebook, out, shared, margin)
     cells.drop_bars(executed)
     executed.metadata["dpsynth"] = {
         "source": _short(notebook), "params": _short(params_file), "params_digest": p.digest,
         "digest": digest, "commit": provenance.commit(), "seconds": round(time.perf_counter() - start, 1),
-        "peak_MiB": peak, "undrawn": missing,
+        "peak_MiB": shared.peak_mib(), "undrawn": cells.undrawn(executed),
     }  # fmt: skip
     executed.metadata["papermill"] |= {
-        "input_path": _short(notebook), "output_path": _short(out), "parameters": _plain(p.model_dump()),
+        "input_path": _short(notebook), "output_path": _short(out),
+        # Infinities as strings: JSON has none, and a browser would not open the notebook.
+        "parameters": json.loads(json.dumps(p.model_dump()), parse_constant=lambda name: str(float(name))),
     }  # fmt: skip
     if not p.constants.builtin:
         _forget_times(executed)
     _write(executed, out)
-    return missing
 
 
 def _executed(
-    book: nbformat.NotebookNode, p: Params, notebook: Path, out: Path, margin: str, used: AsyncKernelManager
+    book: nbformat.NotebookNode, p: Params, notebook: Path, out: Path, shared: Kernel, margin: str
 ) -> nbformat.NotebookNode:
     """The notebook with its outputs; what its kernel prints is shown meanwhile."""
-    # Of a user's own records each state of a bar is shown: which ones the clock lets through would tell of time.
-    pause = kernel.PAUSE if p.constants.builtin else 0.0
-    shown, printed = (kernel.Progress(sys.stderr, margin, pause) for _ in range(2))
+    shown, printed = (Progress(sys.stderr, margin) for _ in range(2))
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it would say is checked or said here
     with tempfile.TemporaryDirectory(prefix="dpsynth-") as folder:
-        given, aside = Path(folder, "given.ipynb"), Path(folder, out.name)
-        nbformat.write(book, given)
-        with _explained(notebook, p, aside):
+        filled, aside = Path(folder, "given.ipynb"), Path(folder, out.name)
+        nbformat.write(book, filled)
+        try:
             return papermill.execute_notebook(
-                given, aside, kernel_name=pages.SPEC["name"], language=pages.SPEC["language"], km=used,
-                on_notebook_start=used.forget, cwd=Path.cwd(), start_timeout=120, iopub_timeout=60,
+                filled, aside, kernel_name=pages.SPEC["name"], language=pages.SPEC["language"], km=shared,
+                on_notebook_start=shared.forget, cwd=Path.cwd(), start_timeout=120, iopub_timeout=60,
                 coalesce_streams=True, stdout_file=printed, stderr_file=shown, **cells.hooks(shown),
                 progress_bar=sys.stderr.isatty() and p.constants.builtin,  # it shows how long a cell took
             )  # fmt: skip
+        except (PapermillExecutionError, DeadKernelError) as error:
+            copy = store.root() / "build" / "failed" / p.run_name / out.name
+            raise _failure(error, notebook, f"executed so far: {_keep(aside, copy)}") from None
+
+
+def _failure(error: PapermillExecutionError | DeadKernelError, notebook: Path, kept: str) -> Failed:
+    """The error for people; `kept` says where they can look at what was executed until then."""
+    if isinstance(error, DeadKernelError):
+        advice = "the kernel was killed (out of memory?); run the same command again to resume"
+        return Failed(f"{notebook}: {advice} ({kept})", KILL)
+    trace = strip_color("\n".join(error.traceback))
+    if mistake := of_cell(error.ename, error.evalue, trace):
+        return Failed(f"error: {notebook}: {mistake} ({kept})", MISTAKE)
+    cell, last = textwrap.indent(error.source, "    "), "\n".join(trace.splitlines()[-20:])
+    return Failed(f"{notebook} failed in cell [{error.exec_count}]:\n\n{cell}\n\n{last}\n\n{kept}", CELL)
 
 
 def digest_of(p: Params, notebook: Path) -> str:
@@ -128,32 +123,6 @@ def _stamp(out: Path) -> dict[str, Any]:
         return {}
 
 
-def _plain(value: Any) -> Any:
-    """The same with infinities as strings: JSON has none, and a browser would not open the notebook."""
-    if isinstance(value, dict):
-        return {name: _plain(v) for name, v in value.items()}
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
-@contextlib.contextmanager
-def _explained(notebook: Path, p: Params, aside: Path) -> Iterator[None]:
-    """Turn papermill's ways to fail into `Failed`, and save what was executed until then."""
-    copy = store.root() / "build" / "failed" / p.run_name / aside.name
-    try:
-        yield
-    except PapermillExecutionError as error:
-        trace = strip_color("\n".join(error.traceback))
-        kept = f"executed so far: {_keep(aside, copy)}"
-        if said := of_cell(error.ename, error.evalue, trace):
-            raise Failed(f"error: {notebook}: {said} ({kept})", MISTAKE) from None
-        cell, last = textwrap.indent(error.source, "    "), "\n".join(trace.splitlines()[-20:])
-        said = f"{notebook} failed in cell [{error.exec_count}]:\n\n{cell}\n\n{last}"
-        raise Failed(f"{said}\n\n{kept}", CELL) from None
-    except DeadKernelError:
-        said = f"{notebook}: the kernel was killed (out of memory?); run the same command again to resume"
-        raise Failed(f"{said} (executed so far: {_keep(aside, copy)})", KILL) from None
-
-
 def _keep(aside: Path, copy: Path) -> Path:
     """What was executed until a failure, without times: of a user's own records they would tell."""
     book = nbformat.read(aside, as_version=4)
@@ -164,77 +133,32 @@ def _keep(aside: Path, copy: Path) -> Path:
 
 def _write(book: nbformat.NotebookNode, out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
-    aside = out.with_name(f".{out.name}")
-    with naming(aside):
-        nbformat.write(book, aside)
-    os.replace(aside, out)
+    with replacing(out) as file:
+        file.write(nbformat.writes(book).encode())
     if "seconds" not in book.metadata.get("dpsynth", {}):  # of a user's own records, or what a failure left
-        in_build = (store.root() / "build").resolve() in out.resolve().parents
-        forget_times(out, *([out.parent] if in_build else []))
+        forget_times(out, out.parent)
 
 
 def _forget_times(book: nbformat.NotebookNode) -> None:
     for name in ("seconds", "peak_MiB"):
         book.metadata.get("dpsynth", {}).pop(name, None)
-    for name in TIMES:
+    for name in ("start_time", "end_time", "duration"):
         book.metadata.get("papermill", {}).pop(name, None)
     for cell in book.cells:
         for name in ("papermill", "execution"):
             cell.metadata.pop(name, None)
 
 
-def _imported(text: str) -> Iterator[str]:
-    """Modules of dpsynth that a notebook imports; none if it is not Python, which its kernel says better."""
-    with contextlib.suppress(SyntaxError):
-        for node in ast.walk(ast.parse(text)):
-            names = [alias.name for alias in getattr(node, "names", ())]
-            if isinstance(node, ast.ImportFrom):
-                names = [node.module or "", *(f"{node.module}.{name}" for name in names)]
-            for name in names:
-                with contextlib.suppress(ModuleNotFoundError):
-                    if name.partition(".")[0] == "dpsynth" and importlib.util.find_spec(name):
-                        yield name
+def _imported(text: str) -> set[str]:
+    """What of dpsynth a notebook imports; nothing if it is not Python, which its kernel says better."""
+    try:
+        pairs = imports(ast.parse(text))
+    except SyntaxError:
+        return set()
+    return {name for module, part in pairs for name in (module, f"{module}.{part}") if name.startswith("dpsynth")}
 
 
 def _short(path: Path) -> str:
     """Relative to the project, so that no executed notebook tells where the project lies."""
     path = path.resolve()
     return (path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else Path(path.name)).as_posix()
-
-
-def main(argv: list[str] | None = None) -> int:
-    """The command line; see the module."""
-    parser = terminal.parser("python -m dpsynth.runner.execute", __doc__)
-    parser.add_argument("notebook", type=Path)
-    parser.add_argument("params", type=Path, help="parameter file; of several runs, choose one by the options")
-    parser.add_argument("-o", "--out", type=Path, required=True, help="the executed notebook")
-    parser.add_argument("--scale", help="in place of the file's")
-    parser.add_argument("--method")
-    parser.add_argument("--epsilon")
-    parser.add_argument("--seed", type=int)
-    arguments = parser.parse_args(argv)
-
-    def action() -> None:
-        with mistakes():
-            notebook, file, out = map(Path.absolute, (arguments.notebook, arguments.params, arguments.out))
-            project.enter(notebook)
-            notebook, file, out = (Path(os.path.relpath(path)) for path in (notebook, file, out))
-            chosen = {name: getattr(arguments, name) for name in ("method", "epsilon", "seed")}
-            chosen = {name: value for name, value in chosen.items() if value is not None}
-            points = experiments.load(file, arguments.scale, **chosen).points()
-            if len(points) != 1:
-                named = "; ".join(f"--method {p.method} --epsilon {p.epsilon:g} --seed {p.seed}" for p in points)
-                raise ValueError(f"{file} names {len(points)} runs, choose one: {named}")
-            _ = Run(points[0]).plan
-        try:
-            missing = execute(points[0], notebook, out, file)
-        finally:
-            catalog.forget_decoded(points[0].private)
-        if missing:
-            raise Failed(cells.in_all(missing), UNDRAWN)
-
-    return ended(action)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,13 +1,10 @@
 """The kernel that executes a notebook: this interpreter, on a fixed number of threads, its output shown."""
 
-import atexit
 import contextlib
 import os
 import re
-import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -35,20 +32,58 @@ ENVIRONMENT = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM
 FORGET = "import gc; get_ipython().reset(new_session=True); gc.collect()"
 SOCKET_BYTES = 103  # the longest path of a socket on macOS; Linux has 107
 SHORT = ("/tmp", "/dev/shm", "$XDG_RUNTIME_DIR", "/var/tmp")  # where sockets may lie if TMPDIR is too long for them
-PAUSE = 5.0  # seconds between two states of a progress bar
+
+
+class Kernel(AsyncKernelManager):
+    """This interpreter, whatever kernels are registered, on `THREADS` threads.
+
+    It is spoken to through sockets in a folder of its owner's: what a kernel prints may be private, and local ports are
+    open to every user of the machine.
+    """
+
+    transport = "ipc"
+    _client = None
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        """How it is started."""
+        environment = ENVIRONMENT | {"DPSYNTH_ROOT": str(project.root().resolve())}
+        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        return KernelSpec(argv=command, display_name="Python 3", language="python", env=environment)
+
+    def client(self, **kwargs: Any) -> AsyncKernelClient:
+        """One at a time: of each notebook its own."""
+        if self._client:
+            self._client.stop_channels()
+        self._client = super().client(**kwargs)
+        return self._client
+
+    async def forget(self, **_: Any) -> None:
+        """Begin a notebook as if it were the first, but for what was imported."""
+        await self._client.execute(FORGET, silent=True, store_history=False, reply=True)
+
+    async def shutdown_kernel(self, *args: Any, **kwargs: Any) -> None:
+        if self._client:
+            self._client.stop_channels()
+        await super().shutdown_kernel(*args, **kwargs)
+
+    def peak_mib(self) -> float | None:
+        """Largest resident memory so far, in MiB; known on Linux alone."""
+        with contextlib.suppress(OSError, AttributeError):
+            status = Path(f"/proc/{self.provisioner.pid}/status").read_text(encoding="utf-8")
+            return round(int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024, 1)
+        return None
 
 
 @contextlib.contextmanager
-def started() -> Iterator[AsyncKernelManager]:
-    """A kernel for notebooks that are executed one after the other: this interpreter, whatever kernels are registered.
-
-    What one of them leaves is forgotten before the next (`Kernel.forget`), but for what was imported.
+def started() -> Iterator[Kernel]:
+    """A kernel for notebooks that are executed one after the other.
 
     Raises:
         Failed: no folder is short enough for its sockets.
     """
-    with tempfile.TemporaryDirectory(prefix="dpsynth-") as sockets:
-        kernel = manager(Path(sockets))()
+    with sockets() as folder:
+        kernel = Kernel(ip=f"{folder}/kernel")  # what the names of its sockets begin with; "-1" and so on follow
         try:
             yield kernel
         finally:
@@ -56,105 +91,45 @@ def started() -> Iterator[AsyncKernelManager]:
                 run_sync(kernel.shutdown_kernel)(now=True)
 
 
-def manager(sockets: Path) -> type[AsyncKernelManager]:
-    """What starts such a kernel.
-
-    Args:
-        sockets: folder for its sockets, its owner's alone: what a kernel prints may be private, and local
-            ports are open to every user of the machine.
-            Where its path is too long for sockets, a short folder like it, which goes with the kernel.
-    """
-    environment = ENVIRONMENT | {"DPSYNTH_ROOT": str(project.root().resolve())}
-    place = sockets if _fits(sockets) else _short()
-    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-
-    class Kernel(AsyncKernelManager):
-        transport = "ipc"
-        ip = _socket(place)
-        kernel_spec = KernelSpec(argv=command, display_name="Python 3", language="python", env=environment)
-        _client = None
-
-        def client(self, **kwargs: Any) -> AsyncKernelClient:
-            """One at a time: of each notebook its own."""
-            if self._client:
-                self._client.stop_channels()
-            self._client = super().client(**kwargs)
-            return self._client
-
-        async def forget(self, **_: Any) -> None:
-            """Begin a notebook as if it were the first."""
-            await self._client.execute(FORGET, silent=True, store_history=False, reply=True)
-
-        async def shutdown_kernel(self, *args: Any, **kwargs: Any) -> None:
-            if self._client:
-                self._client.stop_channels()
-            await super().shutdown_kernel(*args, **kwargs)
-            if place != sockets:
-                shutil.rmtree(place, ignore_errors=True)
-
-    return Kernel
-
-
-def peak_mib(kernel: AsyncKernelManager) -> float | None:
-    """Largest resident memory of a kernel so far, in MiB; known on Linux alone."""
-    with contextlib.suppress(OSError, AttributeError):
-        status = Path(f"/proc/{kernel.provisioner.pid}/status").read_text(encoding="utf-8")
-        return round(int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024, 1)
-    return None
-
-
-def _socket(folder: Path) -> str:
-    """What the names of a kernel's sockets begin with; a hyphen and a digit follow."""
-    return str(folder / "kernel")
-
-
-def _fits(folder: Path) -> bool:
-    return len(os.fsencode(_socket(folder))) + len("-9") <= SOCKET_BYTES
-
-
-def _short() -> Path:
-    """A folder for sockets with a short path, its owner's alone as each that tempfile makes."""
-    for place in map(os.path.expandvars, SHORT):
+def sockets() -> tempfile.TemporaryDirectory:
+    """A folder with a path short enough for sockets, its owner's alone as each that tempfile makes."""
+    for place in (tempfile.gettempdir(), *map(os.path.expandvars, SHORT)):
         with contextlib.suppress(OSError):
-            made = Path(tempfile.mkdtemp(prefix="dpsynth-", dir=place))
-            atexit.register(shutil.rmtree, made, ignore_errors=True)  # where the kernel did not end as it should
-            if _fits(made):
-                return made
-            made.rmdir()
-    said = f"error: {tempfile.gettempdir()}: too long a path for a kernel's sockets, which hold {SOCKET_BYTES} "
-    raise Failed(said + "bytes: set TMPDIR to a shorter folder", MISTAKE)
+            folder = tempfile.TemporaryDirectory(prefix="dpsynth-", dir=place)
+            if len(os.fsencode(f"{folder.name}/kernel-9")) <= SOCKET_BYTES:
+                return folder
+            folder.cleanup()
+    raise Failed(
+        f"error: {tempfile.gettempdir()}: too long a path for a kernel's sockets, which hold {SOCKET_BYTES} bytes: "
+        "set TMPDIR to a shorter folder", MISTAKE,
+    )  # fmt: skip
 
 
 class Progress:
-    """A stream for what a kernel prints: lines as they end, bars (redrawn in place) every `pause` seconds, each line
-    after `margin`."""
+    """A stream for what a kernel prints: lines, and states of bars, which are redrawn in place, each after `margin`.
 
-    def __init__(self, out: TextIO, margin: str, pause: float = PAUSE):
-        self._out, self._margin, self._pause = out, margin, pause
-        self._line, self._is_bar, self._shown, self._last = "", False, "", -pause
+    Every state is shown that a bar is drawn in: which ones a clock lets through would tell of time.
+    """
+
+    def __init__(self, out: TextIO, margin: str):
+        self._out, self._margin, self._line, self._is_bar, self._shown = out, margin, "", False, ""
 
     def write(self, text: str) -> None:
         """Take the next piece; it may end anywhere in a line."""
         for piece in re.split(r"([\r\n])", text):
-            if piece == "\n":
+            if piece in ("\r", "\n"):
                 self._show()
-                self._line, self._is_bar = "", False
-            elif piece == "\r":
-                self._show_bar()
-                self._line, self._is_bar = "", True
+                self._line, self._is_bar = "", piece == "\r"
             else:
                 self._line += piece
-        self._show_bar()
+        if self._is_bar:
+            self._show()
 
     def flush(self) -> None:
         """Nothing waits: a line is written when it is shown."""
-
-    def _show_bar(self) -> None:
-        if self._is_bar and time.monotonic() - self._last >= self._pause:
-            self._show()
 
     def _show(self) -> None:
         line = strip_color(self._line).rstrip()
         if line and line != self._shown:
             tqdm.write(f"{self._margin}{line}", file=self._out)  # keeps clear of papermill's own bar
-            self._shown, self._last = line, time.monotonic()
+            self._shown = line

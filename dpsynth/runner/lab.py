@@ -42,11 +42,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--no-browser", action="store_true", help="make the copies, name them, and stop")
     given = parser.parse_args(argv)
 
+    @mistakes()
     def action() -> None:
-        with mistakes():
-            project.enter()
-            named = {name: getattr(given, name) for name in ("method", "epsilon", "seed")}
-            opened = copies(Params.at(given.scale, **named))
+        project.enter()
+        opened = copies(Params.at(given.scale, method=given.method, epsilon=given.epsilon, seed=given.seed))
         print(*opened, sep="\n", flush=True)
         if not given.no_browser:
             environment = os.environ | kernel.ENVIRONMENT | {"DPSYNTH_ROOT": str(project.root().resolve())}

@@ -26,8 +26,8 @@ def pages(method: str) -> dict[str, tuple[str, ...]]:
     >>> list(pages("dp_mepf"))
     ['methods/dp_mepf', '05_eval_figures']
     """
-    if own := METHODS[method].page:
-        return {f"methods/{own}": STAGES[:-1], STORY[-1]: STAGES[-1:]}
+    if page := METHODS[method].page:
+        return {f"methods/{page}": STAGES[:-1], STORY[-1]: STAGES[-1:]}
     return {name: (stage,) for name, stage in zip(STORY, STAGES, strict=True)}
 
 
@@ -74,10 +74,10 @@ def changes(p: Params) -> dict[str, Any]:
     """
     scale = scales.read(p.scale)
     usual = {name: field.default for name, field in Params.model_fields.items()} | scale.common | scale.of(p.method)
-    own = {name: v for name, v in p.model_dump().items() if name not in (*NAMES, "options")} | p.options
-    if lacking := sorted(scale.of(p.method).keys() - own.keys() - {*NAMES}):
+    values = {name: v for name, v in p.model_dump().items() if name not in (*NAMES, "options")} | p.options
+    if lacking := sorted(scale.of(p.method).keys() - values.keys() - {*NAMES}):
         raise ValueError(f"scale {p.scale} sets {', '.join(lacking)} for {p.method}, which this run leaves out")
-    return {name: value for name, value in own.items() if usual.get(name, ...) != value}
+    return {name: value for name, value in values.items() if usual.get(name, ...) != value}
 
 
 def _code(value: Any) -> str:

@@ -9,7 +9,6 @@ again.
 """
 
 import argparse
-import itertools
 import sys
 import time
 from collections.abc import Iterator
@@ -55,47 +54,28 @@ def is_done(p: Params, page: str) -> bool:
     return execute.is_current(p, *paths(p, page)) and results.are_whole(p, beside)
 
 
-def choose(path: Path, scale: str | None, axes: dict[str, list[Any]]) -> list[Params]:
-    """The runs of a parameter file, with `axes` in place of the file's own lists; each run once."""
-    found: dict[str, Params] = {}
-    for values in itertools.product(*axes.values()):
-        for p in experiments.load(path, scale, **dict(zip(axes, values, strict=True))).points():
-            found.setdefault(p.digest, p)
-    return list(found.values())
-
-
 def checked(points: list[Params]) -> list[Run]:
-    """The runs, their private sets opened once each, and all that can be refused refused.
-
-    Raises:
-        As `Run.check`.
-    """
-    runs: list[Run] = []
-    seen: set = set()
-    sealed: dict[tuple, Any] = {}
+    """The runs, their private sets opened once each, and all that can be refused refused."""
+    runs, checks, sealed = [], set(), {}
     for p in points:
-        own = (p.private, p.n_records, p.labels, p.size, p.background)
-        runs.append(Run(p, sealed.get(own)))
-        runs[-1].check(seen)
-        sealed[own] = runs[-1].private
+        declared = (p.private, p.n_records, p.labels, p.size, p.background)
+        runs.append(Run(p, sealed.get(declared)))
+        runs[-1].check(checks)
+        sealed[declared] = runs[-1].private
     return runs
 
 
 def schedule(runs: list[Run]) -> Iterator[Job]:
-    """The notebooks of all runs in order, with what each should take; work that runs share counts once.
-
-    Raises:
-        FileNotFoundError: a notebook is missing.
-    """
+    """The notebooks of all runs in order, with what each should take; work that runs share counts once."""
     known, claimed = measured_minutes(), {}
     for run in runs:
         p, names = run.params, run.recipes()
         at_work = {"evaluate", *(STAGE_OF[kind] for kind in names)}
         for page, stages in pages.pages(p.method).items():
-            made = [name for kind, name in names.items() if STAGE_OF[kind] in stages]
+            recipes = [name for kind, name in names.items() if STAGE_OF[kind] in stages]
             minutes = [known.get((p.scale, run.row_name, p.method, stage)) for stage in stages if stage in at_work]
             job = Job(run, page, False, None if None in minutes else sum(minutes), "")
-            missing = [name.path for name in made if not name.path.exists()]
+            missing = [name.path for name in recipes if not name.path.exists()]
             if is_done(p, page):
                 lacks = bool(execute.undrawn(paths(p, page)[1]))
                 yield job._replace(cached=not lacks, minutes=0.0, note="its pictures are drawn anew" if lacks else "")
@@ -110,14 +90,14 @@ def schedule(runs: list[Run]) -> Iterator[Job]:
 
 def measured_minutes() -> dict[tuple[str, str, str, str], float]:
     """Minutes by (scale, row, method, stage), from the committed results of reference runs; means over seeds."""
-    found = {}
+    minutes = {}
     for frame in (results.read_committed(path.stem) for path in sorted(results.COMMITTED.glob("*.csv"))):
         if "scale" in frame:
             timed = frame[frame["metric"].str.startswith("seconds-")]
-            own = timed["method"].where(timed["method"].isin(METHODS), timed["variant"].str.partition(":")[0])
-            for (scale, row, method, metric), part in timed.groupby(["scale", "method", own.rename("of"), "metric"]):
-                found[scale, row, method, metric.removeprefix("seconds-")] = part["value"].mean() / 60
-    return found
+            of = timed["method"].where(timed["method"].isin(METHODS), timed["variant"].str.partition(":")[0])
+            stage = timed["metric"].str.removeprefix("seconds-")
+            minutes |= (timed.groupby([timed["scale"], timed["method"], of, stage])["value"].mean() / 60).to_dict()
+    return minutes
 
 
 def privacy_of(run: Run) -> str:
@@ -125,9 +105,9 @@ def privacy_of(run: Run) -> str:
     p, plan = run.params, run.plan
     if not plan.is_private:
         return f"{p.run_name}: not private, a reference on a public benchmark"
-    asked = ", ".join(f"{m.name} x{m.steps} at noise multiplier {m.noise_multiplier:.4g}" for m in plan.mechanisms)
+    questions = ", ".join(f"{m.name} x{m.steps} at noise multiplier {m.noise_multiplier:.4g}" for m in plan.mechanisms)
     spends = f"epsilon {plan.spent():.4g} of {p.epsilon:g} at delta {p.delta:g}"
-    return f"{p.run_name}: {asked}; {spends} ({plan.statement()['adjacency']})"
+    return f"{p.run_name}: {questions}; {spends} ({plan.statement()['adjacency']})"
 
 
 def show(jobs: list[Job], reproduces: str) -> None:
@@ -160,7 +140,7 @@ def perform(jobs: list[Job], params_file: Path, at_once: int) -> list[str]:
             runs.setdefault(job.p.digest, []).append(workers.Task(number, job.p, *paths(job.p, job.page)))
     workers.perform(list(runs.values()), len(jobs), params_file, at_once)
     executed = [task.out for tasks in runs.values() for task in tasks]
-    return [f"{out.parent.name}/{out.name} {said}" for out in executed for said in execute.undrawn(out)]
+    return [f"{out.parent.name}/{out.name} {picture}" for out in executed for picture in execute.undrawn(out)]
 
 
 def conclude(experiment: Experiment, points: list[Params]) -> list[str]:
@@ -172,16 +152,16 @@ def conclude(experiment: Experiment, points: list[Params]) -> list[str]:
     finished = [p for p in points if is_done(p, pages.STORY[-1])]
     path, missing = results.join(experiment.scale, experiment, finished), []
     frame = results.read_results(experiment.scale)
-    own = frame[frame["experiment"] == experiment.name]
-    for dataset, part in own.groupby("dataset", sort=False):
+    rows = frame[frame["experiment"] == experiment.name]
+    for dataset, part in rows.groupby("dataset", sort=False):
         try:
             print(f"{dataset}\n{comparison.table(part).to_string()}\n")
             print("figures:", *(f"  {drawn}" for drawn in results.draw(part, path.parent)), "", sep="\n")
         except Exception as error:  # whatever it is, the results are joined
-            said = cells.could_not(type(error).__name__, str(error))
-            missing.append(f"{dataset}, {said.partition(': ')[2]}")
-            print(f"of {dataset} this {said}\n")
-    if own.empty:
+            reason = cells.could_not(type(error).__name__, str(error))
+            missing.append(f"{dataset}, {reason.partition(': ')[2]}")
+            print(f"of {dataset} this {reason}\n")
+    if rows.empty:
         print("nothing was measured: see samples and certificates\n")
     print(f"results: {path}\nexecuted notebooks:", *(f"  {results.run_folder(p)}" for p in finished), sep="\n")
     return missing
@@ -205,18 +185,15 @@ def at_least_one(text: str) -> int:
 
 
 def reproduce(axes: dict[str, list[Any]], given: argparse.Namespace) -> None:
-    """Plan, execute and conclude; see the module.
-
-    Raises:
-        Failed: something cannot be run, failed, or could not be drawn.
-    """
+    """Plan, execute and conclude; see the module."""
     start, points = time.perf_counter(), []
     try:
         with mistakes():
             project.enter()
             path = experiments.find(given.experiment)
             print(f"planning {path}", flush=True)
-            experiment, points = experiments.load(path, given.scale), choose(path, given.scale, axes)
+            experiment = experiments.load(path, given.scale)
+            points = experiments.load(path, given.scale, **axes).points()
             results.are_readable(experiment.scale)
             runs = checked(points)
             jobs = list(schedule(runs))
@@ -227,8 +204,8 @@ def reproduce(axes: dict[str, list[Any]], given: argparse.Namespace) -> None:
     finally:
         for private in {p.private for p in points if not p.constants.builtin}:
             catalog.forget_decoded(private)
-    own = {p.digest: p for p in (*experiment.points(), *points)}
-    missing += conclude(experiment, list(own.values()))
+    all_points = {p.digest: p for p in (*experiment.points(), *points)}
+    missing += conclude(experiment, list(all_points.values()))
     minutes = (time.perf_counter() - start) / 60
     if all(p.constants.builtin for p in points):  # of a user's own records, time would tell
         print(f"total time: {minutes:.1f} minutes")

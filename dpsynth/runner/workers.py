@@ -1,11 +1,8 @@
 """Runs side by side: a process for each, some at a time, all ended when one fails."""
 
-import contextlib
 import multiprocessing
 import os
-import signal
 import sys
-from collections.abc import Iterator
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import NamedTuple
@@ -39,7 +36,7 @@ def perform(runs: list[list[Task]], total: int, params_file: Path, jobs: int) ->
     waiting, running = list(runs), []
     context = multiprocessing.get_context("spawn")  # a fork would inherit the threads of torch, not running
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait leave the cores to the other runs
-    with _ending(running):
+    try:
         while waiting or running:
             while waiting and len(running) < jobs:
                 running.append(context.Process(target=_child, args=(waiting.pop(0), total, params_file)))
@@ -48,21 +45,12 @@ def perform(runs: list[list[Task]], total: int, params_file: Path, jobs: int) ->
             for child in [child for child in running if child.exitcode is not None]:
                 running.remove(child)
                 if child.exitcode:
-                    said = "one run failed; the others were ended, and resume where they were"
-                    raise mistakes.Failed(said, child.exitcode)
-
-
-@contextlib.contextmanager
-def _ending(running: list[multiprocessing.Process]) -> Iterator[None]:
-    """Leave no child behind: SIGTERM, which would end this process alone, is taken as an interrupt."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
+                    failure = "one run failed; the others were ended, and resume where they were"
+                    raise mistakes.Failed(failure, child.exitcode)
     finally:
         for child in running:
             child.terminate()  # its kernel ends when it sees that the child is gone
             child.join()
-        signal.signal(signal.SIGTERM, before)
 
 
 def _child(tasks: list[Task], total: int, params_file: Path) -> None:
@@ -79,4 +67,4 @@ def _execute(tasks: list[Task], total: int, params_file: Path, alone: bool) -> N
     with kernel.started() as shared:
         for number, p, notebook, out in tasks:
             print(f"[{number}/{total}] {p.run_name}: {notebook.stem}", flush=True)
-            execute.execute(p, notebook, out, params_file, "    " if alone else f"    [{number}] ", shared)
+            execute.execute(p, notebook, out, params_file, shared, "    " if alone else f"    [{number}] ")

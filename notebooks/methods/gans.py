@@ -83,8 +83,8 @@ if base.history.get("clean"):
 source(gans.dp_gan)
 
 # %% tags=["raises-exception"]
-if (ratios := pictures.noise_to_signal(run)) is not None:
-    figures.noise_to_signal(*ratios, badge=badge)
+if run.plan.is_private:
+    figures.noise_to_signal(*pictures.noise_to_signal(run), badge=badge)
 
 # %%
 synthesiser = run.synthesiser

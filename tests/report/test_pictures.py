@@ -39,10 +39,10 @@ def test_favourites_are_as_many_as_there_are_public_classes_and_eight_at_most(n_
     votes = torch.randint(-9, 9, (n_labels if by_label else 1, n_classes), generator=torch.Generator().manual_seed(0))
     p = own((ODD * 40)[:n_labels] if n_labels <= 5 else [f"{n}" for n in range(n_labels)])
     run = SimpleNamespace(params=p, public=public, release=SemanticHistogram(votes, by_label))
-    rows, names = pictures.favourites(run)
-    assert {len(row) for row in rows} == {min(8, n_classes)}
-    assert len(rows) == len(names) == (min(10, n_labels) if by_label else 1)
-    assert figures.voted(rows, names, badge=BADGE).axes
+    rows = pictures.favourites(run)
+    assert {len(row) for row in rows.values()} == {min(8, n_classes)}
+    assert len(rows) == (min(10, n_labels) if by_label else 1)
+    assert figures.voted(rows, badge=BADGE).axes
 
 
 def test_a_histogram_of_many_labels_shows_the_first():

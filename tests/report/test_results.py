@@ -18,7 +18,7 @@ from dpsynth.privacy import Counts, Gradients
 from dpsynth.report import comparison, results
 
 CERTIFICATE = {"epsilon": 9.99, "delta": 1e-5, "adjacency": "add or remove one record", "accountant": "PLD"}
-COSTS = {"query": results.Cost(12.5, 800.0), "finetune": results.Cost(300.0, 900.5)}
+COSTS = pd.DataFrame({"seconds": [12.5, 300.0], "peak_MiB": [800.0, 900.5]}, index=["query", "finetune"])
 
 
 def measurement(accuracy, lineage=(), digest="f" * 64, path=None):
@@ -49,7 +49,7 @@ class Told(Run):
 
 @pytest.fixture
 def untimed(monkeypatch):
-    monkeypatch.setattr(results, "stage_costs", lambda run: {})
+    monkeypatch.setattr(results, "stage_costs", lambda run: COSTS[:0])
 
 
 def rows_of(*rows, **common):
@@ -138,9 +138,10 @@ def test_costs_are_read_from_the_lineage_of_the_measurements(root):
         folder.with_name(folder.name + ".lock").touch()
     rows = {name: measurement(1, digests[:5], digest, folder) for name, digest in zip("ab", digests[5:], strict=True)}
     run = Told(Params(), **rows)
-    assert results.stage_costs(run) == {"query": (12, 700), "pretrain": (30, 600), "evaluate": (15, 650)}
+    costs = results.stage_costs(run)
+    assert costs.T.to_dict("list") == {"query": [12, 700], "pretrain": [30, 600], "evaluate": [15, 650]}
     own = {"private": "folder:photos", "noise": "secret", "n_records": 4000, "labels": ["cat", "dog"], "size": 32}
-    assert results.stage_costs(Told(Params(**own), **rows)) == {}  # which would tell of the records
+    assert results.stage_costs(Told(Params(**own), **rows)).empty  # which would tell of the records
 
 
 def test_the_synthetic_set_is_one_file_of_images_and_labels(root):

@@ -3,6 +3,8 @@
 import json
 import time
 
+import pandas as pd
+
 from dpsynth import store
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
@@ -17,13 +19,13 @@ def test_a_breakdown_adds_up_and_counts_shared_work_once(root, monkeypatch, tmp_
         stamp = {"source": f"notebooks/{name}.py", "seconds": seconds, "peak_MiB": 100.0 + number}
         executed[-1].write_text(json.dumps({"metadata": {"dpsynth": stamp}}))
     now = time.time()
-    shared = {"kind": "encoder", "seconds": 12.0, "written": now}
-    own = {"kind": "base", "seconds": 40.0, "written": now}
-    monkeypatch.setattr(results, "made", lambda run: {"a": shared} | ({"b": own} if run.params.seed else {}))
+    made = {"kind": ["encoder", "base"], "seconds": [12.0, 40.0], "peak_MiB": 1.0, "written": now}
+    made = pd.DataFrame(made, index=["a", "b"])
+    monkeypatch.setattr(results, "artifacts", lambda run: made if run.params.seed else made[:1])
     timings.remember("smoke", [Run(Params(seed=0)), Run(Params(seed=1))], executed, 2.0)
     said = json.loads((store.root() / "build/smoke/measured.json").read_text())
     assert said["reproduce_minutes"] == 2.0 and said["peak_MiB"] == 103.0
-    monkeypatch.setattr(results, "made", lambda run: {"a": shared | {"written": now - 121}})
+    monkeypatch.setattr(results, "artifacts", lambda run: made.assign(written=now - 121))
     timings.remember("smoke", [Run(Params())], executed, 1.0)  # not from scratch: it stands as it was
     assert json.loads((store.root() / "build/smoke/measured.json").read_text()) == said
     table = timings.breakdown(said)

@@ -67,7 +67,7 @@ def performed(quick, monkeypatch):
     state = SimpleNamespace(root=quick, done=[], stop=None, undrawn={}, forgotten=[])
     monkeypatch.setattr(catalog, "forget_decoded", state.forgotten.append)
 
-    def executed(p, notebook, out, params_file, margin, shared):
+    def executed(p, notebook, out, params_file, shared, margin):
         state.done.append((p.method, p.epsilon, p.seed, notebook.stem))
         if notebook.stem == state.stop:
             raise mistakes.Failed("a cell failed", 1)
@@ -76,6 +76,7 @@ def performed(quick, monkeypatch):
             "source": str(notebook),
             "digest": execute.digest_of(p, notebook),
             "seconds": 1.0,
+            "peak_MiB": None,
             "undrawn": state.undrawn.get(notebook.stem, []),
         }
         out.write_text(json.dumps({"metadata": {"dpsynth": stamp}}))
@@ -88,7 +89,8 @@ def performed(quick, monkeypatch):
             (out.parent / "certificate.json").write_text("{}")
 
     monkeypatch.setattr(execute, "execute", executed)
-    monkeypatch.setattr(results, "made", lambda run: {})  # nothing was
+    nothing = pd.DataFrame(columns=["kind", "seconds", "peak_MiB", "written"])
+    monkeypatch.setattr(results, "artifacts", lambda run: nothing)
     monkeypatch.setattr(results, "COMMITTED", Path("results"))
     return state
 
@@ -162,15 +164,16 @@ def test_what_stands_needs_only_its_notebook(quick, sealed):
 
 def test_axes_of_the_command_line_replace_those_of_the_file(quick):
     path = Path("params/table.yaml")
-    assert [p.method for p in reproduce.choose(path, None, {})] == ["rpgen", "privimage_d", "dpdm"]
-    points = reproduce.choose(path, None, {"method": ["dpdm", "rpgen"], "seed": [1, 2], "epsilon": ["5", "inf", "5"]})
+    assert [p.method for p in experiments.load(path).points()] == ["rpgen", "privimage_d", "dpdm"]
+    axes = {"method": ["dpdm", "rpgen"], "seed": [1, 2], "epsilon": ["5", "inf", "5"]}
+    points = experiments.load(path, **axes).points()
     assert [(p.method, p.seed, p.epsilon) for p in points[:3]] == [
         ("dpdm", 1, 5),
         ("dpdm", 1, math.inf),
         ("dpdm", 2, 5),
     ]
     assert len(points) == 8
-    assert [p.method for p in reproduce.choose(path, None, {"epsilon": ["1"]})] == ["rpgen", "privimage_d"]
+    assert [p.method for p in experiments.load(path, epsilon=["1"]).points()] == ["rpgen", "privimage_d"]
 
 
 def test_reproduce_plans_runs_joins_and_skips_what_is_done(performed, capsys):
@@ -225,7 +228,7 @@ def test_one_failure_ends_it_and_the_same_command_resumes(performed, capsys):
 def test_a_picture_that_is_not_drawn_stops_nothing_and_is_told_last(performed, capsys):
     performed.undrawn = {"01_semantic_query": ["cell [9], IndexError: no such class"]}
     call = ["--scale", "smoke", "--method", "rpgen"]
-    assert reproduce.main(call) == execute.UNDRAWN == 3
+    assert reproduce.main(call) == reproduce.UNDRAWN == 3
     said = capsys.readouterr()
     name = next(p.run_name for p in experiments.load(Path("params/table.yaml"), method="rpgen").points())
     assert said.err == (
@@ -373,12 +376,18 @@ def test_without_notebooks_it_says_where_to_start(performed, capsys):
     assert "02_selection.py: no such notebook; start in the project's own folder" in capsys.readouterr().err
 
 
-def test_a_folder_that_is_missing_is_refused_before_any_plan(root, monkeypatch, capsys):
+@pytest.fixture
+def bare(root, monkeypatch):
+    """A project folder with scales and nothing else."""
     monkeypatch.chdir(root)
-    monkeypatch.setattr(planning, "plan", lambda *arguments: pytest.fail("a plan was made"))
     Path("notebooks").mkdir()
     Path("notebooks/01_semantic_query.py").touch()
     shutil.copytree(SCALES, "params/scales")
+    return root
+
+
+def test_a_folder_that_is_missing_is_refused_before_any_plan(bare, monkeypatch, capsys):
+    monkeypatch.setattr(planning, "plan", lambda *arguments: pytest.fail("a plan was made"))
     path = Path("params/mine.yaml")
     path.write_text(
         "reproduces: Mine.\nover: {method: [dpdm]}\nprivate: folder:photos\nnoise: secret\n"
@@ -388,7 +397,18 @@ def test_a_folder_that_is_missing_is_refused_before_any_plan(root, monkeypatch, 
     monkeypatch.setattr(catalog, "forget_decoded", lambda private: None)
     assert reproduce.main(["--scale", "smoke", "--experiment", "mine"]) == 2
     err = capsys.readouterr().err
-    assert "photos" in err and err.count("\n") == 1 and not (root / "ledger").exists()
+    assert "photos" in err and err.count("\n") == 1 and not (bare / "ledger").exists()
+
+
+def test_a_budget_too_small_is_refused_before_a_kernel_starts(bare, monkeypatch, capsys):
+    monkeypatch.setattr(workers, "perform", lambda *arguments: pytest.fail("a kernel was started"))
+    Path("params/mine.yaml").write_text(
+        "reproduces: Mine.\nscale: smoke\nover: {method: rpgen}\nepsilon: 0.5\nmethods: {rpgen: {query_noise: 0.5}}\n"
+    )
+    assert reproduce.main(["--experiment", "mine"]) == 2
+    said = capsys.readouterr().err
+    assert "\nerror: semantic_histogram at noise multiplier 0.5 alone costs epsilon=" in f"\n{said}".replace("\r", "\n")
+    assert "the whole budget is epsilon=0.5" in said and not Path("ledger").exists()
 
 
 def test_the_privacy_of_a_run_is_said_with_its_adjacency(monkeypatch):
