@@ -167,7 +167,7 @@ def build(recipe: Recipe, *, timed: bool = True) -> Any:
 def verified(recipe: Recipe) -> Any:
     """`load` of the artifact of that recipe, with the digest and the ancestors that its inputs give it.
 
-    Says on stderr if its name lasts and other code made it.
+    Says on stderr if its name lasts and other code made it, of whatever the records were asked through.
 
     Raises:
         ValueError: it has others; and as `load`.
@@ -176,7 +176,7 @@ def verified(recipe: Recipe) -> Any:
     meta = recipe.path / "meta.json"
     if (stored.artifact.digest, tuple(stored.artifact.meta["lineage"])) != (recipe.identity, recipe.ancestors):
         raise ValueError(f"{meta} was edited: it names another artifact, or other ancestors; {RESTORE}")
-    if recipe.lasts and stored.artifact.meta["code"] != recipe.code:
+    if recipe.lasts and recipe.inputs and stored.artifact.meta["code"] != recipe.code:
         sys.stderr.write(
             f"{recipe.path.name} was made by other code (commit {stored.artifact.meta['commit']}) and is used as it "
             "is: to ask private records again would be a further release\n"

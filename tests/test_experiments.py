@@ -215,14 +215,14 @@ def test_a_file_stands_over_its_scale_and_a_run_over_both(tmp_path):
 
 
 def test_an_option_is_an_axis(tmp_path):
-    path = whole(tmp_path, "reproduces: a test\nover: {method: [rpgen], amp_gamma: [0, 0.05, 0.2], seed: [0, 1]}\n")
+    path = whole(tmp_path, "reproduces: a test\nover: {method: [rpgen], amp_gamma: [0, 0.02, 0.2], seed: [0, 1]}\n")
     experiment = load(path)
     points = experiment.points()
     found = [(options_of(p).amp_gamma, p.seed) for p in points]
-    assert found == [(0, 0), (0, 1), (0.05, 0), (0.05, 1), (0.2, 0), (0.2, 1)]
+    assert found == [(0, 0), (0, 1), (0.02, 0), (0.02, 1), (0.2, 0), (0.2, 1)]
     assert [experiment.variant(p) for p in points[::2]] == ["amp_gamma 0", "", "amp_gamma 0.2"]
     assert points[2] == Params.at("laptop", method="rpgen")
-    assert [options_of(p).amp_gamma for p in load(path, epsilon=1.0, seed=3).points()] == [0, 0.05, 0.2]
+    assert [options_of(p).amp_gamma for p in load(path, epsilon=1.0, seed=3).points()] == [0, 0.02, 0.2]
     (other,) = load(path, method="dpdm", seed=0).points()  # to which no gamma applies
     assert other == Params.at("laptop", method="dpdm")
     said = refused(whole(tmp_path, "reproduces: a test\nover: {method: [rpgen, dpdm], amp_gamma: [0, 0.05]}\n"))

@@ -84,7 +84,7 @@ def test_a_filled_parameters_cell_names_the_run_and_can_be_edited(p):
 
 def test_a_run_that_no_cell_can_name_is_refused():
     p = Params.at("laptop", method="rpgen").replace(options={"amp_gamma": 0.1})
-    with pytest.raises(ValueError, match="scale laptop sets average for rpgen, which this run leaves out"):
+    with pytest.raises(ValueError, match="scale laptop sets average, kept for rpgen, which this run leaves out"):
         pages.changes(p)
 
 
