@@ -8,7 +8,6 @@ import dataclasses
 
 import torch
 from pydantic import Field
-from tqdm import tqdm
 
 from dpsynth.artifacts import Base, Codes, Corpus
 from dpsynth.data.public_sets import PublicSet
@@ -19,7 +18,7 @@ from dpsynth.models.latent import Autoencoder, LatentDenoiser
 from dpsynth.models.pixels import scaled
 from dpsynth.models.trainable import Trainable
 from dpsynth.seeds import seed_of
-from dpsynth.stages import pretrain, selection
+from dpsynth.stages import pretrain, progress, selection
 from dpsynth.store import Work, work
 
 
@@ -41,23 +40,19 @@ def train_autoencoder(
         encoder_steps, encoder_batch, encoder_rate: steps, images of each, and learning rate at its peak.
     """
     images = public.images
-    held_out = torch.arange(len(images)) % 20 == 0
+    held_out = training.held_out(len(images))
     seen, unseen = torch.nonzero(~held_out)[:, 0], scaled(images[held_out])
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of(seed, "autoencoder"))
+    with training.seeded(seed_of(seed, "autoencoder")):
         model = Autoencoder(*shape, width).to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(model.parameters(), lr=encoder_rate)
-    history: dict[str, list[float]] = {"loss": []}
-    bar = tqdm(total=encoder_steps, desc="autoencoder", mininterval=5)
-    for step in training.steps(work, encoder_steps, {"model": model, "optimizer": optimizer}, history):
-        bar.update(step + 1 - bar.n)
-        draws = training.generator(seed_of(seed, "autoencoder"), step)
-        optimizer.param_groups[0]["lr"] = encoder_rate * training.cosine(step, encoder_steps)
-        loss = model.loss(scaled(images[seen[training.public_batch(len(seen), encoder_batch, draws)]]), draws)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        history["loss"].append(loss.item())
+
+    def loss(draws: torch.Generator) -> torch.Tensor:
+        return model.loss(scaled(images[seen[training.public_batch(len(seen), encoder_batch, draws)]]), draws)
+
+    bar = progress.public(encoder_steps, "autoencoder")
+    history = training.minimise(
+        work, model, optimizer, loss, seed_of(seed, "autoencoder"), encoder_steps, encoder_rate, bar
+    )
     model.standardise(unseen)
     with torch.no_grad():
         error = (model.decode(model.encode(unseen)) - unseen).square().mean().sqrt().item()

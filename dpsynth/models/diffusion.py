@@ -5,6 +5,7 @@ written once, in terms of D and sigma alone. `ddpm` keeps the epsilon-prediction
 2020), in the same terms: D(x; sigma) = x - sigma F.
 """
 
+from collections.abc import Callable
 from typing import Literal, Protocol
 
 import torch
@@ -99,6 +100,10 @@ class Denoiser(nn.Module):
         with device.autocast(self.precision):
             return self.net(x, sigma.log() / 4, label).to(x.dtype)
 
+    def losses(self, x: Tensor, label: Tensor, draws: Draws, through: Callable | None = None) -> Tensor:
+        """`loss` of each image; `through`: this denoiser, wrapped."""
+        return loss(through or self, self.prediction, self.null, self.encode(x), label, draws)
+
 
 def loss(model: nn.Module, prediction: Prediction, null: int, x: Tensor, label: Tensor, draws: Draws) -> Tensor:
     """Denoising loss of each row: (B, C, S, S), (B,) -> (B,), mean over pixels.
@@ -123,26 +128,3 @@ def loss(model: nn.Module, prediction: Prediction, null: int, x: Tensor, label: 
 def _ddpm_sigmas() -> Tensor:
     kept = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 0)
     return ((1 - kept) / kept).sqrt().float()
-
-
-class Average:
-    """Exponential moving average of weights, with DPDM's warm-up: decay min(rate, (1 + n) / (10 + n))."""
-
-    def __init__(self, model: nn.Module, rate: float):
-        self.rate, self.n = rate, 0
-        self.weights = {name: w.detach().clone() for name, w in model.state_dict().items()}
-
-    @torch.no_grad()
-    def update(self, model: nn.Module) -> None:
-        """Take in the weights after one optimizer step."""
-        decay = min(self.rate, (1 + self.n) / (10 + self.n))
-        self.n += 1
-        torch._foreach_lerp_(list(self.weights.values()), list(model.state_dict().values()), 1 - decay)
-
-    def state_dict(self) -> dict:
-        """For checkpoints."""
-        return {"n": self.n, "weights": self.weights}
-
-    def load_state_dict(self, state: dict) -> None:
-        """The reverse of `state_dict`."""
-        self.n, self.weights = state["n"], state["weights"]

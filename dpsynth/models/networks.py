@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dpsynth.models.training import seeded
+
 # Imported on use: else the code of every network were part of the name of every artifact. Those who train a network
 # import it, and so its code is part of the name of its weights, and of all that is made with them.
 NETWORKS = {
@@ -29,6 +31,12 @@ def build(architecture: dict[str, Any]) -> nn.Module:
         raise ValueError(f"no network {name!r}; there are {', '.join(NETWORKS)}")
     module, _, network = NETWORKS[name].partition(":")
     return getattr(importlib.import_module(module), network)(**arguments).to(memory_format=torch.channels_last)
+
+
+def initial(architecture: dict[str, Any], seed: int) -> nn.Module:
+    """A network whose random weights depend on the seed and the architecture alone."""
+    with seeded(seed):
+        return build(architecture)
 
 
 def rebuild(architecture: dict[str, Any], weights: dict[str, Tensor]) -> nn.Module:

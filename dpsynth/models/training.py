@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dpsynth.privacy.engine.parallel import side_by_side
 from dpsynth.seeds import seed_of
@@ -21,7 +22,12 @@ class Work(Protocol):
     def resume(self) -> dict[str, Any] | None: ...
 
 
-def steps(work: Work, n_steps: int, trained: dict[str, Any], history: dict[str, list[float]]) -> Iterator[int]:
+History = dict[str, list]
+
+
+def steps(
+    work: Work, n_steps: int, trained: dict[str, Any], history: History, tell: Callable[[int], None] = lambda done: None
+) -> Iterator[int]:
     """Yield the steps still to do, and checkpoint `trained` and `history` while the caller does them.
 
     A killed run continues after its last checkpoint and ends with the same bits, as long as a step draws all its
@@ -29,6 +35,7 @@ def steps(work: Work, n_steps: int, trained: dict[str, Any], history: dict[str, 
 
     Args:
         trained: objects with `state_dict` and `load_state_dict`; history: lists that the caller appends to.
+        tell: called after each step with the number of those done: a bar, of `stages.progress`.
     Raises:
         ValueError: at a checkpoint, what is trained is not finite any more.
     """
@@ -41,6 +48,7 @@ def steps(work: Work, n_steps: int, trained: dict[str, Any], history: dict[str, 
             history[name][:] = values
     for step in range(first, n_steps):
         yield step
+        tell(step + 1)
         if time.monotonic() - saved > PATIENCE:
             states = {name: one.state_dict() for name, one in trained.items()}
             work.save(step=step + 1, trained=states, history=history)
@@ -65,6 +73,88 @@ def gradient(
         total += value
         torch._foreach_add_(summed, gradients)
     return total, summed
+
+
+def assign(parameters: list[Tensor], gradients: list[Tensor]) -> None:
+    """Leave each gradient at its parameter, where an optimizer looks for it."""
+    for parameter, g in zip(parameters, gradients, strict=True):
+        parameter.grad = g
+
+
+def minimise(
+    work: Work, model: nn.Module, optimizer: torch.optim.Optimizer, loss: Callable[[torch.Generator], Tensor],
+    seed: int, n_steps: int, rate: float, tell: Callable[[int], None],
+) -> History:  # fmt: skip
+    """Descend on `loss(draws)`, whose draws are each step's own; the rate rises to `rate` and falls, as `cosine`."""
+    history: History = {"loss": []}
+    for step in steps(work, n_steps, {"model": model, "optimizer": optimizer}, history, tell):
+        optimizer.param_groups[0]["lr"] = rate * cosine(step, n_steps)
+        value = loss(generator(seed, step))
+        descend(optimizer, value)
+        history["loss"].append(value.item())
+    return history
+
+
+def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    """One step on one loss."""
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+
+def adam(
+    work: Work, model: nn.Module, step_gradient: Callable[[int], None], n_steps: int, rate: Callable[[int], float],
+    average: float, history: History, tell: Callable[[int], None],
+) -> dict[str, Tensor]:  # fmt: skip
+    """Adam on the gradients that `step_gradient(step)` leaves at the weights; the weights' moving average.
+
+    Args:
+        rate: learning rate of each step; average: rate of the moving average.
+    """
+    optimizer, averaged = torch.optim.Adam(model.parameters()), Average(model, average)
+    trained = {"model": model, "optimizer": optimizer, "average": averaged}
+    for step in steps(work, n_steps, trained, history, tell):
+        optimizer.param_groups[0]["lr"] = rate(step)
+        step_gradient(step)
+        optimizer.step()
+        averaged.update(model)
+    return averaged.weights
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Whatever asks torch's global generator is seeded, and the generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def held_out(n: int) -> Tensor:
+    """Every 20th of n public images, which measures what is trained on the others: (n,) bool."""
+    return torch.arange(n) % 20 == 0
+
+
+class Average:
+    """Exponential moving average of weights, with DPDM's warm-up: decay min(rate, (1 + n) / (10 + n))."""
+
+    def __init__(self, model: nn.Module, rate: float):
+        self.rate, self.n = rate, 0
+        self.weights = {name: w.detach().clone() for name, w in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Take in the weights after one optimizer step."""
+        decay = min(self.rate, (1 + self.n) / (10 + self.n))
+        self.n += 1
+        torch._foreach_lerp_(list(self.weights.values()), list(model.state_dict().values()), 1 - decay)
+
+    def state_dict(self) -> dict:
+        """For checkpoints."""
+        return {"n": self.n, "weights": self.weights}
+
+    def load_state_dict(self, state: dict) -> None:
+        """The reverse of `state_dict`."""
+        self.n, self.weights = state["n"], state["weights"]
 
 
 def generator(seed: int, step: int) -> torch.Generator:

@@ -8,6 +8,7 @@ is a public constant. Nothing here is shown of the records: no loss, norm, clip 
 import math
 import time
 from dataclasses import replace
+from functools import partial
 
 import torch
 from pydantic import Field
@@ -64,16 +65,14 @@ def descend(
     """DP-SGD on the weights of `model` that require gradients."""
     facts = {"learning-percent": torch.tensor(learning(model))}
     wrapped = privacy.PerExample(model)
-
-    def loss(x, label, draws):
-        return diffusion.loss(wrapped, model.prediction, model.null, model.encode(x), label, draws)
-
+    losses = partial(model.losses, through=wrapped)
     charge, steps = permit.charge(work, private), permit.mechanism.steps
 
     def step_gradient(step: int) -> None:
-        private.gradient(wrapped, loss, charge, step, MICROBATCH)
+        private.gradient(wrapped, losses, charge, step, MICROBATCH)
 
-    return replace(_train(work, model, step_gradient, steps, learning_rate, average, permit.plan), facts=facts)
+    bar = progress.silent(steps, "DP-SGD", permit.plan)
+    return replace(_train(work, model, step_gradient, steps, learning_rate, average, bar), facts=facts)
 
 
 @work
@@ -96,15 +95,13 @@ def without_privacy(
         def loss(numbered: tuple[int, torch.Tensor]) -> torch.Tensor:
             number, part = numbered
             draws = diffusion.PublicDraws(training.generator(seed_of(seed, f"twin {step}"), number), len(part))
-            x, y = model.encode(scaled(images[part])), labels[part]
-            return diffusion.loss(model, model.prediction, model.null, x, y, draws).sum() / views
+            return model.losses(scaled(images[part]), labels[part], draws).sum() / views
 
         pieces = rows.repeat_interleave(noise_multiplicity).split(MICROBATCH)
-        _, gradients = training.gradient(parameters, loss, enumerate(pieces))
-        for parameter, g in zip(parameters, gradients, strict=True):
-            parameter.grad = g
+        training.assign(parameters, training.gradient(parameters, loss, enumerate(pieces))[1])
 
-    return _train(work, model, step_gradient, steps, learning_rate, average, None)
+    bar = progress.silent(steps, "training without privacy")
+    return _train(work, model, step_gradient, steps, learning_rate, average, bar)
 
 
 def ready(base: Base, n_classes: int, seed: int) -> diffusion.Denoiser:
@@ -145,29 +142,19 @@ def minutes_of(
     # A set of blank images that nobody owns, under coins that everybody knows: no ledger is asked, none is needed.
     nobody = privacy.Plan("timing", rows, 1.0, 1e-5, (everyone,))
     charge = privacy.Charge(everyone, nobody, "timing", privacy.Coins(bytes(32)))
-
-    def loss(x, label, draws):
-        return diffusion.loss(wrapped, model.prediction, model.null, model.encode(x), label, draws)
-
+    losses = partial(model.losses, through=wrapped)
     seconds = []
     for step in range(trials + 1):
         start = time.perf_counter()
-        toy.gradient(wrapped, loss, charge, step, MICROBATCH)
+        toy.gradient(wrapped, losses, charge, step, MICROBATCH)
         seconds.append(time.perf_counter() - start)
     micro_batches = math.ceil(mechanism.divisor / rows / torch.get_num_threads())  # side by side
     return sorted(seconds[1:])[trials // 2] * micro_batches * mechanism.steps / 60
 
 
-def _train(work, model, step_gradient, n_steps, learning_rate, average, plan) -> Synthesiser:
-    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
-    averaged = diffusion.Average(model, average)
-    state = {"model": model, "optimizer": optimizer, "average": averaged}
-    bar = progress.silent(n_steps, "DP-SGD" if plan else "training without privacy")
-    for step in training.steps(work, n_steps, state, {}):
-        optimizer.param_groups[0]["lr"] = learning_rate * min(1, (step + 1) / 10)
-        step_gradient(step)
-        optimizer.step()
-        averaged.update(model)
-        progress.tell(bar, step + 1, plan)
-    bar.close()
-    return Synthesiser(averaged.weights, model.architecture)
+def _train(work, model, step_gradient, n_steps, learning_rate, average, bar) -> Synthesiser:
+    def rate(step: int) -> float:
+        return learning_rate * min(1, (step + 1) / 10)
+
+    weights = training.adam(work, model, step_gradient, n_steps, rate, average, {}, bar)
+    return Synthesiser(weights, model.architecture)
