@@ -9,13 +9,12 @@ from typing import Literal
 
 import torch
 from pydantic import Field
-from torch.nn import functional as F
 
-from dpsynth import device, privacy
+from dpsynth import privacy
 from dpsynth.artifacts import Encoder, SemanticHistogram
 from dpsynth.data.public_sets import PublicSet
 from dpsynth.models import training
-from dpsynth.models.classifier import Classifier
+from dpsynth.models.classifier import Classifier, cross_entropy
 from dpsynth.models.pixels import scaled
 from dpsynth.privacy import Counts, Private
 from dpsynth.seeds import seed_of
@@ -52,9 +51,7 @@ def train_classifier(
 
     def loss(draws: torch.Generator) -> torch.Tensor:
         rows = seen[training.public_batch(len(seen), encoder_batch, draws)]
-        with device.autocast(device.precision()):
-            logits = model(scaled(public.images[rows]))
-        return F.cross_entropy(logits.float(), public.labels[rows], label_smoothing=0.05)
+        return cross_entropy(model, scaled(public.images[rows]), public.labels[rows], smoothing=0.05)
 
     bar = progress.public(encoder_steps, "query function")
     history = training.minimise(
