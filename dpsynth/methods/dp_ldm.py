@@ -13,7 +13,7 @@ from dpsynth.artifacts import Base, Codes, Corpus
 from dpsynth.data.public_sets import PublicSet
 from dpsynth.methods.diffusion import AT_ONE_PLACE, DP_SGD, Pretrained
 from dpsynth.methods.method import Method
-from dpsynth.models import training
+from dpsynth.models import networks, training
 from dpsynth.models.latent import Autoencoder, LatentDenoiser
 from dpsynth.models.pixels import scaled
 from dpsynth.models.trainable import Trainable
@@ -42,7 +42,7 @@ def train_autoencoder(
     images = public.images
     held_out = training.held_out(len(images))
     seen, unseen = torch.nonzero(~held_out)[:, 0], scaled(images[held_out])
-    with training.seeded(seed_of(seed, "autoencoder")):
+    with networks.seeded(seed_of(seed, "autoencoder")):
         model = Autoencoder(*shape, width).to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(model.parameters(), lr=encoder_rate)
 

@@ -8,6 +8,7 @@ labels; probe and DP-SGD share one plan.
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch
@@ -62,13 +63,11 @@ def probe(
     def norms(x: Tensor, label: Tensor, draws) -> Tensor:
         return squared_norms(wrapped, names, x, label, draws, max_grad_norm)
 
-    mechanism = permit.mechanism
-    charge = permit.charge(work, private)
+    def favourites(x: Tensor, label: Tensor, draws) -> Tensor:
+        return norms(x, label, draws).nan_to_num().topk(mechanism.votes, dim=1).indices
+
+    mechanism, charge = permit.mechanism, permit.charge(work, private)
     if isinstance(mechanism, Counts):
-
-        def favourites(x: Tensor, label: Tensor, draws) -> Tensor:
-            return norms(x, label, draws).nan_to_num().topk(mechanism.votes, dim=1).indices
-
         scores = private.count(favourites, len(names), charge, by_label=False)[0]
     else:
         scores = private.total(norms, len(names), charge)[0]
@@ -84,12 +83,8 @@ def squared_norms(
     Each is in [0, 1], and so is the sum of a record's; NaN where the gradient is not finite.
     """
     model = wrapped.model
-
-    def losses() -> Tensor:
-        return diffusion.loss(wrapped, model.prediction, model.null, model.encode(x), label, draws)
-
-    found = wrapped.gradients(losses, len(x))
-    squares = torch.stack([g.double().flatten(1).square().sum(1) for g in found], dim=1)  # (B, P)
+    gradients = wrapped.gradients(partial(diffusion.losses, model, x, label, draws, through=wrapped), len(x))
+    squares = torch.stack([g.double().flatten(1).square().sum(1) for g in gradients], dim=1)  # (B, P)
     total = squares.sum(1, keepdim=True)
     places = {id(parameter): place for place, parameter in enumerate(wrapped.parameters)}
     chosen = [places[id(model.get_submodule(name).weight)] for name in names]
@@ -143,9 +138,9 @@ def dp_sgd_on_chosen(
 ) -> Synthesiser:  # fmt: skip
     """DP-SGD on adapters of the chosen matrices (or on these themselves) and on the labels' table."""
     model = dp_sgd.ready(base, len(private.classes), seed)
-    names = lora.candidates(model, convolutions)
-    chosen = pick(names, probe and probe.scores, choice=choice, unit=unit, share=share, seed=seed)
-    _free(model, chosen, low_rank, seed)
+    scores = probe and probe.scores
+    names = pick(lora.candidates(model, convolutions), scores, choice=choice, unit=unit, share=share, seed=seed)
+    _free(model, names, low_rank, seed)
     learned = dp_sgd.descend(work, private, model, permit, learning_rate, average)
     model.load_state_dict(learned.weights)
     lora.merge(model)
@@ -159,9 +154,9 @@ def minutes(
 ) -> float:  # fmt: skip
     """Minutes that DP-SGD from `base` should take, with as many matrices as it will choose."""
     model = dp_sgd.ready(base, n_classes, seed)
-    names = lora.candidates(model, convolutions)
-    as_many = pick(names, None, choice="all" if choice == "all" else "random", unit=unit, share=share, seed=seed)
-    _free(model, as_many, low_rank, seed)
+    choice = "all" if choice == "all" else "random"
+    names = pick(lora.candidates(model, convolutions), None, choice=choice, unit=unit, share=share, seed=seed)
+    _free(model, names, low_rank, seed)
     return dp_sgd.minutes_of(model, mechanism, shape, n_classes)
 
 

@@ -120,10 +120,11 @@ def evolve(
         counts = private.count(votes, candidates, charge, step)
         history["images"].append(_favourites(state["images"], counts))
         chosen = resampled(counts, threshold * permit.mechanism.scale, training.generator(seed, step))
-        population.state = api.vary(_picked(state, chosen), amplitude, seed_of(seed, "variation", number))
+        parents = {name: values[_rows(chosen, candidates)] for name, values in state.items()}
+        population.state = api.vary(parents, amplitude, seed_of(seed, "variation", number))
     images = population.state["images"]
     snapshots = gans.captioned(history["images"], "most voted for in iteration")
-    snapshots["of the last population"] = images[_spread(n_labels, candidates)]
+    snapshots["of the last population"] = _spread(images, n_labels, candidates)
     return Synthesiser({"images": images}, Population(*private.shape[:2], n_labels, candidates).architecture, snapshots)
 
 
@@ -174,21 +175,20 @@ class PopulationState:
         self.state = state
 
 
-def _picked(state: State, chosen: Tensor) -> State:
-    rows = (chosen + chosen.shape[1] * torch.arange(len(chosen))[:, None]).flatten()
-    return {name: values[rows] for name, values in state.items()}
+def _rows(places: Tensor, candidates: int) -> Tensor:
+    """Places among the candidates of each label, (L, k), as rows of the population: (L k,)."""
+    return (places + candidates * torch.arange(len(places))[:, None]).flatten()
 
 
 def _favourites(images: Tensor, counts: Tensor) -> Tensor:
     """The candidates with most noisy votes, of the first labels."""
-    best = counts[:SHOWN].topk(PER_LABEL, dim=1).indices
-    return images[(best + counts.shape[1] * torch.arange(len(best))[:, None]).flatten()]
+    return images[_rows(counts[:SHOWN].topk(PER_LABEL, dim=1).indices, counts.shape[1])]
 
 
-def _spread(n_labels: int, candidates: int) -> Tensor:
-    """Places of a few candidates of the first labels: apart, as neighbours are often variations of one candidate."""
-    of_each = (torch.arange(PER_LABEL) * 2 + 1) * candidates // (2 * PER_LABEL)
-    return (of_each + candidates * torch.arange(min(SHOWN, n_labels))[:, None]).flatten()
+def _spread(images: Tensor, n_labels: int, candidates: int) -> Tensor:
+    """A few candidates of the first labels: apart, as neighbours are often variations of one candidate."""
+    places = (torch.arange(PER_LABEL) * 2 + 1) * candidates // (2 * PER_LABEL)
+    return images[_rows(places.expand(min(SHOWN, n_labels), -1), candidates)]
 
 
 def _rendered(usual: Method, options: Evolution) -> Method:

@@ -29,7 +29,8 @@ from dpsynth.stages.permit import Permit
 from dpsynth.store import Work, work
 from dpsynth.strict import Real
 
-BATCH, SUB_BATCHES = 64, 2  # of a public batch, worked on side by side
+BATCH = 64  # public images of a step, and as many fakes
+SUB_BATCHES = slice(0, 32), slice(32, 64)  # worked on side by side
 MICROBATCH = 64
 BETAS = (0.0, 0.99)  # of Adam: without momentum, as DPImageBench's GANs
 SNAPSHOTS, PER_LABEL, SHOWN = 5, 2, 10  # of samples kept along training: how often, of a label, of how many labels
@@ -177,8 +178,7 @@ def generator_step(generator: gan.Generator, judge: gan.Discriminator, optimizer
     draws = training.generator(seed, step)
     z, labels = gan.latents(BATCH, draws), torch.randint(generator.n_labels, (BATCH,), generator=draws)
 
-    def loss(part: int) -> Tensor:
-        rows = slice(part * BATCH // SUB_BATCHES, (part + 1) * BATCH // SUB_BATCHES)
+    def loss(rows: slice) -> Tensor:
         return -judge(generator(z[rows], labels[rows]), labels[rows]).sum() / BATCH
 
     _descend(generator, loss, optimizer)
@@ -191,8 +191,7 @@ def _discriminator_step(model: gan.Gan, optimizer, corpus: Corpus, seed: int, st
     with torch.no_grad():
         fakes = model.generator(gan.latents(BATCH, draws), labels)
 
-    def loss(part: int) -> Tensor:
-        rows = slice(part * BATCH // SUB_BATCHES, (part + 1) * BATCH // SUB_BATCHES)
+    def loss(rows: slice) -> Tensor:
         real = gan.hinge(model.discriminator(x[rows], labels[rows]), True)
         return (real + gan.hinge(model.discriminator(fakes[rows], labels[rows]), False)).sum() / BATCH
 
@@ -203,7 +202,7 @@ def _discriminator_step(model: gan.Gan, optimizer, corpus: Corpus, seed: int, st
 
 def _descend(net: torch.nn.Module, loss: Callable, optimizer: torch.optim.Optimizer) -> float:
     parameters = list(net.parameters())
-    value, gradients = training.gradient(parameters, loss, range(SUB_BATCHES))
+    value, gradients = training.gradient(parameters, loss, SUB_BATCHES)
     training.assign(parameters, gradients)
     optimizer.step()
     return value

@@ -8,7 +8,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from dpsynth.metrics.distances import check_images
-from dpsynth.models import training
+from dpsynth.models import networks, training
 from dpsynth.models.classifier import cross_entropy
 from dpsynth.models.pixels import scaled
 
@@ -67,7 +67,7 @@ def _mlp(x: np.ndarray, y: np.ndarray, test: np.ndarray, n_classes: int, seed: i
 
 
 def _cnn(x: Tensor, y: Tensor, test: Tensor, n_classes: int, seed: int) -> np.ndarray:
-    with training.seeded(seed):  # dropout knows no other generator than the global one
+    with networks.seeded(seed):  # dropout knows no other generator than the global one
         network = _cnn_layers(x.shape, n_classes).to(memory_format=torch.channels_last).train()
         optimizer = torch.optim.Adam(network.parameters())
         steps = CNN_EPOCHS * -(-len(x) // CNN_BATCH)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-from dpsynth.models import training
+from dpsynth.models import networks, training
 from dpsynth.models.classifier import cross_entropy
 from dpsynth.models.pixels import scaled
 
@@ -97,7 +97,7 @@ def train_convnet(images: Tensor, labels: Tensor, n_classes: int, steps: int = S
     if labels.min() < 0 or labels.max() >= n_classes:
         raise ValueError(f"labels run from {labels.min()} to {labels.max()}, outside 0 to {n_classes - 1}")
     draws = torch.Generator().manual_seed(SEED)
-    with training.seeded(SEED):
+    with networks.seeded(SEED):
         network = Convnet(n_classes).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
@@ -175,7 +175,7 @@ def inception(weights: str | Path) -> FeatureExtractor:
 
     @functools.cache
     def network() -> FeatureExtractorInceptionV3:
-        with training.seeded(SEED):  # it draws initial weights before it loads its own
+        with networks.seeded(SEED):  # it draws initial weights before it loads its own
             return FeatureExtractorInceptionV3("", ["2048"], feature_extractor_weights_path=str(weights)).eval()
 
     return FeatureExtractor("inception", "FID", "KID", rgb=True, batch=50, network=lambda x: network()(x)[0])

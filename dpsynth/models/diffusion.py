@@ -100,10 +100,6 @@ class Denoiser(nn.Module):
         with device.autocast(self.precision):
             return self.net(x, sigma.log() / 4, label).to(x.dtype)
 
-    def losses(self, x: Tensor, label: Tensor, draws: Draws, through: Callable | None = None) -> Tensor:
-        """`loss` of each image; `through`: this denoiser, wrapped."""
-        return loss(through or self, self.prediction, self.null, self.encode(x), label, draws)
-
 
 def loss(model: nn.Module, prediction: Prediction, null: int, x: Tensor, label: Tensor, draws: Draws) -> Tensor:
     """Denoising loss of each row: (B, C, S, S), (B,) -> (B,), mean over pixels.
@@ -123,6 +119,11 @@ def loss(model: nn.Module, prediction: Prediction, null: int, x: Tensor, label: 
     noisy = x + sigma[:, None, None, None] * noise
     denoised = model(noisy, sigma, torch.where(drop, null, label))
     return weight * (denoised - x).square().mean((1, 2, 3))
+
+
+def losses(model: Denoiser, x: Tensor, label: Tensor, draws: Draws, through: Callable | None = None) -> Tensor:
+    """`loss` of each image; `through`: the denoiser, wrapped."""
+    return loss(through or model, model.prediction, model.null, model.encode(x), label, draws)
 
 
 def _ddpm_sigmas() -> Tensor:

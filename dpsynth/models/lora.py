@@ -8,7 +8,7 @@ an `nn.Conv2d` as the matrix (Cout, Cin kh kw).
 import torch
 from torch import Tensor, nn
 
-from dpsynth.models.training import seeded
+from dpsynth.models.networks import seeded
 
 RANK = 4  # as DP-SAPF, Sec. 5
 

@@ -1,12 +1,12 @@
 """The networks that a base or a synthesiser may be: by the name that their architecture carries."""
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-from dpsynth.models.training import seeded
 
 # Imported on use: else the code of every network were part of the name of every artifact. Those who train a network
 # import it, and so its code is part of the name of its weights, and of all that is made with them.
@@ -31,6 +31,14 @@ def build(architecture: dict[str, Any]) -> nn.Module:
         raise ValueError(f"no network {name!r}; there are {', '.join(NETWORKS)}")
     module, _, network = NETWORKS[name].partition(":")
     return getattr(importlib.import_module(module), network)(**arguments).to(memory_format=torch.channels_last)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """What asks torch's global generator, as initial weights do, gets a seed; the generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
 def initial(architecture: dict[str, Any], seed: int) -> nn.Module:

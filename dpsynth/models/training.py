@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
@@ -119,14 +118,6 @@ def adam(
         optimizer.step()
         averaged.update(model)
     return averaged.weights
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Whatever asks torch's global generator is seeded, and the generator is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield
 
 
 def held_out(n: int) -> Tensor:

@@ -65,7 +65,7 @@ def descend(
     """DP-SGD on the weights of `model` that require gradients."""
     facts = {"learning-percent": torch.tensor(learning(model))}
     wrapped = privacy.PerExample(model)
-    losses = partial(model.losses, through=wrapped)
+    losses = partial(diffusion.losses, model, through=wrapped)
     charge, steps = permit.charge(work, private), permit.mechanism.steps
 
     def step_gradient(step: int) -> None:
@@ -95,7 +95,7 @@ def without_privacy(
         def loss(numbered: tuple[int, torch.Tensor]) -> torch.Tensor:
             number, part = numbered
             draws = diffusion.PublicDraws(training.generator(seed_of(seed, f"twin {step}"), number), len(part))
-            return model.losses(scaled(images[part]), labels[part], draws).sum() / views
+            return diffusion.losses(model, scaled(images[part]), labels[part], draws).sum() / views
 
         pieces = rows.repeat_interleave(noise_multiplicity).split(MICROBATCH)
         training.assign(parameters, training.gradient(parameters, loss, enumerate(pieces))[1])
@@ -142,7 +142,7 @@ def minutes_of(
     # A set of blank images that nobody owns, under coins that everybody knows: no ledger is asked, none is needed.
     nobody = privacy.Plan("timing", rows, 1.0, 1e-5, (everyone,))
     charge = privacy.Charge(everyone, nobody, "timing", privacy.Coins(bytes(32)))
-    losses = partial(model.losses, through=wrapped)
+    losses = partial(diffusion.losses, model, through=wrapped)
     seconds = []
     for step in range(trials + 1):
         start = time.perf_counter()

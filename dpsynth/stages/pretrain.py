@@ -126,4 +126,4 @@ def architecture(shape: tuple, n_labels: int, width: int, prediction: str, atten
 def _loss(model: diffusion.Denoiser, corpus: Corpus, n: int, draws: torch.Generator) -> torch.Tensor:
     rows = training.public_batch(len(corpus.images), n, draws)
     x, label = scaled(corpus.images[rows]), corpus.labels[rows]
-    return model.losses(x, label, diffusion.PublicDraws(draws, n)).mean()
+    return diffusion.losses(model, x, label, diffusion.PublicDraws(draws, n)).mean()

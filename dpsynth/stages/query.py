@@ -13,7 +13,7 @@ from pydantic import Field
 from dpsynth import privacy
 from dpsynth.artifacts import Encoder, SemanticHistogram
 from dpsynth.data.public_sets import PublicSet
-from dpsynth.models import training
+from dpsynth.models import networks, training
 from dpsynth.models.classifier import Classifier, cross_entropy
 from dpsynth.models.pixels import scaled
 from dpsynth.privacy import Counts, Private
@@ -45,7 +45,7 @@ def train_classifier(
     """
     held_out = training.held_out(len(public.images))
     seen = torch.nonzero(~held_out)[:, 0]
-    with training.seeded(seed_of(seed, "encoder", "weights")):
+    with networks.seeded(seed_of(seed, "encoder", "weights")):
         model = Classifier(public.images.shape[1], len(public.classes)).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=encoder_rate, weight_decay=0.05)
 
