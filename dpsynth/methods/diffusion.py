@@ -5,7 +5,6 @@ import dataclasses
 from pydantic import Field
 
 from dpsynth.methods.method import Method, Options, PrivateStep
-from dpsynth.models.amp import Projection
 from dpsynth.models.diffusion import Prediction
 from dpsynth.models.trainable import Trainable
 from dpsynth.stages import dp_sgd, pretrain, query, selection
@@ -37,7 +36,6 @@ class Adversarial(Semantic):
 
     amp_gamma: Real = Field(0.2, ge=0, lt=1e6, description="radius of the ball, gamma; 0 turns perturbation off")
     amp_eta: Real = Field(0.4, gt=0, lt=1e6, description="inner step size, eta1")
-    amp_projection: Projection = Field("global", description="one ball, or one a tensor")
     amp_normalise: bool = Field(False, description="perturb by gamma times the unit gradient, as SAM")
 
 

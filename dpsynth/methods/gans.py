@@ -51,9 +51,6 @@ class PublicGan(Gan, pretrain.Conditional):
     """Options of the GANs that are pre-trained on public images."""
 
     public_rate: Real = Field(5e-4, gt=0, lt=1, description="Adam, both networks in pre-training")
-    public_turn: int = Field(
-        1, ge=1, le=10**6, description="discriminator's steps for each of the generator's in pre-training"
-    )
 
 
 class SemanticGan(PublicGan, query.Voting):
@@ -69,13 +66,13 @@ def fresh_gan(work: Work, *, shape: tuple, n_classes: int, seed: int, width: int
 @work
 def train_gan(
     work: Work, corpus: Corpus, *, shape: tuple, seed: int, width: int, pretrain_steps: int,
-    public_rate: float, public_turn: int, conditional: bool,
+    public_rate: float, conditional: bool,
 ) -> Base:  # fmt: skip
     """Hinge loss and Adam on batches of 64 of the corpus, as many fakes beside them.
 
     Args:
-        pretrain_steps: steps of the discriminator; public_turn: of these for each of the generator's.
-        public_rate: learning rate of both; conditional: as of `pretrain.train_diffusion`.
+        pretrain_steps: of the discriminator, each with one of the generator; public_rate: learning rate of both.
+        conditional: as of `pretrain.train_diffusion`.
     Returns:
         `history` has `clean`, the discriminator's loss on public images.
     """
@@ -88,8 +85,7 @@ def train_gan(
     trained = {"model": model, "average": average, "real": optimizers[0], "fake": optimizers[1]}
     for step in training.steps(work, pretrain_steps, trained, history, progress.public(pretrain_steps, "pre-training")):
         history["clean"].append(_discriminator_step(model, optimizers[0], corpus, seed, step))
-        if (step + 1) % public_turn == 0:
-            generator_step(model.generator, model.discriminator, optimizers[1], seed_of(seed, "turn"), step)
+        generator_step(model.generator, model.discriminator, optimizers[1], seed_of(seed, "turn"), step)
         average.update(model)
     return Base(model.state_dict(), average.weights, model.architecture, corpus.private_labels, history)
 
@@ -157,7 +153,7 @@ def noise_to_signal(base: Base, mechanism: Gradients, n_classes: int, seed: int)
 
 def initial(shape: tuple, n_labels: int, width: int, seed: int) -> gan.Gan:
     """Both networks with random weights that depend on the seed and the arguments alone."""
-    architecture = {"network": "gan", "channels": shape[0], "size": shape[1], "n_labels": n_labels, "width": width}
+    architecture = dict(network="gan", channels=shape[0], size=shape[1], n_labels=n_labels, width=width)
     return networks.initial(architecture, seed_of(seed, "gan"))
 
 

@@ -66,16 +66,7 @@ class Denoiser(nn.Module):
         )  # fmt: skip
         self.net = UNet(channels, size, n_labels, width, attention)
         self.prediction, self.precision = prediction, device.precision()
-
-    @property
-    def n_labels(self) -> int:
-        """Labels it speaks, the null label not counted."""
-        return self.net.n_labels
-
-    @property
-    def null(self) -> int:
-        """The null label."""
-        return self.net.n_labels
+        self.n_labels = self.null = n_labels  # labels are 0 to n_labels - 1; the next one is the null label
 
     def encode(self, x: Tensor) -> Tensor:
         """What the denoiser works on: the images themselves; `latent.LatentDenoiser` has codes of them."""

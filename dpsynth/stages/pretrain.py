@@ -56,13 +56,13 @@ def train_diffusion(
 def train_with_amp(
     work: Work, corpus: Corpus, *, shape: tuple, seed: int, width: int, prediction: str, attention: str,
     conditional: bool, pretrain_steps: int, pretrain_batch: int, pretrain_rate: float, pretrain_average: float,
-    amp_gamma: float, amp_eta: float, amp_projection: str, amp_normalise: bool,
+    amp_gamma: float, amp_eta: float, amp_normalise: bool,
 ) -> Base:  # fmt: skip
     """The same, its weights perturbed at each step: RPGen's Stage 2. Arguments as of `train_diffusion`, and of
     `amp.gradient`."""
     corpus = corpus if conditional else without_labels(corpus)
     model = initial(architecture(shape, corpus.n_labels, width, prediction, attention), seed)
-    perturb = partial(amp.gradient, gamma=amp_gamma, eta=amp_eta, projection=amp_projection, normalise=amp_normalise)
+    perturb = partial(amp.gradient, gamma=amp_gamma, eta=amp_eta, normalise=amp_normalise)
     return fit(work, model, corpus, seed, pretrain_steps, pretrain_batch, pretrain_rate, pretrain_average, perturb)
 
 
