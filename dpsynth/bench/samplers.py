@@ -42,11 +42,10 @@ def measure(p: Params) -> pd.DataFrame:
             start = time.perf_counter()
             drawn = denoised(model, wanted, seed_of(seed, "sample"), solver, n_steps)
             seconds = time.perf_counter() - start
-            found = distances.between(drawn, images, extractor)
-            found |= classifiers.accuracies(drawn, wanted, images, labels, p.n_classes, seed)
-            asked = 2 * n_steps - 1 if solver is heun else n_steps
-            rows.append({"sampler": solver.__name__, "steps": n_steps, "evaluations": asked, "seed": seed,
-                         "images a second": IMAGES / seconds, **found})  # fmt: skip
+            evaluations = 2 * n_steps - 1 if solver is heun else n_steps
+            rows.append({"sampler": solver.__name__, "steps": n_steps, "evaluations": evaluations, "seed": seed,
+                         "images a second": IMAGES / seconds, **distances.between(drawn, images, extractor),
+                         **classifiers.accuracies(drawn, wanted, images, labels, p.n_classes, seed)})  # fmt: skip
         print(pd.DataFrame(rows[-SEEDS:]).round(3).to_string(index=False), flush=True)
     return pd.DataFrame(rows)
 
@@ -63,9 +62,9 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
 def main() -> int:
     """The command line; see the module."""
     torch.set_num_threads(THREADS)
-    found = measure(chosen())
-    found.to_csv(store.root() / "build" / "samplers.csv", index=False)
-    print(table(found).to_string(index=False))
+    rows = measure(chosen())
+    rows.to_csv(store.root() / "build" / "samplers.csv", index=False)
+    print(table(rows).to_string(index=False))
     return 0
 
 

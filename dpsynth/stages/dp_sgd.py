@@ -7,6 +7,7 @@ is a public constant. Nothing here is shown of the records: no loss, norm, clip 
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -132,24 +133,30 @@ def minutes_of(
 ) -> float:
     """Minutes that DP-SGD on `model` should take, timed on blank images: tells nothing of the records."""
     rows = MICROBATCH // mechanism.noise_multiplicity or 1
-    toy = Private(
-        name="timing", images=torch.zeros(rows, shape[0], shape[1], shape[1], dtype=torch.uint8),
-        labels=torch.zeros(rows, dtype=torch.int64), classes=tuple(map(str, range(n_classes))), n_records=rows,
-        builtin=True,
-    )  # fmt: skip
+    blank = torch.zeros(rows, shape[0], shape[1], shape[1], dtype=torch.uint8)
     everyone = Gradients("timing", 1.0, trials + 1, 1.0, 1.0, mechanism.noise_multiplicity, 1.0)
-    wrapped = privacy.PerExample(model)
-    # A set of blank images that nobody owns, under coins that everybody knows: no ledger is asked, none is needed.
-    nobody = privacy.Plan("timing", rows, 1.0, 1e-5, (everyone,))
-    charge = privacy.Charge(everyone, nobody, "timing", privacy.Coins(bytes(32)))
-    losses = partial(diffusion.losses, model, through=wrapped)
-    seconds = []
+    labels, seconds = torch.zeros(rows, dtype=torch.int64), []
+    step_gradient = rehearsal(model, blank, labels, n_classes, everyone, MICROBATCH)
     for step in range(trials + 1):
         start = time.perf_counter()
-        toy.gradient(wrapped, losses, charge, step, MICROBATCH)
+        step_gradient(step)
         seconds.append(time.perf_counter() - start)
     micro_batches = math.ceil(mechanism.divisor / rows / torch.get_num_threads())  # side by side
     return sorted(seconds[1:])[trials // 2] * micro_batches * mechanism.steps / 60
+
+
+def rehearsal(
+    model: diffusion.Denoiser, images: torch.Tensor, labels: torch.Tensor, n_classes: int, mechanism: Gradients,
+    microbatch: int,
+) -> Callable[[int], None]:  # fmt: skip
+    """What leaves a step's private gradient at the weights, of images that nobody owns, under coins that everybody
+    knows: no ledger is asked, none is needed."""
+    classes, wrapped = tuple(map(str, range(n_classes))), privacy.PerExample(model)
+    toy = Private(name="rehearsal", images=images, labels=labels, classes=classes, n_records=len(images), builtin=True)
+    plan = privacy.Plan("rehearsal", len(images), 1.0, 1e-5, (mechanism,))
+    charge = privacy.Charge(mechanism, plan, "rehearsal", privacy.Coins(bytes(32)))
+    losses = partial(diffusion.losses, model, through=wrapped)
+    return lambda step: toy.gradient(wrapped, losses, charge, step, microbatch)
 
 
 def _train(work, model, step_gradient, n_steps, learning_rate, average, bar) -> Synthesiser:
