@@ -61,14 +61,10 @@ def _decode(files: list[Path], size: int, background: imagefiles.Colour, path: P
             os.fchmod(out.fileno(), 0o600)
             header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), 3, size, size)}
             np.lib.format.write_array_header_1_0(out, header)
-
-            def keep(image: np.ndarray) -> None:
+            for bar.n, image in enumerate(imagefiles.read_all(files, size, background), 1):
                 out.write(image.tobytes())
-                bar.n += 1
                 if bar.n % max(1, len(files) // 10) == 0:  # not by the clock: the ticks would tell how long it took
                     bar.refresh()
-
-            imagefiles.read_all(files, size, background, keep)
             out.flush()
             os.fsync(out.fileno())
         forget_times(aside)
