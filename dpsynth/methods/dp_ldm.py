@@ -39,20 +39,16 @@ def train_autoencoder(
     Args:
         encoder_steps, encoder_batch, encoder_rate: steps, images of each, and learning rate at its peak.
     """
-    images = public.images
-    held_out = training.held_out(len(images))
-    seen, unseen = torch.nonzero(~held_out)[:, 0], scaled(images[held_out])
-    with networks.seeded(seed_of(seed, "autoencoder")):
+    images, of_stage = public.images, seed_of(seed, "autoencoder")
+    with networks.seeded(of_stage):
         model = Autoencoder(*shape, width).to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(model.parameters(), lr=encoder_rate)
 
-    def loss(draws: torch.Generator) -> torch.Tensor:
-        return model.loss(scaled(images[seen[training.public_batch(len(seen), encoder_batch, draws)]]), draws)
-
-    bar = progress.public(encoder_steps, "autoencoder")
     history = training.minimise(
-        work, model, optimizer, loss, seed_of(seed, "autoencoder"), encoder_steps, encoder_rate, bar
-    )
+        work, model, optimizer, lambda rows, draws: model.loss(scaled(images[rows]), draws), len(images), encoder_batch,
+        of_stage, encoder_steps, encoder_rate, progress.public(encoder_steps, "autoencoder"),
+    )  # fmt: skip
+    unseen = scaled(images[training.held_out(len(images))])
     model.standardise(unseen)
     with torch.no_grad():
         error = (model.decode(model.encode(unseen)) - unseen).square().mean().sqrt().item()
@@ -66,12 +62,11 @@ def train_latent(
 ) -> Base:  # fmt: skip
     """A denoiser of the codes of the corpus's images; the autoencoder is part of it, and stays as it is."""
     corpus = corpus if conditional else pretrain.without_labels(corpus)
-    channels, size = shape
-    model: LatentDenoiser = pretrain.initial(
-        {"network": "latent_denoiser", "channels": channels, "size": size, "n_labels": corpus.n_labels, "width": width,
-         "prediction": prediction},
-        seed,
-    )  # fmt: skip
+    architecture = {
+        "network": "latent_denoiser", "channels": shape[0], "size": shape[1], "n_labels": corpus.n_labels,
+        "width": width, "prediction": prediction,
+    }  # fmt: skip
+    model: LatentDenoiser = pretrain.initial(architecture, seed)
     model.autoencoder.load_state_dict(encoder.weights)
     return pretrain.fit(work, model, corpus, seed, pretrain_steps, pretrain_batch, pretrain_rate, pretrain_average)
 

@@ -81,14 +81,19 @@ def assign(parameters: list[Tensor], gradients: list[Tensor]) -> None:
 
 
 def minimise(
-    work: Work, model: nn.Module, optimizer: torch.optim.Optimizer, loss: Callable[[torch.Generator], Tensor],
-    seed: int, n_steps: int, rate: float, tell: Callable[[int], None],
+    work: Work, model: nn.Module, optimizer: torch.optim.Optimizer, loss: Callable[[Tensor, torch.Generator], Tensor],
+    n: int, batch: int, seed: int, n_steps: int, rate: float, tell: Callable[[int], None],
 ) -> History:  # fmt: skip
-    """Descend on `loss(draws)`, whose draws are each step's own; the rate rises to `rate` and falls, as `cosine`."""
-    history: History = {"loss": []}
+    """Descend on `loss(rows, draws)` of batches of n public images that are not `held_out`.
+
+    Args:
+        rate: learning rate at its peak, which it rises to and falls from as `cosine`.
+    """
+    seen, history = torch.nonzero(~held_out(n))[:, 0], {"loss": []}
     for step in steps(work, n_steps, {"model": model, "optimizer": optimizer}, history, tell):
         optimizer.param_groups[0]["lr"] = rate * cosine(step, n_steps)
-        value = loss(generator(seed, step))
+        draws = generator(seed, step)
+        value = loss(seen[public_batch(len(seen), batch, draws)], draws)
         descend(optimizer, value)
         history["loss"].append(value.item())
     return history

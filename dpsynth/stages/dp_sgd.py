@@ -8,7 +8,6 @@ is a public constant. Nothing here is shown of the records: no loss, norm, clip 
 import math
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 import torch
@@ -72,8 +71,9 @@ def descend(
     def step_gradient(step: int) -> None:
         private.gradient(wrapped, losses, charge, step, MICROBATCH)
 
-    bar = progress.silent(steps, "DP-SGD", permit.plan)
-    return replace(_train(work, model, step_gradient, steps, learning_rate, average, bar), facts=facts)
+    bar, rate = progress.silent(steps, "DP-SGD", permit.plan), partial(_warmed_up, learning_rate)
+    weights = training.adam(work, model, step_gradient, steps, rate, average, {}, bar)
+    return Synthesiser(weights, model.architecture, facts=facts)
 
 
 @work
@@ -101,8 +101,9 @@ def without_privacy(
         pieces = rows.repeat_interleave(noise_multiplicity).split(MICROBATCH)
         training.assign(parameters, training.gradient(parameters, loss, enumerate(pieces))[1])
 
-    bar = progress.silent(steps, "training without privacy")
-    return _train(work, model, step_gradient, steps, learning_rate, average, bar)
+    bar, rate = progress.silent(steps, "training without privacy"), partial(_warmed_up, learning_rate)
+    weights = training.adam(work, model, step_gradient, steps, rate, average, {}, bar)
+    return Synthesiser(weights, model.architecture)
 
 
 def ready(base: Base, n_classes: int, seed: int) -> diffusion.Denoiser:
@@ -159,9 +160,5 @@ def rehearsal(
     return lambda step: toy.gradient(wrapped, losses, charge, step, microbatch)
 
 
-def _train(work, model, step_gradient, n_steps, learning_rate, average, bar) -> Synthesiser:
-    def rate(step: int) -> float:
-        return learning_rate * min(1, (step + 1) / 10)
-
-    weights = training.adam(work, model, step_gradient, n_steps, rate, average, {}, bar)
-    return Synthesiser(weights, model.architecture)
+def _warmed_up(learning_rate: float, step: int) -> float:
+    return learning_rate * min(1, (step + 1) / 10)

@@ -90,7 +90,9 @@ def fit(
     def step_gradient(step: int) -> None:
         def loss(number: int) -> torch.Tensor:
             draws = training.generator(seed_of(seed, f"pretrain {number}"), step)
-            return _loss(model, corpus, batch // SUB_BATCHES, draws) / SUB_BATCHES
+            rows = training.public_batch(len(corpus.images), batch // SUB_BATCHES, draws)
+            x, label = scaled(corpus.images[rows]), corpus.labels[rows]
+            return diffusion.losses(model, x, label, diffusion.PublicDraws(draws, len(x))).mean() / SUB_BATCHES
 
         at_weights = partial(training.gradient, parameters, loss, range(SUB_BATCHES))
         if perturb:
@@ -121,9 +123,3 @@ def architecture(shape: tuple, n_labels: int, width: int, prediction: str, atten
         "network": "denoiser", "channels": channels, "size": size, "n_labels": n_labels, "width": width,
         "prediction": prediction, "attention": attention,
     }  # fmt: skip
-
-
-def _loss(model: diffusion.Denoiser, corpus: Corpus, n: int, draws: torch.Generator) -> torch.Tensor:
-    rows = training.public_batch(len(corpus.images), n, draws)
-    x, label = scaled(corpus.images[rows]), corpus.labels[rows]
-    return diffusion.losses(model, x, label, diffusion.PublicDraws(draws, n)).mean()

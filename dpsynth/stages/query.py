@@ -44,19 +44,17 @@ def train_classifier(
         encoder_steps, encoder_batch, encoder_rate: steps, images of each, and learning rate at its peak.
     """
     held_out = training.held_out(len(public.images))
-    seen = torch.nonzero(~held_out)[:, 0]
     with networks.seeded(seed_of(seed, "encoder", "weights")):
         model = Classifier(public.images.shape[1], len(public.classes)).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=encoder_rate, weight_decay=0.05)
 
-    def loss(draws: torch.Generator) -> torch.Tensor:
-        rows = seen[training.public_batch(len(seen), encoder_batch, draws)]
+    def loss(rows: torch.Tensor, draws: torch.Generator) -> torch.Tensor:
         return cross_entropy(model, scaled(public.images[rows]), public.labels[rows], smoothing=0.05)
 
-    bar = progress.public(encoder_steps, "query function")
     history = training.minimise(
-        work, model, optimizer, loss, seed_of(seed, "encoder"), encoder_steps, encoder_rate, bar
-    )
+        work, model, optimizer, loss, len(public.images), encoder_batch, seed_of(seed, "encoder"), encoder_steps,
+        encoder_rate, progress.public(encoder_steps, "query function"),
+    )  # fmt: skip
     accuracy = (predict(model, public.images[held_out], 1)[:, 0] == public.labels[held_out]).float().mean().item()
     return Encoder(model.state_dict(), list(public.classes), accuracy, history)
 
