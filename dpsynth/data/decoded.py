@@ -33,13 +33,13 @@ def images(files: list[Path], size: int, background: imagefiles.Colour, place: P
         ValueError: a file is not an image of 8 bits a channel, by its path.
     """
     shape = (len(files), 3, size, size)
-    kept = f"{name}-{_digest(size, background)[:8]}-"
-    path = place / f"{kept}{_digest(PIL.__version__, page_digest(imagefiles.__name__), _facts(files))[:16]}.npy"
+    prefix = f"{name}-{_digest(size, background)[:8]}-"
+    path = place / f"{prefix}{_digest(PIL.__version__, page_digest(imagefiles.__name__), _facts(files))[:16]}.npy"
     with _locked(place, name):
         array = _mapped(path, shape)
         if array is None:
             imagefiles.refuse_others(files)
-            _remove(place, kept)
+            _remove(place, prefix)
             _decode(files, size, background, path, desc)
             array = _mapped(path, shape)
     return torch.from_numpy(array)

@@ -99,11 +99,11 @@ def images(release: CentralImages, size: int) -> Tensor:
 @work
 def central_corpus(work: Work, release: CentralImages, *, shape: tuple, seed: int) -> Corpus:
     """Each central image, turned, resized and shifted at random, `COPIES` times, under its private label."""
-    drawn = images(release, shape[1])
-    labels = torch.arange(len(drawn)).repeat_interleave(COPIES)
+    centres = images(release, shape[1])
+    labels = torch.arange(len(centres)).repeat_interleave(COPIES)
     draws = torch.Generator().manual_seed(seed_of(seed, "central"))
-    moved = _moved(drawn[labels].float(), draws).round().clamp(0, 255).to(torch.uint8)
-    return Corpus(moved, labels, len(drawn), True, [], f"released central images, each moved in {COPIES} ways")
+    moved = _moved(centres[labels].float(), draws).round().clamp(0, 255).to(torch.uint8)
+    return Corpus(moved, labels, len(centres), True, [], f"released central images, each moved in {COPIES} ways")
 
 
 def _moved(x: Tensor, draws: torch.Generator) -> Tensor:

@@ -124,10 +124,10 @@ def pick(names: list[str], scores: Tensor | None, *, choice: str, unit: str, sha
         draws = torch.Generator().manual_seed(seed_of(seed, "saliency"))
         order = torch.randperm(len(distinct), generator=draws)
     else:
-        sums = torch.stack([sum(s for s, u in zip(scores, units, strict=True) if u == one) for one in distinct])
+        sums = torch.stack([sum(s for s, u in zip(scores, units, strict=True) if u == name) for name in distinct])
         order = sums.argsort(descending=True, stable=True)
-    kept = {distinct[i] for i in order[: max(1, int(share * len(distinct) + 1e-9))]}
-    return [name for name, u in zip(names, units, strict=True) if u in kept]
+    chosen = {distinct[i] for i in order[: max(1, int(share * len(distinct) + 1e-9))]}
+    return [name for name, u in zip(names, units, strict=True) if u in chosen]
 
 
 @work

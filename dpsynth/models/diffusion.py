@@ -118,5 +118,5 @@ def losses(model: Denoiser, x: Tensor, label: Tensor, draws: Draws, through: Cal
 
 
 def _ddpm_sigmas() -> Tensor:
-    kept = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 0)
-    return ((1 - kept) / kept).sqrt().float()
+    alphas_bar = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 0)
+    return ((1 - alphas_bar) / alphas_bar).sqrt().float()

@@ -40,9 +40,9 @@ class Renderer(nn.Module):
 
     def _drawn(self, labels: Tensor, faces: np.ndarray, hands: np.ndarray) -> dict[str, Tensor]:
         characters, (_, channels, size) = glyphs.characters(), self.architecture.values()
-        written = [
+        drawings = [
             glyphs.write(characters[label], face, glyphs.Hand(*hand))
             for label, face, hand in zip(labels.tolist(), faces.tolist(), hands.tolist(), strict=True)
         ]
-        images = shapes.in_shape(torch.from_numpy(np.stack(written))[:, None], channels, size)
+        images = shapes.in_shape(torch.from_numpy(np.stack(drawings))[:, None], channels, size)
         return {"images": images, "labels": labels, "faces": torch.from_numpy(faces), "hands": torch.from_numpy(hands)}

@@ -100,7 +100,6 @@ def minimise(
 
 
 def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    """One step on one loss."""
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
@@ -139,17 +138,14 @@ class Average:
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        """Take in the weights after one optimizer step."""
         decay = min(self.rate, (1 + self.n) / (10 + self.n))
         self.n += 1
         torch._foreach_lerp_(list(self.weights.values()), list(model.state_dict().values()), 1 - decay)
 
     def state_dict(self) -> dict:
-        """For checkpoints."""
         return {"n": self.n, "weights": self.weights}
 
     def load_state_dict(self, state: dict) -> None:
-        """The reverse of `state_dict`."""
         self.n, self.weights = state["n"], state["weights"]
 
 

@@ -27,7 +27,7 @@ IN_STAGES = (
      "        return (lambda *asked, **more: halved(self.ledger.charge(*asked, **more)))("),
     ("a learner's charge forgets its lineage", PERMIT, "work.lineage, private", "(), private"),
     ("a noisy prior is left out of the lineage", PERMIT,
-     "return tuple(digest for one in self.earlier for digest in one.lineage)", "return ()"),
+     "return tuple(digest for release in self.earlier for digest in release.lineage)", "return ()"),
     ("a learner does not wait for the prior, nor name it", RUN, 'after=("prior",)', "after=()"),
     ("the probe is left out of the plan", RUN, "= self.row.private_steps.values()",
      "= [step for step in self.row.private_steps.values() if step is not self.row.probe]"),
