@@ -1,6 +1,6 @@
 """The methods that fine-tune a denoiser as it is: RPGen, PrivImage+D, PDP-Diffusion and DPDM."""
 
-import dataclasses
+from typing import Any
 
 from pydantic import Field
 
@@ -49,9 +49,9 @@ DP_SGD = PrivateStep(
 AT_ONE_PLACE = {"attention": "middle"}  # of the denoisers of these methods; DP-SAPF's has it everywhere
 
 
-def _unperturbed(usual: Method, options: Adversarial) -> Method:
+def _unperturbed(options: Adversarial) -> dict[str, Any]:
     """At gamma 0 nothing is perturbed, and the base is PrivImage's."""
-    return usual if options.amp_gamma else dataclasses.replace(usual, base=pretrain.train_diffusion)
+    return {} if options.amp_gamma else {"base": pretrain.train_diffusion}
 
 
 RPGEN = Method(

@@ -7,9 +7,8 @@ code divides by the realised number of a label's records, which the sensitivity 
 for RandAugment.
 """
 
-import dataclasses
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -116,13 +115,12 @@ def _moved(x: Tensor, draws: torch.Generator) -> Tensor:
     return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
 
 
-def _warmed_up(usual: Method, options: Featured) -> Method:
+def _warmed_up(options: Featured) -> dict[str, Any]:
     """Without a warm-up it is DPDM; on all public images PDP-Diffusion."""
-    if options.warmup == "none":
-        return dataclasses.replace(usual, release=None, corpus=None, base=pretrain.fresh)
-    if options.warmup == "public":
-        return dataclasses.replace(usual, release=None, corpus=selection.all_public)
-    return usual
+    return {
+        "none": {"release": None, "corpus": None, "base": pretrain.fresh},
+        "public": {"release": None, "corpus": selection.all_public}, "central": {},
+    }[options.warmup]  # fmt: skip
 
 
 CENTRAL = PrivateStep(name="central_images", release=central_images, mechanism=mechanism)

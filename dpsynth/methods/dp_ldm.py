@@ -4,7 +4,7 @@ Lyu et al. (2023): autoencoder and latent diffusion are trained on public images
 diffusion model is trained privately (`dp_sgd.dp_sgd`). Both steps here see public images only.
 """
 
-import dataclasses
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -71,9 +71,9 @@ def train_latent(
     return pretrain.fit(work, model, corpus, seed, pretrain_steps, pretrain_batch, pretrain_rate, pretrain_average)
 
 
-def _on_codes(usual: Method, options: Light) -> Method:
+def _on_codes(options: Light) -> dict[str, Any]:
     """With `latent: true` an autoencoder stands where other methods have a query function."""
-    return dataclasses.replace(usual, encoder=train_autoencoder, base=train_latent) if options.latent else usual
+    return {"encoder": train_autoencoder, "base": train_latent} if options.latent else {}
 
 
 DP_LDM = Method(

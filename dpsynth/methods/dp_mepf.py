@@ -6,9 +6,9 @@ label over a declared n, where the code divides by realised class counts, which 
 cover; one mechanism for both moments; no second release to choose the stopping time by, training just ends.
 """
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import Field, field_validator
@@ -152,9 +152,9 @@ def _curves(gap: Tensor, mechanism: Sums, released: Tensor) -> dict[str, Tensor]
     return {"gap": means, "noise": noise.expand(len(means)).clone()}
 
 
-def _with_vgg(usual: Method, options: Moments) -> Method:
+def _with_vgg(options: Moments) -> dict[str, Any]:
     """With a file of VGG-19's weights its features stand for those of our own classifier."""
-    return dataclasses.replace(usual, encoder=read_vgg) if options.vgg19 else usual
+    return {"encoder": read_vgg} if options.vgg19 else {}
 
 
 EMBEDDING = PrivateStep(name="mean_embedding", release=match_moments, mechanism=mechanism)

@@ -6,10 +6,9 @@ denoiser on pixels stands for Stable Diffusion; the labels' table learns too, as
 labels; probe and DP-SGD share one plan.
 """
 
-import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -177,9 +176,9 @@ def _block(name: str) -> str:
     return name if parent == "net" else parent
 
 
-def _without_probe(usual: Method, options: Salient) -> Method:
+def _without_probe(options: Salient) -> dict[str, Any]:
     """Matrices that are drawn, or all, are not asked for."""
-    return usual if options.choice == "saliency" else dataclasses.replace(usual, probe=None)
+    return {} if options.choice == "saliency" else {"probe": None}
 
 
 PROBE = PrivateStep(name="saliency", release=probe, mechanism=probe_mechanism)

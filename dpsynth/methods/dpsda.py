@@ -8,9 +8,8 @@ that one setting serves every epsilon; equally many candidates a label, where th
 private set.
 """
 
-import dataclasses
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -191,9 +190,9 @@ def _spread(images: Tensor, n_labels: int, candidates: int) -> Tensor:
     return images[_rows(places.expand(min(SHOWN, n_labels), -1), candidates)]
 
 
-def _rendered(usual: Method, options: Evolution) -> Method:
+def _rendered(options: Evolution) -> dict[str, Any]:
     """With `api: glyphs` the public set's own renderer makes the candidates, and nothing is trained."""
-    return dataclasses.replace(usual, corpus=None, base=renderer) if options.api == "glyphs" else usual
+    return {"corpus": None, "base": renderer} if options.api == "glyphs" else {}
 
 
 EVOLUTION = PrivateStep(name="nearest_votes", release=evolve, mechanism=mechanism)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from dpsynth.privacy.engine.parallel import side_by_side
 from dpsynth.seeds import seed_of
 
+WARMUP = 0.05  # share of the steps in which the learning rate rises
 PATIENCE = 20.0  # seconds between checkpoints; what a kill can cost
 
 
@@ -159,13 +160,13 @@ def public_batch(n: int, size: int, draws: torch.Generator) -> torch.Tensor:
     return torch.randint(n, (size,), generator=draws)
 
 
-def cosine(step: int, n_steps: int, warmup: float = 0.05) -> float:
-    """Learning-rate factor: linear warm-up over a share `warmup` of the steps, then half a cosine to zero.
+def cosine(step: int, n_steps: int) -> float:
+    """Learning-rate factor: linear warm-up over a share WARMUP of the steps, then half a cosine to zero.
 
     >>> [round(cosine(step, 100), 3) for step in (0, 4, 50, 99)]
     [0.2, 1.0, 0.525, 0.0]
     """
     position = (step + 1) / n_steps
-    if position < warmup:
-        return position / warmup
-    return 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * (position - warmup) / (1 - warmup)))))
+    if position < WARMUP:
+        return position / WARMUP
+    return 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * (position - WARMUP) / (1 - WARMUP)))))
