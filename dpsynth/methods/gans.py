@@ -22,6 +22,7 @@ from dpsynth.methods.diffusion import HISTOGRAM
 from dpsynth.methods.method import Method, Options, PrivateStep
 from dpsynth.models import gan, networks, samplers, training
 from dpsynth.models.pixels import scaled
+from dpsynth.models.trainable import by_part
 from dpsynth.privacy import Fakes, Gradients, Private
 from dpsynth.seeds import seed_of
 from dpsynth.stages import pretrain, progress, query, selection
@@ -143,10 +144,7 @@ def dp_gan(
 def noise_to_signal(base: Base, mechanism: Gradients, n_classes: int, seed: int) -> tuple[list[str], list[float]]:
     """Of each layer of the discriminator, and of all: the noise's expected norm over the largest that the mean clipped
     gradient of an expected batch can have, sigma sqrt(d) / (q N). From public constants alone."""
-    sizes: dict[str, int] = {}
-    for name, weight in ready(base, n_classes, seed).discriminator.named_parameters():
-        layer = name.partition(".")[0]
-        sizes[layer] = sizes.get(layer, 0) + weight.numel()
+    sizes = {layer: every for layer, (_, every) in by_part(ready(base, n_classes, seed).discriminator).items()}
     sizes["all layers"] = sum(sizes.values())
     return list(sizes), [mechanism.noise_multiplier * d**0.5 / mechanism.divisor for d in sizes.values()]
 

@@ -24,7 +24,6 @@ from dpsynth.models.pixels import scaled
 SIZE = 28  # pixels a side that the convnet looks at
 DIM = 64  # features of the convnet
 BATCH = 128
-STEPS = 600
 RATE = 3e-3  # peak of the one-cycle schedule
 SEED = 64
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
@@ -81,21 +80,14 @@ class Convnet(nn.Module):
         return self.head(self.features(x))
 
 
-def train_convnet(images: Tensor, labels: Tensor, n_classes: int, steps: int = STEPS) -> dict[str, Tensor]:
+def train_convnet(images: Tensor, labels: Tensor, n_classes: int, steps: int) -> dict[str, Tensor]:
     """Weights of a `Convnet` trained to name public images; AdamW, one-cycle, from a fixed seed of its own.
 
     The same bits each time, on one machine with one number of threads. Leaves torch's global generator alone.
 
     Args:
         images: public, uint8 (N, C, H, W); labels: (N,) int64 in [0, n_classes); steps: batches of 128.
-    Raises:
-        ValueError: no images, labels that do not fit them, or no steps.
     """
-    if not 0 < len(images) == len(labels) or steps < 1:
-        given = f"{len(images)} images, {len(labels)} labels and {steps} steps"
-        raise ValueError(f"Expected images, a label for each, and steps > 0; got {given}")
-    if labels.min() < 0 or labels.max() >= n_classes:
-        raise ValueError(f"labels run from {labels.min()} to {labels.max()}, outside 0 to {n_classes - 1}")
     draws = torch.Generator().manual_seed(SEED)
     with networks.seeded(SEED):
         network = Convnet(n_classes).to(memory_format=torch.channels_last).train()
