@@ -43,10 +43,9 @@ def train_autoencoder(
     with networks.seeded(of_stage):
         model = Autoencoder(*shape, width).to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(model.parameters(), lr=encoder_rate)
-
     history = training.minimise(
         work, model, optimizer, lambda rows, draws: model.loss(scaled(images[rows]), draws), len(images), encoder_batch,
-        of_stage, encoder_steps, encoder_rate, progress.public(encoder_steps, "autoencoder"),
+        of_stage, encoder_steps, progress.public(encoder_steps, "autoencoder"),
     )  # fmt: skip
     unseen = scaled(images[training.held_out(len(images))])
     model.standardise(unseen)

@@ -83,18 +83,15 @@ def assign(parameters: list[Tensor], gradients: list[Tensor]) -> None:
 
 def minimise(
     work: Work, model: nn.Module, optimizer: torch.optim.Optimizer, loss: Callable[[Tensor, torch.Generator], Tensor],
-    n: int, batch: int, seed: int, n_steps: int, rate: float, tell: Callable[[int], None],
+    n: int, batch: int, seed: int, n_steps: int, tell: Callable[[int], None],
 ) -> History:  # fmt: skip
-    """Descend on `loss(rows, draws)` of batches of n public images that are not `held_out`.
-
-    Args:
-        rate: learning rate at its peak, which it rises to and falls from as `cosine`.
-    """
-    seen, history = torch.nonzero(~held_out(n))[:, 0], {"loss": []}
+    """Descend on `loss(rows, draws)` of batches of those of n public images that are not `held_out`; the optimizer's
+    learning rate is its peak."""
+    rows, history = torch.nonzero(~held_out(n))[:, 0], {"loss": []}
     for step in steps(work, n_steps, {"model": model, "optimizer": optimizer}, history, tell):
-        optimizer.param_groups[0]["lr"] = rate * cosine(step, n_steps)
+        optimizer.param_groups[0]["lr"] = optimizer.defaults["lr"] * cosine(step, n_steps)
         draws = generator(seed, step)
-        value = loss(seen[public_batch(len(seen), batch, draws)], draws)
+        value = loss(rows[public_batch(len(rows), batch, draws)], draws)
         descend(optimizer, value)
         history["loss"].append(value.item())
     return history
