@@ -64,7 +64,7 @@ class Method:
     prior: PrivateStep | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     page: str | None = None
-    adapt: Callable[[Any], dict[str, Any]] = lambda options: {}
+    adapt: Callable[[Any], dict[str, Any]] | None = None
 
     @property
     def private_steps(self) -> dict[str, PrivateStep]:
@@ -75,4 +75,4 @@ class Method:
     def having(self, options: Options) -> "Method":
         """The row as its options have it."""
         row = replace(self, prior=LABELS) if options.prior == "noisy" else self
-        return replace(row, **self.adapt(options))
+        return replace(row, **self.adapt(options)) if self.adapt else row
