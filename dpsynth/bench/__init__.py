@@ -4,6 +4,7 @@
 Memory is the largest of a process of the step's own, less what that held before its first step.
 """
 
+import itertools
 import json
 import re
 import subprocess
@@ -39,10 +40,10 @@ def measure(setting: Setting, repeats: int) -> list[dict]:
             seconds[name].append(time.perf_counter() - start)
     for name, values in seconds.items():
         model = bench.library() if name.startswith("library") else bench.network(F32)
-        found = {"weights": sum(p.numel() for p in model.parameters()), "multiply_adds": bench.multiply_adds(model)}
-        spread = pd.Series(values).quantile([0.25, 0.5, 0.75]).tolist()
-        found |= dict(zip(("quartile1", "seconds", "quartile3"), spread, strict=True))
-        rows.append({**setting._asdict(), "step": name, **found, "peak_MiB": memory(setting, name)})
+        size = {"weights": sum(p.numel() for p in model.parameters()), "multiply_adds": bench.multiply_adds(model)}
+        quartiles = pd.Series(values).quantile([0.25, 0.5, 0.75])
+        speed = dict(zip(("quartile1", "seconds", "quartile3"), quartiles, strict=True))
+        rows.append({**setting._asdict(), "step": name, **size, **speed, "peak_MiB": memory(setting, name)})
     return rows
 
 
@@ -89,18 +90,16 @@ def ratios(table: pd.DataFrame) -> pd.DataFrame:
         at = _at(table, setting, name)
         return at["peak_MiB"].iloc[0] if len(at) else float("nan")
 
-    four, rows = FULL._replace(views=4), []
-    for said in ("float32", "bfloat16"):
-        ordinary = (f"ordinary {said}", f"ordinary {said}, side by side")
-        speed = seconds(FULL, *ordinary) / seconds(FULL, f"ours {said}")
-        rows.append((f"speed of ours over ordinary's, {said}, K = 1", speed, 0.85))
-        speed = seconds(four, *ordinary) / seconds(four, f"ours {said}")
-        rows.append((f"speed of ours over ordinary's, {said}, K = 4", speed, 0.95))
+    rows = []
+    for precision, (views, goal) in itertools.product(("float32", "bfloat16"), ((1, 0.85), (4, 0.95))):
+        setting, ordinary = FULL._replace(views=views), f"ordinary {precision}"
+        speed = seconds(setting, ordinary, f"{ordinary}, side by side") / seconds(setting, f"ours {precision}")
+        rows.append((f"speed of ours over ordinary's, {precision}, K = {views}", speed, goal))
     hooks = seconds(FULL, "opacus hooks float32", "opacus hooks bfloat16")
     speed = hooks / seconds(FULL, "ours bfloat16")
     rows.append(("speed of ours, bfloat16, over Opacus hooks' in its better precision", speed, 2.6))
-    own = ("ordinary bfloat16", "ordinary bfloat16, side by side")
-    library = rate(*own) / rate("library bfloat16", "library bfloat16, side by side")
+    ours = rate("ordinary bfloat16", "ordinary bfloat16, side by side")
+    library = ours / rate("library bfloat16", "library bfloat16, side by side")
     rows.append(("multiply-adds a second of our ordinary step over a library U-Net's, bfloat16", library, 2.0))
     like = peak(FULL, "ours bfloat16") / peak(FULL, "ordinary bfloat16, side by side")
     rows.append(("peak memory of ours over ordinary's, bfloat16 (at most)", like, 1.5))
@@ -126,5 +125,5 @@ def laptop(table: pd.DataFrame) -> str:
 
 def _at(table: pd.DataFrame, setting: Setting, *names: str) -> pd.DataFrame:
     """Rows of a setting, of the steps named, or of all."""
-    found = table[(table[list(Setting._fields)] == list(setting)).all(axis=1)]
-    return found[found["step"].isin(names)] if names else found
+    rows = table[(table[list(Setting._fields)] == list(setting)).all(axis=1)]
+    return rows[rows["step"].isin(names)] if names else rows

@@ -11,7 +11,6 @@ from dpsynth.bench.steps import FULL, LAPTOP, SWEEPS, Setting
 
 
 def main() -> int:
-    """The command line; see the module."""
     parser = terminal.parser("python -m dpsynth.bench", bench.__doc__)
     parser.add_argument("--quick", action="store_true", help="three repeats, without the sweeps")
     parser.add_argument("--memory", help=argparse.SUPPRESS)

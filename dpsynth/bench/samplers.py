@@ -36,17 +36,16 @@ def measure(p: Params) -> pd.DataFrame:
     run = Run(p)
     extractor = extractors.convnet(run.artifact("extractor").weights)
     model = networks.rebuild(run.synthesiser.architecture, run.synthesiser.weights)
-    wanted, rows = torch.arange(IMAGES) % p.n_classes, []
+    prior, rows = torch.arange(IMAGES) % p.n_classes, []
     for solver, n_steps in TRIALS:
         for seed in range(SEEDS):
             start = time.perf_counter()
-            drawn = denoised(model, wanted, seed_of(seed, "sample"), solver, n_steps)
+            samples = denoised(model, prior, seed_of(seed, "sample"), solver, n_steps)
             seconds = time.perf_counter() - start
-            found = distances.between(drawn, images, extractor)
-            found |= classifiers.accuracies(drawn, wanted, images, labels, p.n_classes, seed)
-            asked = 2 * n_steps - 1 if solver is heun else n_steps
-            rows.append({"sampler": solver.__name__, "steps": n_steps, "evaluations": asked, "seed": seed,
-                         "images a second": IMAGES / seconds, **found})  # fmt: skip
+            evaluations = 2 * n_steps - 1 if solver is heun else n_steps
+            rows.append({"sampler": solver.__name__, "steps": n_steps, "evaluations": evaluations, "seed": seed,
+                         "images a second": IMAGES / seconds, **distances.between(samples, images, extractor),
+                         **classifiers.accuracies(samples, prior, images, labels, p.n_classes, seed)})  # fmt: skip
         print(pd.DataFrame(rows[-SEEDS:]).round(3).to_string(index=False), flush=True)
     return pd.DataFrame(rows)
 
@@ -54,18 +53,19 @@ def measure(p: Params) -> pd.DataFrame:
 def table(rows: pd.DataFrame) -> pd.DataFrame:
     """Means and deviations over the seeds, as text."""
     by = rows.groupby(["sampler", "steps", "evaluations"], sort=False)
-    shown = {}
+    columns = {}
     for name, digits in (("images a second", 0), ("CA-CNN", 1), ("FD-convnet", 2), ("recall", 3)):
-        shown[name] = [f"{m:.{digits}f} ± {s:.{digits}f}" for m, s in zip(by[name].mean(), by[name].std(), strict=True)]
-    return by.size().index.to_frame(index=False).astype(str).assign(**shown)
+        columns[name] = [
+            f"{m:.{digits}f} ± {s:.{digits}f}" for m, s in zip(by[name].mean(), by[name].std(), strict=True)
+        ]
+    return by.size().index.to_frame(index=False).astype(str).assign(**columns)
 
 
 def main() -> int:
-    """The command line; see the module."""
     torch.set_num_threads(THREADS)
-    found = measure(chosen())
-    found.to_csv(store.root() / "build" / "samplers.csv", index=False)
-    print(table(found).to_string(index=False))
+    rows = measure(chosen())
+    rows.to_csv(store.root() / "build" / "samplers.csv", index=False)
+    print(table(rows).to_string(index=False))
     return 0
 
 

@@ -5,18 +5,20 @@ Opacus has no rule for our fused norm, and gets the same network with library la
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from opacus.grad_sample import GradSampleModule, GradSampleModuleFastGradientClipping
-from opacus.optimizers import DPOptimizer
+from opacus.optimizers import DPOptimizer, DPOptimizerFastGradientClipping
+from opacus.utils.fast_gradient_clipping_utils import DPTensorFastGradientClipping
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dpsynth.bench.library_layers import plain
 from dpsynth.models import diffusion, training
 from dpsynth.models.pixels import scaled
-from dpsynth.privacy import Charge, Coins, Gradients, PerExample, Plan, Private
+from dpsynth.privacy import Gradients
 from dpsynth.stages import dp_sgd
 
 THREADS, CLASSES = 2, 10
@@ -109,8 +111,7 @@ class Bench:
                 _, gradients = training.gradient(parameters, loss, split)
             else:
                 gradients = torch.autograd.grad(loss(split[0]), parameters)
-            for parameter, g in zip(parameters, gradients, strict=True):
-                parameter.grad = g
+            training.assign(parameters, gradients)
             optimizer.step()
 
         return step
@@ -118,21 +119,12 @@ class Bench:
     def ours(self, precision: torch.dtype) -> Callable[[], None]:
         """The step of stage 04: Poisson draw at rate 1, clip, noise, Adam."""
         model = self.network(precision)
-        optimizer, wrapped = torch.optim.Adam(model.parameters()), PerExample(model)
+        optimizer, steps = torch.optim.Adam(model.parameters()), iter(range(10**6))
         mechanism = Gradients("bench", 1.0, 10**6, 1.0, 1.0, self.at.views, float(self.at.batch))
-        plan = Plan("bench", self.at.batch, 1.0, 1e-5, (mechanism,))
-        made_up = Private(
-            name="bench", images=self.images, labels=self.labels, classes=tuple(map(str, range(CLASSES))),
-            n_records=self.at.batch, builtin=True,
-        )  # fmt: skip
-        # Random images that nobody owns, under coins that everybody knows: no ledger is asked, none is needed.
-        charge, steps = Charge(mechanism, plan, "bench", Coins(bytes(32))), iter(range(10**6))
+        step_gradient = dp_sgd.rehearsal(model, self.images, self.labels, CLASSES, mechanism, self.at.rows)
 
         def step() -> None:
-            def loss(x: torch.Tensor, y: torch.Tensor, draws: diffusion.Draws) -> torch.Tensor:
-                return diffusion.loss(wrapped, "edm", CLASSES, x, y, draws)
-
-            made_up.gradient(wrapped, loss, charge, next(steps), self.at.rows)
+            step_gradient(next(steps))
             optimizer.step()
 
         return step
@@ -140,7 +132,7 @@ class Bench:
     def opacus(self, precision: torch.dtype, **how: bool) -> Callable[[], None]:
         """Per-record gradients by Opacus; views are averaged before its clip, which it does not do by itself."""
         module = GradSampleModule(plain(self.network(precision)), loss_reduction="sum", **how)
-        optimizer = self._noisy(module)
+        optimizer = DPOptimizer(torch.optim.Adam(module.parameters()), **self._noise())
 
         def step() -> None:
             optimizer.zero_grad()
@@ -157,44 +149,38 @@ class Bench:
         module = GradSampleModuleFastGradientClipping(
             plain(self.network(precision)), loss_reduction="sum", use_ghost_clipping=True, max_grad_norm=1.0
         )
-        optimizer = torch.optim.Adam(module.parameters())
+        optimizer = DPOptimizerFastGradientClipping(torch.optim.Adam(module.parameters()), **self._noise())
 
         def step() -> None:
             losses = self.losses(module, torch.arange(self.at.batch))
-            losses.sum().backward(retain_graph=True)
-            optimizer.zero_grad()
-            factors = module.get_clipping_coef()
-            module.disable_hooks()
-            (factors * losses).sum().backward()
-            module.enable_hooks()
-            for parameter in module.parameters():
-                parameter.grad = (parameter.grad + torch.randn_like(parameter)) / self.at.batch
+            DPTensorFastGradientClipping(module, optimizer, losses, "sum").backward()
             optimizer.step()
 
         return step
 
-    def _noisy(self, module: nn.Module) -> DPOptimizer:
-        adam = torch.optim.Adam(module.parameters())
-        return DPOptimizer(adam, noise_multiplier=1.0, max_grad_norm=1.0, expected_batch_size=self.at.batch)
+    def _noise(self) -> dict[str, float]:
+        return {"noise_multiplier": 1.0, "max_grad_norm": 1.0, "expected_batch_size": self.at.batch}
 
     def steps(self) -> dict[str, Callable[[], Callable[[], None]]]:
         """What makes each step of this setting, by name; peers' whole gradients fit small batches only."""
-        made = {}
+        makers = {}
         for precision in (F32, BF16):
-            said = str(precision).removeprefix("torch.")
-            made[f"ordinary {said}"] = lambda p=precision: self.ordinary(self.network(p), parts=False)
-            made[f"ordinary {said}, side by side"] = lambda p=precision: self.ordinary(self.network(p), parts=True)
-            made[f"ours {said}"] = lambda p=precision: self.ours(p)
-            if self.at.batch <= FULL.batch:
-                made[f"opacus hooks {said}"] = lambda p=precision: self.opacus(p)
+            name = str(precision).removeprefix("torch.")
+            makers |= {
+                f"ordinary {name}": lambda p=precision: self.ordinary(self.network(p), parts=False),
+                f"ordinary {name}, side by side": lambda p=precision: self.ordinary(self.network(p), parts=True),
+                f"ours {name}": partial(self.ours, precision), f"opacus hooks {name}": partial(self.opacus, precision),
+            }  # fmt: skip
         if self.at == FULL:
-            made["opacus functorch float32"] = lambda: self.opacus(F32, force_functorch=True)
-            made["opacus ghost float32"] = lambda: self.ghost(F32)
-            made["library bfloat16"] = lambda: self.ordinary(self.library(), parts=False)
-            made["library bfloat16, side by side"] = lambda: self.ordinary(self.library(), parts=True)
+            makers |= {
+                "opacus functorch float32": partial(self.opacus, F32, force_functorch=True),
+                "opacus ghost float32": partial(self.ghost, F32),
+                "library bfloat16": lambda: self.ordinary(self.library(), parts=False),
+                "library bfloat16, side by side": lambda: self.ordinary(self.library(), parts=True),
+            }
         if self.at.batch > FULL.batch:
-            return {name: made[name] for name in ("ordinary bfloat16, side by side", "ours bfloat16")}
-        return made
+            return {name: makers[name] for name in ("ordinary bfloat16, side by side", "ours bfloat16")}
+        return makers
 
 
 class _Sampled(nn.Module):

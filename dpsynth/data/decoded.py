@@ -33,13 +33,13 @@ def images(files: list[Path], size: int, background: imagefiles.Colour, place: P
         ValueError: a file is not an image of 8 bits a channel, by its path.
     """
     shape = (len(files), 3, size, size)
-    kept = f"{name}-{_digest(size, background)[:8]}-"
-    path = place / f"{kept}{_digest(PIL.__version__, page_digest(imagefiles.__name__), _facts(files))[:16]}.npy"
+    prefix = f"{name}-{_digest(size, background)[:8]}-"
+    path = place / f"{prefix}{_digest(PIL.__version__, page_digest(imagefiles.__name__), _facts(files))[:16]}.npy"
     with _locked(place, name):
         array = _mapped(path, shape)
         if array is None:
             imagefiles.refuse_others(files)
-            _remove(place, kept)
+            _remove(place, prefix)
             _decode(files, size, background, path, desc)
             array = _mapped(path, shape)
     return torch.from_numpy(array)
@@ -61,14 +61,10 @@ def _decode(files: list[Path], size: int, background: imagefiles.Colour, path: P
             os.fchmod(out.fileno(), 0o600)
             header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), 3, size, size)}
             np.lib.format.write_array_header_1_0(out, header)
-
-            def keep(image: np.ndarray) -> None:
+            for bar.n, image in enumerate(imagefiles.read_all(files, size, background), 1):
                 out.write(image.tobytes())
-                bar.n += 1
                 if bar.n % max(1, len(files) // 10) == 0:  # not by the clock: the ticks would tell how long it took
                     bar.refresh()
-
-            imagefiles.read_all(files, size, background, keep)
             out.flush()
             os.fsync(out.fileno())
         forget_times(aside)

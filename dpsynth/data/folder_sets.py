@@ -55,7 +55,6 @@ class PublicFolder(PublicSet):
 
     @property
     def n_classes(self) -> int:
-        """As listed."""
         return len(self._groups)
 
     @cached_property
@@ -67,7 +66,6 @@ class PublicFolder(PublicSet):
 
     @cached_property
     def labels(self) -> Tensor:
-        """(N,) int64, indices into `classes`."""
         return _labels(self._groups.values())
 
     @property

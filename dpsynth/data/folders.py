@@ -112,8 +112,8 @@ def shared(one: Path, other: Path) -> tuple[Path, Path] | None:
     Raises:
         as `listing`.
     """
-    seen = {_place(path): path for path in _all(one)}
-    return next(((seen[place], path) for path in _all(other) if (place := _place(path)) in seen), None)
+    paths = {_place(path): path for path in _all(one)}
+    return next(((paths[place], path) for path in _all(other) if (place := _place(path)) in paths), None)
 
 
 def _all(path: Path) -> list[Path]:

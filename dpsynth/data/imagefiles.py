@@ -3,6 +3,7 @@
 import contextlib
 import re
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -66,21 +67,21 @@ def read(file: Path, size: int, background: Colour) -> np.ndarray:
         raise ValueError(_reason(error, file)) from None
 
 
-def read_all(files: list[Path], size: int, background: Colour, each) -> None:
-    """Call `each(image)` with every file's image, (3, size, size) uint8, in order.
+def read_all(files: list[Path], size: int, background: Colour) -> Iterator[np.ndarray]:
+    """Every file's image, (3, size, size) uint8, in order.
 
     Raises:
         ValueError: the files that cannot be read and why, ten at most, and how many more; after all were tried.
     """
     broken = []
-    with warnings.catch_warnings(action="ignore"):  # they would tell of single records, in the executed notebook
-        for file in files:
-            try:
+    for file in files:
+        try:
+            with warnings.catch_warnings(action="ignore"):  # they would tell of single records, in executed notebooks
                 image = read(file, size, background)
-            except ValueError as error:
-                broken.append(f"{told(file)} ({error})")
-                image = np.zeros((size, size, 3), dtype=np.uint8)
-            each(image.transpose(2, 0, 1))
+        except ValueError as error:
+            broken.append(f"{told(file)} ({error})")
+            image = np.zeros((size, size, 3), dtype=np.uint8)
+        yield image.transpose(2, 0, 1)
     if broken:
         raise ValueError(f"images that cannot be read; mend, convert or take them away: {several(broken)}")
 
@@ -96,13 +97,9 @@ def _is_image(file: Path) -> bool:
     return (
         not head
         or _unread(head) is not None
-        or any(_claims(accept, head) for accept in _accepts())
+        or any(_claims(accept, head) for _, accept in Image.OPEN.values() if accept)
         or _is_unmarked(file)
     )
-
-
-def _accepts() -> list:
-    return [accept for _, accept in Image.OPEN.values() if accept]
 
 
 def _claims(accept, head: bytes) -> bool:

@@ -35,19 +35,13 @@ class Constants:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Published constants of a set; its classes are equally likely.
+    """Published constants of a set, as `Constants`; its classes are equally likely."""
 
-    Attributes:
-        n_records: in each split.
-        channels, size: images are (channels, size, size).
-        load: `load(split)` gives images (N, channels, size, size) uint8 and labels (N,) int64.
-    """
-
-    n_records: dict[str, int]
+    n_records: dict[str, int]  # in each split
     channels: int
     size: int
     classes: tuple[str, ...]
-    load: Callable[[str], tuple[Tensor, Tensor]]
+    load: Callable[[str], tuple[Tensor, Tensor]]  # split -> images (N, channels, size, size) uint8, labels (N,) int64
 
 
 def _digits(split: str, **places: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -76,10 +70,8 @@ def _fashion_mnist(split: str) -> tuple[Tensor, Tensor]:
     places = [cache / "FashionMNIST" / "raw", DEBIAN_FASHION]
     part = {"train": "train", "test": "t10k"}[split]
     names = [f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte"]
-    files = _find(places, names)
-    if files is None and _download_fashion(cache):
-        files = _find(places, names)
-    if files is None:
+    files = _find(places, names) or (_download_fashion(cache) and _find(places, names))
+    if not files:
         raise FileNotFoundError(
             f"the files of fashion_mnist ({', '.join(names)}, gzipped or not) are neither in "
             f"{places[0].absolute()} nor in {places[1]}, and could not be downloaded; "

@@ -80,7 +80,6 @@ class PublicSet:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The classes' names."""
         return self._content[2]
 
     @cached_property
@@ -108,9 +107,9 @@ def _glyphs() -> Content:
 def _glyphs_without_digits() -> Content:
     """The glyphs but for NUMBERS classes: private digits are not among the public classes."""
     images, labels, classes = _glyphs()
-    kept = torch.tensor([c for c, character in enumerate(classes) if unicodedata.category(character)[0] != "N"])
-    rows = torch.isin(labels, kept)
-    return images[rows], torch.searchsorted(kept, labels[rows]), tuple(classes[c] for c in kept)
+    others = torch.tensor([c for c, character in enumerate(classes) if unicodedata.category(character)[0] != "N"])
+    rows = torch.isin(labels, others)
+    return images[rows], torch.searchsorted(others, labels[rows]), tuple(classes[c] for c in others)
 
 
 def _glyphs_version() -> str:

@@ -12,9 +12,9 @@ def in_shape(images: Tensor, channels: int, size: int) -> Tensor:
     if channels < images.shape[1]:
         images = torch.cat([p.float().mean(1, keepdim=True).round().to(torch.uint8) for p in images.split(AT_ONCE)])
     if images.shape[2:] != (size, size):
-        parts = (
-            F.interpolate(part.float(), (size, size), mode="bicubic", antialias=True).round().clamp(0, 255)
-            for part in images.split(AT_ONCE)
+        resized = (
+            F.interpolate(batch.float(), (size, size), mode="bicubic", antialias=True)
+            for batch in images.split(AT_ONCE)
         )
-        images = torch.cat([part.to(torch.uint8) for part in parts])
+        images = torch.cat([batch.round().clamp(0, 255).to(torch.uint8) for batch in resized])
     return images.expand(-1, channels, -1, -1).contiguous()

@@ -1,11 +1,10 @@
 """The methods that fine-tune a denoiser as it is: RPGen, PrivImage+D, PDP-Diffusion and DPDM."""
 
-import dataclasses
+from typing import Any
 
 from pydantic import Field
 
 from dpsynth.methods.method import Method, Options, PrivateStep
-from dpsynth.models.amp import Projection
 from dpsynth.models.diffusion import Prediction
 from dpsynth.models.trainable import Trainable
 from dpsynth.stages import dp_sgd, pretrain, query, selection
@@ -37,7 +36,6 @@ class Adversarial(Semantic):
 
     amp_gamma: Real = Field(0.2, ge=0, lt=1e6, description="radius of the ball, gamma; 0 turns perturbation off")
     amp_eta: Real = Field(0.4, gt=0, lt=1e6, description="inner step size, eta1")
-    amp_projection: Projection = Field("global", description="one ball, or one a tensor")
     amp_normalise: bool = Field(False, description="perturb by gamma times the unit gradient, as SAM")
 
 
@@ -51,9 +49,9 @@ DP_SGD = PrivateStep(
 AT_ONE_PLACE = {"attention": "middle"}  # of the denoisers of these methods; DP-SAPF's has it everywhere
 
 
-def _unperturbed(usual: Method, options: Adversarial) -> Method:
+def _unperturbed(options: Adversarial) -> dict[str, Any]:
     """At gamma 0 nothing is perturbed, and the base is PrivImage's."""
-    return usual if options.amp_gamma else dataclasses.replace(usual, base=pretrain.train_diffusion)
+    return {} if options.amp_gamma else {"base": pretrain.train_diffusion}
 
 
 RPGEN = Method(

@@ -7,9 +7,8 @@ code divides by the realised number of a label's records, which the sensitivity 
 for RandAugment.
 """
 
-import dataclasses
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -99,11 +98,11 @@ def images(release: CentralImages, size: int) -> Tensor:
 @work
 def central_corpus(work: Work, release: CentralImages, *, shape: tuple, seed: int) -> Corpus:
     """Each central image, turned, resized and shifted at random, `COPIES` times, under its private label."""
-    drawn = images(release, shape[1])
-    labels = torch.arange(len(drawn)).repeat_interleave(COPIES)
+    centres = images(release, shape[1])
+    labels = torch.arange(len(centres)).repeat_interleave(COPIES)
     draws = torch.Generator().manual_seed(seed_of(seed, "central"))
-    moved = _moved(drawn[labels].float(), draws).round().clamp(0, 255).to(torch.uint8)
-    return Corpus(moved, labels, len(drawn), True, [], f"released central images, each moved in {COPIES} ways")
+    moved = _moved(centres[labels].float(), draws).round().clamp(0, 255).to(torch.uint8)
+    return Corpus(moved, labels, len(centres), True, [], f"released central images, each moved in {COPIES} ways")
 
 
 def _moved(x: Tensor, draws: torch.Generator) -> Tensor:
@@ -116,13 +115,12 @@ def _moved(x: Tensor, draws: torch.Generator) -> Tensor:
     return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
 
 
-def _warmed_up(usual: Method, options: Featured) -> Method:
+def _warmed_up(options: Featured) -> dict[str, Any]:
     """Without a warm-up it is DPDM; on all public images PDP-Diffusion."""
-    if options.warmup == "none":
-        return dataclasses.replace(usual, release=None, corpus=None, base=pretrain.fresh)
-    if options.warmup == "public":
-        return dataclasses.replace(usual, release=None, corpus=selection.all_public)
-    return usual
+    return {
+        "none": {"release": None, "corpus": None, "base": pretrain.fresh},
+        "public": {"release": None, "corpus": selection.all_public}, "central": {},
+    }[options.warmup]  # fmt: skip
 
 
 CENTRAL = PrivateStep(name="central_images", release=central_images, mechanism=mechanism)

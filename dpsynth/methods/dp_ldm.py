@@ -4,22 +4,21 @@ Lyu et al. (2023): autoencoder and latent diffusion are trained on public images
 diffusion model is trained privately (`dp_sgd.dp_sgd`). Both steps here see public images only.
 """
 
-import dataclasses
+from typing import Any
 
 import torch
 from pydantic import Field
-from tqdm import tqdm
 
 from dpsynth.artifacts import Base, Codes, Corpus
 from dpsynth.data.public_sets import PublicSet
 from dpsynth.methods.diffusion import AT_ONE_PLACE, DP_SGD, Pretrained
 from dpsynth.methods.method import Method
-from dpsynth.models import training
+from dpsynth.models import networks, training
 from dpsynth.models.latent import Autoencoder, LatentDenoiser
 from dpsynth.models.pixels import scaled
 from dpsynth.models.trainable import Trainable
 from dpsynth.seeds import seed_of
-from dpsynth.stages import pretrain, selection
+from dpsynth.stages import pretrain, progress, selection
 from dpsynth.store import Work, work
 
 
@@ -40,24 +39,15 @@ def train_autoencoder(
     Args:
         encoder_steps, encoder_batch, encoder_rate: steps, images of each, and learning rate at its peak.
     """
-    images = public.images
-    held_out = torch.arange(len(images)) % 20 == 0
-    seen, unseen = torch.nonzero(~held_out)[:, 0], scaled(images[held_out])
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of(seed, "autoencoder"))
+    images, of_stage = public.images, seed_of(seed, "autoencoder")
+    with networks.seeded(of_stage):
         model = Autoencoder(*shape, width).to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(model.parameters(), lr=encoder_rate)
-    history: dict[str, list[float]] = {"loss": []}
-    bar = tqdm(total=encoder_steps, desc="autoencoder", mininterval=5)
-    for step in training.steps(work, encoder_steps, {"model": model, "optimizer": optimizer}, history):
-        bar.update(step + 1 - bar.n)
-        draws = training.generator(seed_of(seed, "autoencoder"), step)
-        optimizer.param_groups[0]["lr"] = encoder_rate * training.cosine(step, encoder_steps)
-        loss = model.loss(scaled(images[seen[training.public_batch(len(seen), encoder_batch, draws)]]), draws)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        history["loss"].append(loss.item())
+    history = training.minimise(
+        work, model, optimizer, lambda rows, draws: model.loss(scaled(images[rows]), draws), len(images), encoder_batch,
+        of_stage, encoder_steps, progress.public(encoder_steps, "autoencoder"),
+    )  # fmt: skip
+    unseen = scaled(images[training.held_out(len(images))])
     model.standardise(unseen)
     with torch.no_grad():
         error = (model.decode(model.encode(unseen)) - unseen).square().mean().sqrt().item()
@@ -71,19 +61,18 @@ def train_latent(
 ) -> Base:  # fmt: skip
     """A denoiser of the codes of the corpus's images; the autoencoder is part of it, and stays as it is."""
     corpus = corpus if conditional else pretrain.without_labels(corpus)
-    channels, size = shape
-    model: LatentDenoiser = pretrain.initial(
-        {"network": "latent_denoiser", "channels": channels, "size": size, "n_labels": corpus.n_labels, "width": width,
-         "prediction": prediction},
-        seed,
-    )  # fmt: skip
+    architecture = {
+        "network": "latent_denoiser", "channels": shape[0], "size": shape[1], "n_labels": corpus.n_labels,
+        "width": width, "prediction": prediction,
+    }  # fmt: skip
+    model: LatentDenoiser = pretrain.initial(architecture, seed)
     model.autoencoder.load_state_dict(encoder.weights)
     return pretrain.fit(work, model, corpus, seed, pretrain_steps, pretrain_batch, pretrain_rate, pretrain_average)
 
 
-def _on_codes(usual: Method, options: Light) -> Method:
+def _on_codes(options: Light) -> dict[str, Any]:
     """With `latent: true` an autoencoder stands where other methods have a query function."""
-    return dataclasses.replace(usual, encoder=train_autoencoder, base=train_latent) if options.latent else usual
+    return {"encoder": train_autoencoder, "base": train_latent} if options.latent else {}
 
 
 DP_LDM = Method(

@@ -6,9 +6,9 @@ label over a declared n, where the code divides by realised class counts, which 
 cover; one mechanism for both moments; no second release to choose the stopping time by, training just ends.
 """
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import Field, field_validator
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from dpsynth.artifacts import Base, Encoder, Perceptual, Synthesiser
 from dpsynth.methods import gans
 from dpsynth.methods.method import Method, Options, PrivateStep
-from dpsynth.models import diffusion, gan, networks, training, vgg
+from dpsynth.models import gan, networks, training, vgg
 from dpsynth.privacy import Private, Sums
 from dpsynth.seeds import seed_of
 from dpsynth.stages import progress, query
@@ -49,13 +49,11 @@ class Moments(Options):
 
 @work
 def fresh_generator(work: Work, *, shape: tuple, n_classes: int, seed: int, width: int) -> Base:
-    """A generator with random weights."""
     return Base.untrained(gans.initial(shape, n_classes, width, seed).generator)
 
 
 @work
 def read_vgg(work: Work, *, vgg19: str) -> Perceptual:
-    """VGG-19's convolutions, from a file of its weights."""
     return Perceptual(vgg.weights(vgg19))
 
 
@@ -91,26 +89,22 @@ def match_moments(
         is expected of noise alone: below it the generator follows noise.
     """
     embed, dim = perceptual(encoder, private.shape, moments)
-    generator = networks.build(base.architecture)
-    generator.load_state_dict(base.weights)
+    generator = networks.rebuild(base.architecture, base.weights)
     charge = permit.charge(work, private)
     released = private.total(lambda x, labels, draws: embed(x), dim, charge, by_label=True).float()  # (labels, dim)
     optimizer = torch.optim.Adam(generator.parameters(), lr=matching_rate)
-    averaged = diffusion.Average(generator, average)
-    seen: dict[str, list] = {"steps": [], "images": [], "gap": []}
-    parts = {"model": generator, "optimizer": optimizer, "average": averaged}
-    bar = progress.silent(matching_steps, "moment matching")
-    for step in training.steps(work, matching_steps, parts, seen):
+    averaged = training.Average(generator, average)
+    history: training.History = {"images": [], "gap": []}
+    trained = {"model": generator, "optimizer": optimizer, "average": averaged}
+    every, bar = max(1, matching_steps // SNAPSHOTS), progress.silent(matching_steps, "moment matching")
+    for step in training.steps(work, matching_steps, trained, history, bar):
         optimizer.param_groups[0]["lr"] = matching_rate * training.cosine(step, matching_steps)
-        seen["gap"].append(match(generator, embed, released, optimizer, seed_of(seed, "matching"), step))
+        history["gap"].append(match(generator, embed, released, optimizer, seed_of(seed, "matching"), step))
         averaged.update(generator)
-        progress.tell(bar, step + 1)
-        if (step + 1) % max(1, matching_steps // SNAPSHOTS) == 0:
-            seen["steps"].append(step + 1)
-            seen["images"].append(gans.shown(generator, averaged, seed))
-    bar.close()
-    snapshots = gans.captioned(seen["steps"], seen["images"], "step")
-    curves = _curves(torch.tensor(seen["gap"]), permit.mechanism, released)
+        if (step + 1) % every == 0:
+            history["images"].append(gans.shown(generator, averaged, seed))
+    snapshots = gans.captioned(history["images"], "step", every)
+    curves = _curves(torch.tensor(history["gap"]), permit.mechanism, released)
     facts = {f"moment-{name}": curve[-1].clone() for name, curve in curves.items()}
     return Synthesiser(averaged.weights, generator.architecture, snapshots, curves, facts)
 
@@ -122,7 +116,7 @@ def perceptual(encoder: Encoder | Perceptual, shape: tuple, moments: int) -> tup
         model = vgg.Vgg19().eval().requires_grad_(False)
         model.load_state_dict(encoder.weights)
     else:
-        model = query.classifier(encoder, shape[0]).requires_grad_(False)
+        model = query.classifier(encoder, shape[0])
 
     def embed(x: Tensor) -> Tensor:
         features = F.normalize(model.activations(x))
@@ -147,22 +141,20 @@ def match(generator: gan.Generator, embed: Callable, released: Tensor, optimizer
 
     one, other = gap(0), gap(1)
     loss = (one * other).sum() / released.square().sum()
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
+    training.descend(optimizer, loss)
     return loss.item()
 
 
 def _curves(gap: Tensor, mechanism: Sums, released: Tensor) -> dict[str, Tensor]:
     """The gap as means over equal parts of training, and the noise's expected share."""
-    said = torch.stack([part.mean() for part in gap.tensor_split(min(POINTS, len(gap)))])
+    means = torch.stack([part.mean() for part in gap.tensor_split(min(POINTS, len(gap)))])
     noise = (mechanism.scale / mechanism.divisor) ** 2 * released.numel() / released.square().sum()
-    return {"gap": said, "noise": noise.expand(len(said)).clone()}
+    return {"gap": means, "noise": noise.expand(len(means)).clone()}
 
 
-def _with_vgg(usual: Method, options: Moments) -> Method:
+def _with_vgg(options: Moments) -> dict[str, Any]:
     """With a file of VGG-19's weights its features stand for those of our own classifier."""
-    return dataclasses.replace(usual, encoder=read_vgg) if options.vgg19 else usual
+    return {"encoder": read_vgg} if options.vgg19 else {}
 
 
 EMBEDDING = PrivateStep(name="mean_embedding", release=match_moments, mechanism=mechanism)

@@ -6,9 +6,9 @@ denoiser on pixels stands for Stable Diffusion; the labels' table learns too, as
 labels; probe and DP-SGD share one plan.
 """
 
-import dataclasses
 from collections.abc import Callable
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -62,13 +62,11 @@ def probe(
     def norms(x: Tensor, label: Tensor, draws) -> Tensor:
         return squared_norms(wrapped, names, x, label, draws, max_grad_norm)
 
-    mechanism = permit.mechanism
-    charge = permit.charge(work, private)
+    def favourites(x: Tensor, label: Tensor, draws) -> Tensor:
+        return norms(x, label, draws).nan_to_num().topk(mechanism.votes, dim=1).indices
+
+    mechanism, charge = permit.mechanism, permit.charge(work, private)
     if isinstance(mechanism, Counts):
-
-        def favourites(x: Tensor, label: Tensor, draws) -> Tensor:
-            return norms(x, label, draws).nan_to_num().topk(mechanism.votes, dim=1).indices
-
         scores = private.count(favourites, len(names), charge, by_label=False)[0]
     else:
         scores = private.total(norms, len(names), charge)[0]
@@ -84,12 +82,8 @@ def squared_norms(
     Each is in [0, 1], and so is the sum of a record's; NaN where the gradient is not finite.
     """
     model = wrapped.model
-
-    def losses() -> Tensor:
-        return diffusion.loss(wrapped, model.prediction, model.null, model.encode(x), label, draws)
-
-    found = wrapped.gradients(losses, len(x))
-    squares = torch.stack([g.double().flatten(1).square().sum(1) for g in found], dim=1)  # (B, P)
+    gradients = wrapped.gradients(partial(diffusion.losses, model, x, label, draws, through=wrapped), len(x))
+    squares = torch.stack([g.double().flatten(1).square().sum(1) for g in gradients], dim=1)  # (B, P)
     total = squares.sum(1, keepdim=True)
     places = {id(parameter): place for place, parameter in enumerate(wrapped.parameters)}
     chosen = [places[id(model.get_submodule(name).weight)] for name in names]
@@ -129,10 +123,10 @@ def pick(names: list[str], scores: Tensor | None, *, choice: str, unit: str, sha
         draws = torch.Generator().manual_seed(seed_of(seed, "saliency"))
         order = torch.randperm(len(distinct), generator=draws)
     else:
-        sums = torch.stack([sum(s for s, u in zip(scores, units, strict=True) if u == one) for one in distinct])
+        sums = torch.stack([sum(s for s, u in zip(scores, units, strict=True) if u == name) for name in distinct])
         order = sums.argsort(descending=True, stable=True)
-    kept = {distinct[i] for i in order[: max(1, int(share * len(distinct) + 1e-9))]}
-    return [name for name, u in zip(names, units, strict=True) if u in kept]
+    chosen = {distinct[i] for i in order[: max(1, int(share * len(distinct) + 1e-9))]}
+    return [name for name, u in zip(names, units, strict=True) if u in chosen]
 
 
 @work
@@ -143,9 +137,9 @@ def dp_sgd_on_chosen(
 ) -> Synthesiser:  # fmt: skip
     """DP-SGD on adapters of the chosen matrices (or on these themselves) and on the labels' table."""
     model = dp_sgd.ready(base, len(private.classes), seed)
-    names = lora.candidates(model, convolutions)
-    chosen = pick(names, probe and probe.scores, choice=choice, unit=unit, share=share, seed=seed)
-    _free(model, chosen, low_rank, seed)
+    scores = probe and probe.scores
+    names = pick(lora.candidates(model, convolutions), scores, choice=choice, unit=unit, share=share, seed=seed)
+    _free(model, names, low_rank, seed)
     learned = dp_sgd.descend(work, private, model, permit, learning_rate, average)
     model.load_state_dict(learned.weights)
     lora.merge(model)
@@ -159,9 +153,9 @@ def minutes(
 ) -> float:  # fmt: skip
     """Minutes that DP-SGD from `base` should take, with as many matrices as it will choose."""
     model = dp_sgd.ready(base, n_classes, seed)
-    names = lora.candidates(model, convolutions)
-    as_many = pick(names, None, choice="all" if choice == "all" else "random", unit=unit, share=share, seed=seed)
-    _free(model, as_many, low_rank, seed)
+    choice = "all" if choice == "all" else "random"
+    names = pick(lora.candidates(model, convolutions), None, choice=choice, unit=unit, share=share, seed=seed)
+    _free(model, names, low_rank, seed)
     return dp_sgd.minutes_of(model, mechanism, shape, n_classes)
 
 
@@ -182,9 +176,9 @@ def _block(name: str) -> str:
     return name if parent == "net" else parent
 
 
-def _without_probe(usual: Method, options: Salient) -> Method:
+def _without_probe(options: Salient) -> dict[str, Any]:
     """Matrices that are drawn, or all, are not asked for."""
-    return usual if options.choice == "saliency" else dataclasses.replace(usual, probe=None)
+    return {} if options.choice == "saliency" else {"probe": None}
 
 
 PROBE = PrivateStep(name="saliency", release=probe, mechanism=probe_mechanism)

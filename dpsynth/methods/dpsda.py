@@ -8,9 +8,8 @@ that one setting serves every epsilon; equally many candidates a label, where th
 private set.
 """
 
-import dataclasses
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -55,14 +54,13 @@ State = dict[str, Tensor]  # candidates: `images` (N, C, S, S) uint8, and what e
 
 
 class DenoiserApi:
-    """Candidates from a publicly trained denoiser, each under a public label of its own, which its variations keep."""
+    """Candidates from a publicly trained denoiser; a `Renderer` has the same two functions."""
 
     def __init__(self, model: diffusion.Denoiser):
         self.model = model
 
-    def random(self, n: int, seed: int) -> State:
-        """RANDOM_API: `n` candidates."""
-        labels = torch.randint(self.model.n_labels, (n,), generator=torch.Generator().manual_seed(seed))
+    def random(self, labels: Tensor, seed: int) -> State:
+        """RANDOM_API: a candidate of each public label, which its variations keep."""
         return {"images": samplers.denoised(self.model, labels, seed), "labels": labels}
 
     @torch.no_grad()
@@ -76,28 +74,6 @@ class DenoiserApi:
             *_, x = samplers.ddim(lambda x, level, y=labels: self.model(x, level.expand(len(x)), y), x, levels)
             varied.append(to_bytes(x))
         return {**state, "images": torch.cat(varied)}
-
-
-class RendererApi:
-    """Candidates from the renderer: characters, which variations keep, in faces and hands, which they change."""
-
-    def __init__(self, model: Renderer):
-        self.model = model
-
-    def random(self, n: int, seed: int) -> State:
-        """RANDOM_API: `n` candidates."""
-        labels = torch.randint(self.model.n_labels, (n,), generator=torch.Generator().manual_seed(seed))
-        return self._drawn(labels, *self.model.random(n, seed))
-
-    def vary(self, state: State, amplitude: float, seed: int) -> State:
-        """VARIATION_API: another hand near the candidate's, perhaps another face."""
-        return self._drawn(state["labels"], *self.model.vary(state["faces"], state["hands"], amplitude, seed))
-
-    def _drawn(self, labels: Tensor, faces: Tensor, hands: Tensor) -> State:
-        return {"images": self.model.draw(labels, faces, hands), "labels": labels, "faces": faces, "hands": hands}
-
-
-APIS = {"denoiser": DenoiserApi, "renderer": RendererApi}
 
 
 @work
@@ -123,43 +99,44 @@ def evolve(
         candidates: of each private label. lookahead: a candidate is embedded as the mean of so many of its variations.
         threshold: what is taken from every count, H of Algorithm 1, in standard deviations of the noise.
     """
-    api, model = APIS[base.architecture["network"]](networks.rebuild(base.architecture, base.averaged)), Eye(encoder)
+    model, net = networks.rebuild(base.architecture, base.averaged), query.classifier(encoder, private.shape[0])
+    api = model if isinstance(model, Renderer) else DenoiserApi(model)
     n_labels, n_steps = len(private.classes), permit.mechanism.steps
-    state = _Kept(api.random(n_labels * candidates, seed_of(seed, "random")))
-    seen: dict[str, list] = {"images": []}
-    bar = progress.silent(n_steps, "evolution")
+    draws = torch.Generator().manual_seed(start := seed_of(seed, "random"))
+    labels = torch.randint(model.n_labels, (n_labels * candidates,), generator=draws)
+    population = PopulationState(api.random(labels, start))
+    history: training.History = {"images": []}
+    bar = progress.silent(n_steps, "evolution", permit.plan)
     charge = permit.charge(work, private)
-    for step in training.steps(work, n_steps, {"population": state}, seen):
-        amplitude, number = 1 - step / n_steps, str(step)
+    for step in training.steps(work, n_steps, {"population": population}, history, bar):
+        amplitude, number, state = 1 - step / n_steps, str(step), population.state
         ahead = [
-            model(api.vary(state.now, amplitude, seed_of(seed, "lookahead", number, str(n)))["images"])
+            embedded(net, api.vary(state, amplitude, seed_of(seed, "lookahead", number, str(n)))["images"])
             for n in range(lookahead)
         ]
-        points = torch.stack(ahead).mean(0) if ahead else model(state.now["images"])
-        votes = nearest(model, points.view(n_labels, candidates, -1))
+        points = torch.stack(ahead).mean(0) if ahead else embedded(net, state["images"])
+        votes = nearest(net, points.view(n_labels, candidates, -1))
         counts = private.count(votes, candidates, charge, step)
-        seen["images"].append(_favourites(state.now["images"], counts))
+        history["images"].append(_favourites(state["images"], counts))
         chosen = resampled(counts, threshold * permit.mechanism.scale, training.generator(seed, step))
-        state.now = api.vary(_picked(state.now, chosen), amplitude, seed_of(seed, "variation", number))
-        progress.tell(bar, step + 1, permit.plan)
-    bar.close()
-    population = Population(*private.shape[:2], n_labels, candidates)
-    snapshots = gans.captioned(list(range(1, n_steps + 1)), seen["images"], "most voted for in iteration")
-    snapshots["of the last population"] = state.now["images"][_spread(n_labels, candidates)]
-    return Synthesiser({"images": state.now["images"]}, population.architecture, snapshots)
+        parents = {name: values[_rows(chosen, candidates)] for name, values in state.items()}
+        population.state = api.vary(parents, amplitude, seed_of(seed, "variation", number))
+    images = population.state["images"]
+    snapshots = gans.captioned(history["images"], "most voted for in iteration")
+    snapshots["of the last population"] = _spread(images, n_labels, candidates)
+    return Synthesiser({"images": images}, Population(*private.shape[:2], n_labels, candidates).architecture, snapshots)
 
 
-def nearest(model, points: Tensor) -> Callable:
+def nearest(net: Classifier, points: Tensor) -> Callable:
     """The vote of each record: the candidate of its own label whose embedding is nearest to its own, in l2.
 
     Args:
-        model: has `features`, (B, C, S, S) in [-1, 1] -> (B, D), each image seen alone.
-        points: (labels, candidates, D).
+        net: each image is seen alone; points: (labels, candidates, D).
     """
     flat, half_squares = points.flatten(0, 1), points.square().sum(2) / 2
 
     def vote(x: Tensor, labels: Tensor, draws) -> Tensor:
-        products = (model.features(x) @ flat.T).view(len(x), *points.shape[:2])
+        products = (net.features(x) @ flat.T).view(len(x), *points.shape[:2])
         return (half_squares[labels] - products[torch.arange(len(x)), labels]).argmin(1, keepdim=True)
 
     return vote
@@ -179,54 +156,43 @@ def resampled(counts: Tensor, threshold: float, draws: torch.Generator) -> Tenso
     return torch.searchsorted(ends, places.double()).clamp(max=n - 1)
 
 
-class Eye:
-    """The encoder's last features: of images at rest, and of scaled ones."""
-
-    def __init__(self, encoder: Encoder):
-        channels = encoder.weights["features.0.weight"].shape[1]
-        self.net: Classifier = query.classifier(encoder, channels)
-
-    @torch.no_grad()
-    def features(self, x: Tensor) -> Tensor:
-        return self.net.features(x)
-
-    def __call__(self, images: Tensor) -> Tensor:
-        return torch.cat([self.features(scaled(part)) for part in images.split(AT_ONCE)])
+def embedded(net: Classifier, images: Tensor) -> Tensor:
+    """The encoder's last features of images at rest: (N, D)."""
+    return torch.cat([net.features(scaled(part)) for part in images.split(AT_ONCE)])
 
 
-class _Kept:
-    """The population, for checkpoints."""
+class PopulationState:
+    """The candidates, as checkpoints keep them."""
 
-    def __init__(self, now: State):
-        self.now = now
+    def __init__(self, state: State):
+        self.state = state
 
     def state_dict(self) -> State:
-        return self.now
+        return self.state
 
     def load_state_dict(self, state: State) -> None:
-        self.now = state
+        self.state = state
 
 
-def _picked(state: State, chosen: Tensor) -> State:
-    rows = (chosen + chosen.shape[1] * torch.arange(len(chosen))[:, None]).flatten()
-    return {name: values[rows] for name, values in state.items()}
+def _rows(places: Tensor, candidates: int) -> Tensor:
+    """Places among the candidates of each label, (L, k), as rows of the population: (L k,)."""
+    return (places + candidates * torch.arange(len(places))[:, None]).flatten()
 
 
 def _favourites(images: Tensor, counts: Tensor) -> Tensor:
     """The candidates with most noisy votes, of the first labels."""
-    best = counts[:SHOWN].topk(PER_LABEL, dim=1).indices
-    return images[(best + counts.shape[1] * torch.arange(len(best))[:, None]).flatten()]
+    return images[_rows(counts[:SHOWN].topk(PER_LABEL, dim=1).indices, counts.shape[1])]
 
 
-def _spread(n_labels: int, candidates: int) -> Tensor:
-    """Places of a few candidates of the first labels: apart, as neighbours are often variations of one candidate."""
-    of_each = (torch.arange(PER_LABEL) * 2 + 1) * candidates // (2 * PER_LABEL)
-    return (of_each + candidates * torch.arange(min(SHOWN, n_labels))[:, None]).flatten()
+def _spread(images: Tensor, n_labels: int, candidates: int) -> Tensor:
+    """A few candidates of the first labels: apart, as neighbours are often variations of one candidate."""
+    places = (torch.arange(PER_LABEL) * 2 + 1) * candidates // (2 * PER_LABEL)
+    return images[_rows(places.expand(min(SHOWN, n_labels), -1), candidates)]
 
 
-def _rendered(usual: Method, options: Evolution) -> Method:
+def _rendered(options: Evolution) -> dict[str, Any]:
     """With `api: glyphs` the public set's own renderer makes the candidates, and nothing is trained."""
-    return dataclasses.replace(usual, corpus=None, base=renderer) if options.api == "glyphs" else usual
+    return {"corpus": None, "base": renderer} if options.api == "glyphs" else {}
 
 
 EVOLUTION = PrivateStep(name="nearest_votes", release=evolve, mechanism=mechanism)

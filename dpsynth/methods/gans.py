@@ -9,19 +9,20 @@ of fakes: PrivImage's code draws as many as records were drawn, and clips each, 
 more, and moves the sum by 2 C where its accounting has C.
 """
 
+import copy
 from collections.abc import Callable
 
 import torch
 from pydantic import Field
 from torch import Tensor
-from tqdm import tqdm
 
 from dpsynth import privacy
 from dpsynth.artifacts import Base, Corpus, Synthesiser
 from dpsynth.methods.diffusion import HISTOGRAM
 from dpsynth.methods.method import Method, Options, PrivateStep
-from dpsynth.models import diffusion, gan, networks, samplers, training
+from dpsynth.models import gan, networks, samplers, training
 from dpsynth.models.pixels import scaled
+from dpsynth.models.trainable import by_part
 from dpsynth.privacy import Fakes, Gradients, Private
 from dpsynth.seeds import seed_of
 from dpsynth.stages import pretrain, progress, query, selection
@@ -29,7 +30,8 @@ from dpsynth.stages.permit import Permit
 from dpsynth.store import Work, work
 from dpsynth.strict import Real
 
-BATCH, SUB_BATCHES = 64, 2  # of a public batch, worked on side by side
+BATCH = 64  # public images of a step, and as many fakes
+SUB_BATCHES = slice(0, 32), slice(32, 64)  # worked on side by side
 MICROBATCH = 64
 BETAS = (0.0, 0.99)  # of Adam: without momentum, as DPImageBench's GANs
 SNAPSHOTS, PER_LABEL, SHOWN = 5, 2, 10  # of samples kept along training: how often, of a label, of how many labels
@@ -50,9 +52,6 @@ class PublicGan(Gan, pretrain.Conditional):
     """Options of the GANs that are pre-trained on public images."""
 
     public_rate: Real = Field(5e-4, gt=0, lt=1, description="Adam, both networks in pre-training")
-    public_turn: int = Field(
-        1, ge=1, le=10**6, description="discriminator's steps for each of the generator's in pre-training"
-    )
 
 
 class SemanticGan(PublicGan, query.Voting):
@@ -68,13 +67,13 @@ def fresh_gan(work: Work, *, shape: tuple, n_classes: int, seed: int, width: int
 @work
 def train_gan(
     work: Work, corpus: Corpus, *, shape: tuple, seed: int, width: int, pretrain_steps: int,
-    public_rate: float, public_turn: int, conditional: bool,
+    public_rate: float, conditional: bool,
 ) -> Base:  # fmt: skip
     """Hinge loss and Adam on batches of 64 of the corpus, as many fakes beside them.
 
     Args:
-        pretrain_steps: steps of the discriminator; public_turn: of these for each of the generator's.
-        public_rate: learning rate of both; conditional: as of `pretrain.train_diffusion`.
+        pretrain_steps: of the discriminator, each with one of the generator; public_rate: learning rate of both.
+        conditional: as of `pretrain.train_diffusion`.
     Returns:
         `history` has `clean`, the discriminator's loss on public images.
     """
@@ -82,15 +81,12 @@ def train_gan(
     model = initial(shape, corpus.n_labels, width, seed)
     nets = (model.discriminator, model.generator)
     optimizers = [torch.optim.Adam(net.parameters(), lr=public_rate, betas=BETAS) for net in nets]
-    average = diffusion.Average(model, 0.998)
-    history: dict[str, list[float]] = {"clean": []}
-    parts = {"model": model, "average": average, "real": optimizers[0], "fake": optimizers[1]}
-    bar = tqdm(total=pretrain_steps, desc="pre-training", mininterval=5)
-    for step in training.steps(work, pretrain_steps, parts, history):
-        bar.update(step + 1 - bar.n)
+    average = training.Average(model, 0.998)
+    history: training.History = {"clean": []}
+    trained = {"model": model, "average": average, "real": optimizers[0], "fake": optimizers[1]}
+    for step in training.steps(work, pretrain_steps, trained, history, progress.public(pretrain_steps, "pre-training")):
         history["clean"].append(_discriminator_step(model, optimizers[0], corpus, seed, step))
-        if (step + 1) % public_turn == 0:
-            generator_step(model.generator, model.discriminator, optimizers[1], seed_of(seed, "turn"), step)
+        generator_step(model.generator, model.discriminator, optimizers[1], seed_of(seed, "turn"), step)
         average.update(model)
     return Base(model.state_dict(), average.weights, model.architecture, corpus.private_labels, history)
 
@@ -119,62 +115,50 @@ def dp_gan(
     """
     model = ready(base, len(private.classes), seed)
     generator, discriminator = model.generator, model.discriminator
-    copy = initial(_shape(model), model.n_labels, model.architecture["width"], seed).discriminator.requires_grad_(False)
+    judge = copy.deepcopy(discriminator).requires_grad_(False)
     wrapped = privacy.PerExample(discriminator)
     optimizer = torch.optim.Adam(discriminator.parameters(), lr=discriminator_rate, betas=BETAS)
     turns = torch.optim.Adam(generator.parameters(), lr=generator_rate, betas=BETAS)
-    averaged = diffusion.Average(generator, average)
-    n_steps, n = permit.mechanism.steps, n_fakes(permit.mechanism)
-    seen: dict[str, list] = {"steps": [], "images": []}
-    parts = {"model": model, "optimizer": optimizer, "turns": turns, "average": averaged}
-    bar = progress.silent(n_steps, "DP-SGD")
+    averaged = training.Average(generator, average)
+    n_steps, history = permit.mechanism.steps, {"images": []}
+    every = max(1, n_steps // SNAPSHOTS)
+    trained = {"model": model, "optimizer": optimizer, "turns": turns, "average": averaged}
+    bar = progress.silent(n_steps, "DP-SGD", permit.plan)
     charge = permit.charge(work, private)
-    for step in training.steps(work, n_steps, parts, seen):
-        fakes, labels = _fakes(generator, n, seed_of(seed, "fakes"), step)
-        private.gradient(
-            wrapped, losses(wrapped, True), charge, step, MICROBATCH, Fakes(fakes, labels, losses(wrapped, False))
-        )
+    for step in training.steps(work, n_steps, trained, history, bar):
+        images, labels = _fakes(generator, n_fakes(permit.mechanism), seed_of(seed, "fakes"), step)
+        fakes = Fakes(images, labels, losses(wrapped, False))
+        private.gradient(wrapped, losses(wrapped, True), charge, step, MICROBATCH, fakes)
         optimizer.step()
         gan.scale_to_unit_norm(discriminator)
         if (step + 1) % turn == 0:
-            copy.load_state_dict(discriminator.state_dict())
+            judge.load_state_dict(discriminator.state_dict())
             for number in range(generator_steps):
-                generator_step(generator, copy, turns, seed_of(seed, "turn", str(number)), step)
+                generator_step(generator, judge, turns, seed_of(seed, "turn", str(number)), step)
                 averaged.update(generator)
-        progress.tell(bar, step + 1, permit.plan)
-        if (step + 1) % max(1, n_steps // SNAPSHOTS) == 0:
-            seen["steps"].append(step + 1)
-            seen["images"].append(shown(generator, averaged, seed))
-    bar.close()
-    snapshots = captioned(seen["steps"], seen["images"], "step")
-    return Synthesiser(averaged.weights, generator.architecture, snapshots)
+        if (step + 1) % every == 0:
+            history["images"].append(shown(generator, averaged, seed))
+    return Synthesiser(averaged.weights, generator.architecture, captioned(history["images"], "step", every))
 
 
 def noise_to_signal(base: Base, mechanism: Gradients, n_classes: int, seed: int) -> tuple[list[str], list[float]]:
     """Of each layer of the discriminator, and of all: the noise's expected norm over the largest that the mean clipped
     gradient of an expected batch can have, sigma sqrt(d) / (q N). From public constants alone."""
-    sizes: dict[str, int] = {}
-    for name, weight in ready(base, n_classes, seed).discriminator.named_parameters():
-        layer = name.partition(".")[0]
-        sizes[layer] = sizes.get(layer, 0) + weight.numel()
+    sizes = {layer: every for layer, (_, every) in by_part(ready(base, n_classes, seed).discriminator).items()}
     sizes["all layers"] = sum(sizes.values())
     return list(sizes), [mechanism.noise_multiplier * d**0.5 / mechanism.divisor for d in sizes.values()]
 
 
 def initial(shape: tuple, n_labels: int, width: int, seed: int) -> gan.Gan:
     """Both networks with random weights that depend on the seed and the arguments alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of(seed, "gan"))
-        return networks.build(
-            {"network": "gan", "channels": shape[0], "size": shape[1], "n_labels": n_labels, "width": width}
-        )
+    architecture = dict(network="gan", channels=shape[0], size=shape[1], n_labels=n_labels, width=width)
+    return networks.initial(architecture, seed_of(seed, "gan"))
 
 
 def ready(base: Base, n_classes: int, seed: int) -> gan.Gan:
     """The base's pair, raw, speaking the private labels: where the corpus did not, labels start as fresh random
     rows."""
-    channels, size, width = (base.architecture[name] for name in ("channels", "size", "width"))
-    model = initial((channels, size), n_classes, width, seed)
+    model = networks.initial({**base.architecture, "n_labels": n_classes}, seed_of(seed, "gan"))
     weights = dict(base.weights)
     if not base.private_labels:
         for name in ("generator.label.weight", "discriminator.label.weight"):
@@ -188,8 +172,7 @@ def generator_step(generator: gan.Generator, judge: gan.Discriminator, optimizer
     draws = training.generator(seed, step)
     z, labels = gan.latents(BATCH, draws), torch.randint(generator.n_labels, (BATCH,), generator=draws)
 
-    def loss(part: int) -> Tensor:
-        rows = slice(part * BATCH // SUB_BATCHES, (part + 1) * BATCH // SUB_BATCHES)
+    def loss(rows: slice) -> Tensor:
         return -judge(generator(z[rows], labels[rows]), labels[rows]).sum() / BATCH
 
     _descend(generator, loss, optimizer)
@@ -202,8 +185,7 @@ def _discriminator_step(model: gan.Gan, optimizer, corpus: Corpus, seed: int, st
     with torch.no_grad():
         fakes = model.generator(gan.latents(BATCH, draws), labels)
 
-    def loss(part: int) -> Tensor:
-        rows = slice(part * BATCH // SUB_BATCHES, (part + 1) * BATCH // SUB_BATCHES)
+    def loss(rows: slice) -> Tensor:
         real = gan.hinge(model.discriminator(x[rows], labels[rows]), True)
         return (real + gan.hinge(model.discriminator(fakes[rows], labels[rows]), False)).sum() / BATCH
 
@@ -214,9 +196,8 @@ def _discriminator_step(model: gan.Gan, optimizer, corpus: Corpus, seed: int, st
 
 def _descend(net: torch.nn.Module, loss: Callable, optimizer: torch.optim.Optimizer) -> float:
     parameters = list(net.parameters())
-    value, gradients = training.gradient(parameters, loss, range(SUB_BATCHES))
-    for parameter, g in zip(parameters, gradients, strict=True):
-        parameter.grad = g
+    value, gradients = training.gradient(parameters, loss, SUB_BATCHES)
+    training.assign(parameters, gradients)
     optimizer.step()
     return value
 
@@ -237,21 +218,17 @@ def losses(wrapped: privacy.PerExample, real: bool) -> Callable:
     return lambda x, labels, draws: gan.hinge(wrapped(x, labels), real)
 
 
-def shown(generator: gan.Generator, averaged: diffusion.Average, seed: int) -> Tensor:
+def shown(generator: gan.Generator, averaged: training.Average, seed: int) -> Tensor:
     """A few samples of the averaged generator, always of the same latents, for the figure of training."""
     twin = networks.rebuild(generator.architecture, averaged.weights)
     labels = torch.arange(min(SHOWN, generator.n_labels)).repeat_interleave(PER_LABEL)
     return samplers.generated(twin, labels, seed_of(seed, "snapshots"))
 
 
-def captioned(numbers: list[int], images: list[Tensor], word: str) -> dict[str, Tensor]:
-    """Snapshots by caption; numbers are padded, so that captions sort as they come."""
-    wide = len(str(max(numbers, default=0)))
-    return {f"{word} {number:0{wide}d}": made for number, made in zip(numbers, images, strict=True)}
-
-
-def _shape(model: gan.Gan) -> tuple[int, int]:
-    return model.architecture["channels"], model.architecture["size"]
+def captioned(images: list[Tensor], word: str, every: int = 1) -> dict[str, Tensor]:
+    """Snapshots by caption, one of `every` so many steps; numbers are padded, so that captions sort as they come."""
+    width = len(str(every * len(images)))
+    return {f"{word} {every * number:0{width}d}": shown for number, shown in enumerate(images, 1)}
 
 
 DISCRIMINATOR = PrivateStep(name="dp_sgd", release=dp_gan, mechanism=mechanism)

@@ -50,7 +50,7 @@ class Method:
         options: of the method, a model that refuses unknown keys.
         settings: what the row fixes of the settings that its works ask for and its options do not name.
         page: the notebook below notebooks/methods/ that tells its run; RPGen's five do, where there is none.
-        adapt: the row as options have it, where they change more than settings.
+        adapt: of the options, the columns that they change, where they change more than settings.
     """
 
     paper: str
@@ -64,7 +64,7 @@ class Method:
     prior: PrivateStep | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     page: str | None = None
-    adapt: Callable[["Method", Any], "Method"] | None = None
+    adapt: Callable[[Any], dict[str, Any]] | None = None
 
     @property
     def private_steps(self) -> dict[str, PrivateStep]:
@@ -75,4 +75,4 @@ class Method:
     def having(self, options: Options) -> "Method":
         """The row as its options have it."""
         row = replace(self, prior=LABELS) if options.prior == "noisy" else self
-        return self.adapt(row, options) if self.adapt else row
+        return replace(row, **self.adapt(options)) if self.adapt else row

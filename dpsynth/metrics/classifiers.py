@@ -6,10 +6,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from dpsynth import device
 from dpsynth.metrics.distances import check_images
+from dpsynth.models import networks, training
+from dpsynth.models.classifier import cross_entropy
 from dpsynth.models.pixels import scaled
 
 MLP_EPOCHS = 100
@@ -67,20 +67,14 @@ def _mlp(x: np.ndarray, y: np.ndarray, test: np.ndarray, n_classes: int, seed: i
 
 
 def _cnn(x: Tensor, y: Tensor, test: Tensor, n_classes: int, seed: int) -> np.ndarray:
-    with torch.random.fork_rng(devices=[]):  # dropout knows no other generator than the global one
-        torch.manual_seed(seed)
+    with networks.seeded(seed):  # dropout knows no other generator than the global one
         network = _cnn_layers(x.shape, n_classes).to(memory_format=torch.channels_last).train()
         optimizer = torch.optim.Adam(network.parameters())
         steps = CNN_EPOCHS * -(-len(x) // CNN_BATCH)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, CNN_RATE, total_steps=steps)
         for _ in range(CNN_EPOCHS):
             for rows in torch.randperm(len(x)).split(CNN_BATCH):
-                with device.autocast(device.precision()):
-                    answers = network(scaled(x[rows]))
-                loss = F.cross_entropy(answers.float(), y[rows])
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
+                training.descend(optimizer, cross_entropy(network, scaled(x[rows]), y[rows]))
                 schedule.step()
     network.eval()
     with torch.no_grad():

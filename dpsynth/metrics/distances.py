@@ -5,10 +5,11 @@ import torch
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 from torch import Tensor
-from torch.utils.data import Dataset
-from torch_fidelity import calculate_metrics
+from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+from torch_fidelity.metric_kid import kid_features_to_metric
+from torch_fidelity.metric_prc import prc_features_to_metric
 
-from dpsynth.metrics.extractors import FeatureExtractor
+from dpsynth.metrics.extractors import FeatureExtractor, features
 
 NEIGHBOURS = 3  # of precision and recall (Kynkaanniemi et al. 2019)
 KERNEL_SUBSETS, KERNEL_SUBSET_SIZE = 50, 500
@@ -36,22 +37,17 @@ def between(synthetic: Tensor, reference: Tensor, extractor: FeatureExtractor) -
     smaller = min(len(synthetic), len(reference))
     if smaller <= NEIGHBOURS:
         raise ValueError(f"distances need more than {NEIGHBOURS} images a set; one has {smaller}")
-    # Its loader draws a seed that it does not need; of its small matrices, threads on a busy machine make minutes.
-    with torch.random.fork_rng(devices=[]), threadpool_limits(1, user_api="blas"):
-        values = calculate_metrics(
-            input1=_Images(extractor.prepared(synthetic)), input2=_Images(extractor.prepared(reference)),
-            feature_extractor=extractor.registered, batch_size=extractor.batch, **extractor.options,
-            fid=True, kid=True, prc=True, prc_neighborhood=NEIGHBOURS,
-            kid_subsets=KERNEL_SUBSETS, kid_subset_size=min(KERNEL_SUBSET_SIZE, smaller),
-            save_cpu_ram=True,  # else four worker processes are forked for each set
-            cuda=False, cache=False, verbose=False,
-        )  # fmt: skip
+    with threadpool_limits(1, user_api="blas"):  # of small matrices, threads on a busy machine make minutes
+        ours, theirs = features(synthetic, extractor), features(reference, extractor)
+        frechet = fid_statistics_to_metric(*map(fid_features_to_statistics, (ours, theirs)), verbose=False)
+        size = min(KERNEL_SUBSET_SIZE, smaller)
+        kernel = kid_features_to_metric(ours, theirs, kid_subsets=KERNEL_SUBSETS, kid_subset_size=size, verbose=False)
+        balls = prc_features_to_metric(ours, theirs, prc_neighborhood=NEIGHBOURS, save_cpu_ram=True, verbose=False)
     return {
-        extractor.frechet: values["frechet_inception_distance"],
-        extractor.kernel: values["kernel_inception_distance_mean"],
-        "precision": values["precision"],
-        "recall": values["recall"],
-    }
+        extractor.frechet: frechet["frechet_inception_distance"],
+        extractor.kernel: kernel["kernel_inception_distance_mean"],
+        "precision": balls["precision"], "recall": balls["recall"],
+    }  # fmt: skip
 
 
 def nearest(synthetic: Tensor, real: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
@@ -108,16 +104,3 @@ def check_images(**sets: Tensor) -> None:
     if first.shape[1:] != second.shape[1:]:
         shapes = f"{tuple(first.shape[1:])} and {tuple(second.shape[1:])}"
         raise ValueError(f"{one} and {other} must have the same (C, H, W); got {shapes}")
-
-
-class _Images(Dataset):
-    """Images one by one, as torch-fidelity asks for them (a TensorDataset would yield tuples)."""
-
-    def __init__(self, images: Tensor):
-        self._images = images
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def __getitem__(self, index: int) -> Tensor:
-        return self._images[index]

@@ -6,25 +6,24 @@ by pleasing its own classifier. Distances on its features are named after it, ne
 this project and nothing outside it.
 """
 
+import functools
 import pickle
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch_fidelity import FeatureExtractorBase, register_feature_extractor
-from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
-from torch_fidelity.utils import create_feature_extractor
+from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-from dpsynth import device
+from dpsynth.models import networks, training
+from dpsynth.models.classifier import cross_entropy
 from dpsynth.models.pixels import scaled
 
 SIZE = 28  # pixels a side that the convnet looks at
 DIM = 64  # features of the convnet
 BATCH = 128
-STEPS = 600
 RATE = 3e-3  # peak of the one-cycle schedule
 SEED = 64
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
@@ -32,15 +31,14 @@ INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 
 @dataclass(frozen=True)
 class FeatureExtractor:
-    """What torch-fidelity needs to know of an extractor, and what its distances may be called."""
+    """A network that sees images, and what the distances on its features may be called."""
 
     name: str
     frechet: str
     kernel: str
-    registered: str  # torch-fidelity's name for it
     rgb: bool  # takes three channels; grey is repeated
     batch: int  # images at a time
-    options: dict[str, Any] = field(repr=False)  # to its constructor
+    network: Callable[[Tensor], Tensor]  # of images as `prepared`: (N, D)
 
     def prepared(self, images: Tensor) -> Tensor:
         """uint8 (N, C, H, W) as this extractor takes them; ValueError if it cannot."""
@@ -82,35 +80,23 @@ class Convnet(nn.Module):
         return self.head(self.features(x))
 
 
-def train_convnet(images: Tensor, labels: Tensor, n_classes: int, steps: int = STEPS) -> dict[str, Tensor]:
+def train_convnet(images: Tensor, labels: Tensor, n_classes: int, steps: int) -> dict[str, Tensor]:
     """Weights of a `Convnet` trained to name public images; AdamW, one-cycle, from a fixed seed of its own.
 
     The same bits each time, on one machine with one number of threads. Leaves torch's global generator alone.
 
     Args:
         images: public, uint8 (N, C, H, W); labels: (N,) int64 in [0, n_classes); steps: batches of 128.
-    Raises:
-        ValueError: no images, labels that do not fit them, or no steps.
     """
-    if not 0 < len(images) == len(labels) or steps < 1:
-        given = f"{len(images)} images, {len(labels)} labels and {steps} steps"
-        raise ValueError(f"Expected images, a label for each, and steps > 0; got {given}")
-    if labels.min() < 0 or labels.max() >= n_classes:
-        raise ValueError(f"labels run from {labels.min()} to {labels.max()}, outside 0 to {n_classes - 1}")
     draws = torch.Generator().manual_seed(SEED)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(SEED)
+    with networks.seeded(SEED):
         network = Convnet(n_classes).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
     for _ in range(steps):
         rows = torch.randint(len(images), (BATCH,), generator=draws)
-        with device.autocast(device.precision()):
-            answers = network(_augmented(scaled(images[rows]), draws))
-        loss = F.cross_entropy(answers.float(), labels[rows])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        loss = cross_entropy(lambda x: network(_augmented(x, draws)), scaled(images[rows]), labels[rows])
+        training.descend(optimizer, loss)
         schedule.step()
     return {name: weight.contiguous() for name, weight in network.state_dict().items()}
 
@@ -137,32 +123,6 @@ def _augmented(x: Tensor, draws: torch.Generator) -> Tensor:
     return torch.where(down[:, None, :, None] & across[:, None, None, :], uniform(1, 1, 1), x)
 
 
-class _ConvnetExtractor(FeatureExtractorBase):
-    """`Convnet` as torch-fidelity calls it: uint8 in, a tuple of features out."""
-
-    def __init__(self, name: str, features_list: list[str], network: Convnet, **_):
-        super().__init__(name, features_list)
-        self.network = network
-
-    @staticmethod
-    def get_provided_features_list():
-        return (str(DIM),)
-
-    @staticmethod
-    def get_default_feature_layer_for_metric(metric):
-        return str(DIM)
-
-    @staticmethod
-    def can_be_compiled():
-        return False
-
-    def forward(self, images: Tensor) -> tuple[Tensor]:
-        return (self.network.features(scaled(images)),)
-
-
-register_feature_extractor("convnet", _ConvnetExtractor)
-
-
 def convnet(weights: dict[str, Tensor]) -> FeatureExtractor:
     """The convnet with the weights that `train_convnet` returned.
 
@@ -179,8 +139,9 @@ def convnet(weights: dict[str, Tensor]) -> FeatureExtractor:
         reason = f"these are not the weights of this version's Convnet ({error})"
         raise ValueError(f"{reason}; train it again") from None
     network = network.to(memory_format=torch.channels_last).requires_grad_(False).eval()
-    options = {"network": network}
-    return FeatureExtractor("convnet", "FD-convnet", "KID-convnet", "convnet", rgb=False, batch=500, options=options)
+    return FeatureExtractor(
+        "convnet", "FD-convnet", "KID-convnet", rgb=False, batch=500, network=lambda x: network.features(scaled(x))
+    )
 
 
 def inception(weights: str | Path) -> FeatureExtractor:
@@ -203,17 +164,16 @@ def inception(weights: str | Path) -> FeatureExtractor:
         known = False
     if not known:
         raise ValueError(f"{weights} does not hold the weights of InceptionV3 of 2015; get {INCEPTION_FILE}")
-    options = {"feature_extractor_weights_path": str(weights)}
-    return FeatureExtractor("inception", "FID", "KID", "inception-v3-compat", rgb=True, batch=50, options=options)
+
+    @functools.cache
+    def network() -> FeatureExtractorInceptionV3:
+        with networks.seeded(SEED):  # it draws initial weights before it loads its own
+            return FeatureExtractorInceptionV3("", ["2048"], feature_extractor_weights_path=str(weights)).eval()
+
+    return FeatureExtractor("inception", "FID", "KID", rgb=True, batch=50, network=lambda x: network()(x)[0])
 
 
 @torch.no_grad()
 def features(images: Tensor, extractor: FeatureExtractor) -> Tensor:
     """What `extractor` sees in uint8 (N, C, H, W): (N, D) float32."""
-    layer = FEATURE_EXTRACTORS_REGISTRY[extractor.registered].get_default_feature_layer_for_metric("fid")
-    with torch.random.fork_rng(devices=[]):  # Inception draws initial weights before it loads its own
-        network = create_feature_extractor(
-            extractor.registered, [layer], cuda=False, verbose=False, **extractor.options
-        )
-    parts = extractor.prepared(images).split(extractor.batch)
-    return torch.cat([network(part)[0] for part in parts])
+    return torch.cat([extractor.network(part) for part in extractor.prepared(images).split(extractor.batch)])

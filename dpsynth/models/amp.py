@@ -6,12 +6,10 @@ steps the weights along plus the gradient, which would maximise the loss; here i
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-
-Projection = Literal["global", "per_tensor"]
 
 
 class Perturbed(NamedTuple):
@@ -24,7 +22,7 @@ class Perturbed(NamedTuple):
 
 def gradient(
     parameters: list[Tensor], at_weights: Callable[[], tuple[float, list[Tensor]]],
-    gamma: float, eta: float, projection: Projection, normalise: bool,
+    gamma: float, eta: float, normalise: bool,
 ) -> tuple[Perturbed, list[Tensor]]:  # fmt: skip
     """The losses of a step, and the gradient at theta + Delta; the clean weights theta are left in place.
 
@@ -32,25 +30,22 @@ def gradient(
 
     Args:
         at_weights: loss and gradient at the weights as they are; must repeat the same batch and draws.
-        gamma: radius of the ball; eta: inner step size; projection: one ball for all weights ("global", RPGen's
-            text), or one for each tensor ("per_tensor", the code of Zheng et al.).
+        gamma: radius of the ball, one for all weights as in RPGen's text; eta: inner step size.
         normalise: Delta = gamma * grad / |grad|, as SAM (Foret et al. 2021): the ball then always binds.
     """
     clean, gradients = at_weights()
-    delta, binds = _project(torch._foreach_mul(gradients, eta), gamma, projection, normalise)
+    delta, binds = _project(torch._foreach_mul(gradients, eta), gamma, normalise)
     with _moved(parameters, delta):
         perturbed, gradients = at_weights()
     return Perturbed(clean, perturbed, binds), gradients
 
 
-def _project(step: list[Tensor], gamma: float, projection: Projection, normalise: bool) -> tuple[list[Tensor], bool]:
-    norms = torch.stack(torch._foreach_norm(step))
-    if projection == "global":
-        norms = norms.norm().expand(len(step))
-    scale = gamma / norms.clamp(min=1e-12)
+def _project(step: list[Tensor], gamma: float, normalise: bool) -> tuple[list[Tensor], bool]:
+    norm = torch.stack(torch._foreach_norm(step)).norm()
+    scale = gamma / norm.clamp(min=1e-12)
     if not normalise:
         scale = scale.clamp(max=1)
-    return torch._foreach_mul(step, list(scale)), bool((norms >= gamma).any()) or normalise
+    return torch._foreach_mul(step, scale), bool(norm >= gamma) or normalise
 
 
 @contextmanager

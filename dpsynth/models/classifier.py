@@ -1,7 +1,12 @@
 """The semantic query function's network: a small convolutional classifier, trained on public images alone."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dpsynth import device
 
 
 class Classifier(nn.Module):
@@ -28,6 +33,13 @@ class Classifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.features(x))
+
+
+def cross_entropy(model: Callable[[Tensor], Tensor], x: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Of a classifier's logits, computed in the precision that the machine is quickest in."""
+    with device.autocast(device.precision()):
+        logits = model(x)
+    return F.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
 
 
 def rectified(layers: nn.Sequential, x: Tensor) -> Tensor:

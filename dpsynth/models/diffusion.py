@@ -5,6 +5,7 @@ written once, in terms of D and sigma alone. `ddpm` keeps the epsilon-prediction
 2020), in the same terms: D(x; sigma) = x - sigma F.
 """
 
+from collections.abc import Callable
 from typing import Literal, Protocol
 
 import torch
@@ -65,16 +66,7 @@ class Denoiser(nn.Module):
         )  # fmt: skip
         self.net = UNet(channels, size, n_labels, width, attention)
         self.prediction, self.precision = prediction, device.precision()
-
-    @property
-    def n_labels(self) -> int:
-        """Labels it speaks, the null label not counted."""
-        return self.net.n_labels
-
-    @property
-    def null(self) -> int:
-        """The null label."""
-        return self.net.n_labels
+        self.n_labels = self.null = n_labels  # labels are 0 to n_labels - 1; the next one is the null label
 
     def encode(self, x: Tensor) -> Tensor:
         """What the denoiser works on: the images themselves; `latent.LatentDenoiser` has codes of them."""
@@ -120,29 +112,11 @@ def loss(model: nn.Module, prediction: Prediction, null: int, x: Tensor, label: 
     return weight * (denoised - x).square().mean((1, 2, 3))
 
 
+def losses(model: Denoiser, x: Tensor, label: Tensor, draws: Draws, through: Callable | None = None) -> Tensor:
+    """`loss` of each image; `through`: the denoiser, wrapped."""
+    return loss(through or model, model.prediction, model.null, model.encode(x), label, draws)
+
+
 def _ddpm_sigmas() -> Tensor:
-    kept = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 0)
-    return ((1 - kept) / kept).sqrt().float()
-
-
-class Average:
-    """Exponential moving average of weights, with DPDM's warm-up: decay min(rate, (1 + n) / (10 + n))."""
-
-    def __init__(self, model: nn.Module, rate: float):
-        self.rate, self.n = rate, 0
-        self.weights = {name: w.detach().clone() for name, w in model.state_dict().items()}
-
-    @torch.no_grad()
-    def update(self, model: nn.Module) -> None:
-        """Take in the weights after one optimizer step."""
-        decay = min(self.rate, (1 + self.n) / (10 + self.n))
-        self.n += 1
-        torch._foreach_lerp_(list(self.weights.values()), list(model.state_dict().values()), 1 - decay)
-
-    def state_dict(self) -> dict:
-        """For checkpoints."""
-        return {"n": self.n, "weights": self.weights}
-
-    def load_state_dict(self, state: dict) -> None:
-        """The reverse of `state_dict`."""
-        self.n, self.weights = state["n"], state["weights"]
+    alphas_bar = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 0)
+    return ((1 - alphas_bar) / alphas_bar).sqrt().float()

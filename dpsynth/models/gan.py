@@ -5,8 +5,6 @@ the discriminator by projection (Miyato and Koyama 2018). Normalisation is Group
 discriminator, and in the generator it leaves no running statistics to keep.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -45,7 +43,7 @@ class Generator(nn.Module):
         super().__init__()
         if size % 4:
             raise ValueError(f"Expected size={size} to be a multiple of 4: the generator doubles an image twice")
-        self.architecture = _architecture("generator", channels, size, n_labels, width)
+        self.architecture = dict(network="generator", channels=channels, size=size, n_labels=n_labels, width=width)
         low, high = width, 2 * width
         self.n_labels, self.latent, self.start = n_labels, LATENT, (high, size // 4, size // 4)
         self.label = nn.Embedding(n_labels, LATENT)
@@ -91,14 +89,10 @@ class Gan(nn.Module):
 
     def __init__(self, channels: int, size: int, n_labels: int, width: int):
         super().__init__()
-        self.architecture = _architecture("gan", channels, size, n_labels, width)
+        self.architecture = dict(network="gan", channels=channels, size=size, n_labels=n_labels, width=width)
+        self.n_labels = n_labels
         self.generator = Generator(channels, size, n_labels, width)
         self.discriminator = Discriminator(channels, size, n_labels, width)
-
-    @property
-    def n_labels(self) -> int:
-        """Number of classes."""
-        return self.generator.n_labels
 
 
 @torch.no_grad()
@@ -125,7 +119,3 @@ def hinge(values: Tensor, real: bool) -> Tensor:
 def latents(n: int, draws: torch.Generator) -> Tensor:
     """(n, LATENT) standard normals."""
     return torch.randn(n, LATENT, generator=draws)
-
-
-def _architecture(network: str, channels: int, size: int, n_labels: int, width: int) -> dict[str, Any]:
-    return {"network": network, "channels": channels, "size": size, "n_labels": n_labels, "width": width}

@@ -50,8 +50,8 @@ class Autoencoder(nn.Module):
 
     def decode(self, code: Tensor) -> Tensor:
         """Images of codes in (-1, 1)."""
-        kept = slice(self.before, self.before + self.size)
-        return self.outward(code)[..., kept, kept]
+        inside = slice(self.before, self.before + self.size)
+        return self.outward(code)[..., inside, inside]
 
     def loss(self, x: Tensor, draws: torch.Generator) -> Tensor:
         """Mean squared error of images drawn from noisy codes."""
@@ -86,5 +86,4 @@ class LatentDenoiser(Denoiser):
 
     @torch.no_grad()
     def decode(self, x: Tensor) -> Tensor:
-        """The reverse of `encode`."""
         return self.autoencoder.decode(x / SIGMA_DATA * self.autoencoder.deviation + self.autoencoder.mean)

@@ -8,6 +8,8 @@ an `nn.Conv2d` as the matrix (Cout, Cin kh kw).
 import torch
 from torch import Tensor, nn
 
+from dpsynth.models.networks import seeded
+
 RANK = 4  # as DP-SAPF, Sec. 5
 
 
@@ -46,8 +48,7 @@ def candidates(model: nn.Module, convolutions: bool) -> list[str]:
 def adapt(model: nn.Module, names: list[str], seed: int) -> None:
     """Freeze `model` and give an adapter to each of the named layers; V depends on the seed alone."""
     model.requires_grad_(False)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         for name in names:
             _replace(model, name, Adapted(model.get_submodule(name)))
 

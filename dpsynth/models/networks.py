@@ -1,6 +1,8 @@
 """The networks that a base or a synthesiser may be: by the name that their architecture carries."""
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -29,6 +31,20 @@ def build(architecture: dict[str, Any]) -> nn.Module:
         raise ValueError(f"no network {name!r}; there are {', '.join(NETWORKS)}")
     module, _, network = NETWORKS[name].partition(":")
     return getattr(importlib.import_module(module), network)(**arguments).to(memory_format=torch.channels_last)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """What asks torch's global generator, as initial weights do, gets a seed; the generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def initial(architecture: dict[str, Any], seed: int) -> nn.Module:
+    """A network whose random weights depend on the seed and the architecture alone."""
+    with seeded(seed):
+        return build(architecture)
 
 
 def rebuild(architecture: dict[str, Any], weights: dict[str, Tensor]) -> nn.Module:

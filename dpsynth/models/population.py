@@ -9,9 +9,7 @@ class Population(nn.Module):
 
     def __init__(self, channels: int, size: int, n_labels: int, each: int):
         super().__init__()
-        self.architecture = {
-            "network": "population", "channels": channels, "size": size, "n_labels": n_labels, "each": each,
-        }  # fmt: skip
+        self.architecture = dict(network="population", channels=channels, size=size, n_labels=n_labels, each=each)
         self.n_labels, self.each = n_labels, each
         self.register_buffer("images", torch.zeros(n_labels * each, channels, size, size, dtype=torch.uint8))
 

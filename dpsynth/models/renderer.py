@@ -20,28 +20,29 @@ class Renderer(nn.Module):
 
     def sample(self, labels: Tensor, seed: int) -> Tensor:
         """Images for public `labels`: (N,) -> (N, C, S, S) uint8."""
-        return self.draw(labels, *self.random(len(labels), seed))
+        return self.random(labels, seed)["images"]
 
-    def random(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
-        """Numbers of faces (n,) int64, and hands (n, 7) float64."""
+    def random(self, labels: Tensor, seed: int) -> dict[str, Tensor]:
+        """`images` of `labels`, and their `faces`, (N,) int64, and `hands`, (N, 7) float64."""
         rng = np.random.default_rng(seed)
-        hands = np.array([glyphs.random_hand(rng) for _ in range(n)])
-        return torch.from_numpy(rng.integers(len(glyphs.FACES), size=n)), torch.from_numpy(hands)
+        hands = np.array([glyphs.random_hand(rng) for _ in labels])
+        return self._drawn(labels, rng.integers(len(glyphs.FACES), size=len(labels)), hands)
 
-    def vary(self, faces: Tensor, hands: Tensor, amplitude: float, seed: int) -> tuple[Tensor, Tensor]:
-        """Faces and hands near the given ones: a face changes with probability `amplitude` / 2, a hand by noise."""
+    def vary(self, state: dict[str, Tensor], amplitude: float, seed: int) -> dict[str, Tensor]:
+        """The same characters: a face changes with probability `amplitude` / 2, a hand by noise."""
         rng = np.random.default_rng(seed)
+        faces, hands = state["faces"].numpy(), state["hands"].numpy()
         others = rng.integers(len(glyphs.FACES), size=len(faces))
-        changed = np.where(rng.random(len(faces)) < amplitude / 2, others, faces.numpy())
-        moved = hands.numpy() + amplitude * JITTER * rng.normal(size=hands.shape)
+        changed = np.where(rng.random(len(faces)) < amplitude / 2, others, faces)
+        moved = hands + amplitude * JITTER * rng.normal(size=hands.shape)
         moved[:, 3:5] = moved[:, 3:5].clip(*zip(glyphs.ZOOM, glyphs.PEN, strict=True))
-        return torch.from_numpy(changed), torch.from_numpy(moved)
+        return self._drawn(state["labels"], changed, moved)
 
-    def draw(self, labels: Tensor, faces: Tensor, hands: Tensor) -> Tensor:
-        """Images of characters in the given faces and hands: (N, C, S, S) uint8."""
+    def _drawn(self, labels: Tensor, faces: np.ndarray, hands: np.ndarray) -> dict[str, Tensor]:
         characters, (_, channels, size) = glyphs.characters(), self.architecture.values()
-        written = [
+        drawings = [
             glyphs.write(characters[label], face, glyphs.Hand(*hand))
             for label, face, hand in zip(labels.tolist(), faces.tolist(), hands.tolist(), strict=True)
         ]
-        return shapes.in_shape(torch.from_numpy(np.stack(written))[:, None], channels, size)
+        images = shapes.in_shape(torch.from_numpy(np.stack(drawings))[:, None], channels, size)
+        return {"images": images, "labels": labels, "faces": torch.from_numpy(faces), "hands": torch.from_numpy(hands)}

@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dpsynth.privacy.engine.parallel import side_by_side
 from dpsynth.seeds import seed_of
 
+WARMUP = 0.05  # share of the steps in which the learning rate rises
 PATIENCE = 20.0  # seconds between checkpoints; what a kill can cost
 
 
@@ -21,7 +22,12 @@ class Work(Protocol):
     def resume(self) -> dict[str, Any] | None: ...
 
 
-def steps(work: Work, n_steps: int, trained: dict[str, Any], history: dict[str, list[float]]) -> Iterator[int]:
+History = dict[str, list]
+
+
+def steps(
+    work: Work, n_steps: int, trained: dict[str, Any], history: History, tell: Callable[[int], None] = lambda done: None
+) -> Iterator[int]:
     """Yield the steps still to do, and checkpoint `trained` and `history` while the caller does them.
 
     A killed run continues after its last checkpoint and ends with the same bits, as long as a step draws all its
@@ -29,6 +35,7 @@ def steps(work: Work, n_steps: int, trained: dict[str, Any], history: dict[str, 
 
     Args:
         trained: objects with `state_dict` and `load_state_dict`; history: lists that the caller appends to.
+        tell: called after each step with the number of those done: a bar, of `stages.progress`.
     Raises:
         ValueError: at a checkpoint, what is trained is not finite any more.
     """
@@ -41,6 +48,7 @@ def steps(work: Work, n_steps: int, trained: dict[str, Any], history: dict[str, 
             history[name][:] = values
     for step in range(first, n_steps):
         yield step
+        tell(step + 1)
         if time.monotonic() - saved > PATIENCE:
             states = {name: one.state_dict() for name, one in trained.items()}
             work.save(step=step + 1, trained=states, history=history)
@@ -67,6 +75,78 @@ def gradient(
     return total, summed
 
 
+def assign(parameters: list[Tensor], gradients: list[Tensor]) -> None:
+    """Leave each gradient at its parameter, where an optimizer looks for it."""
+    for parameter, g in zip(parameters, gradients, strict=True):
+        parameter.grad = g
+
+
+def minimise(
+    work: Work, model: nn.Module, optimizer: torch.optim.Optimizer, loss: Callable[[Tensor, torch.Generator], Tensor],
+    n: int, batch: int, seed: int, n_steps: int, tell: Callable[[int], None],
+) -> History:  # fmt: skip
+    """Descend on `loss(rows, draws)` of batches of those of n public images that are not `held_out`; the optimizer's
+    learning rate is its peak."""
+    rows, history = torch.nonzero(~held_out(n))[:, 0], {"loss": []}
+    for step in steps(work, n_steps, {"model": model, "optimizer": optimizer}, history, tell):
+        optimizer.param_groups[0]["lr"] = optimizer.defaults["lr"] * cosine(step, n_steps)
+        draws = generator(seed, step)
+        value = loss(rows[public_batch(len(rows), batch, draws)], draws)
+        descend(optimizer, value)
+        history["loss"].append(value.item())
+    return history
+
+
+def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+
+def adam(
+    work: Work, model: nn.Module, step_gradient: Callable[[int], None], n_steps: int, rate: Callable[[int], float],
+    average: float, history: History, tell: Callable[[int], None],
+) -> dict[str, Tensor]:  # fmt: skip
+    """Adam on the gradients that `step_gradient(step)` leaves at the weights; the weights' moving average.
+
+    Args:
+        rate: learning rate of each step; average: rate of the moving average.
+    """
+    optimizer, averaged = torch.optim.Adam(model.parameters()), Average(model, average)
+    trained = {"model": model, "optimizer": optimizer, "average": averaged}
+    for step in steps(work, n_steps, trained, history, tell):
+        optimizer.param_groups[0]["lr"] = rate(step)
+        step_gradient(step)
+        optimizer.step()
+        averaged.update(model)
+    return averaged.weights
+
+
+def held_out(n: int) -> Tensor:
+    """Every 20th of n public images, which measures what is trained on the others: (n,) bool."""
+    return torch.arange(n) % 20 == 0
+
+
+class Average:
+    """Exponential moving average of weights, with DPDM's warm-up: decay min(rate, (1 + n) / (10 + n))."""
+
+    def __init__(self, model: nn.Module, rate: float):
+        self.rate, self.n = rate, 0
+        self.weights = {name: w.detach().clone() for name, w in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        decay = min(self.rate, (1 + self.n) / (10 + self.n))
+        self.n += 1
+        torch._foreach_lerp_(list(self.weights.values()), list(model.state_dict().values()), 1 - decay)
+
+    def state_dict(self) -> dict:
+        return {"n": self.n, "weights": self.weights}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.n, self.weights = state["n"], state["weights"]
+
+
 def generator(seed: int, step: int) -> torch.Generator:
     """Public randomness of one step."""
     return torch.Generator().manual_seed(seed_of(seed, str(step)))
@@ -77,13 +157,13 @@ def public_batch(n: int, size: int, draws: torch.Generator) -> torch.Tensor:
     return torch.randint(n, (size,), generator=draws)
 
 
-def cosine(step: int, n_steps: int, warmup: float = 0.05) -> float:
-    """Learning-rate factor: linear warm-up over a share `warmup` of the steps, then half a cosine to zero.
+def cosine(step: int, n_steps: int) -> float:
+    """Learning-rate factor: linear warm-up over a share WARMUP of the steps, then half a cosine to zero.
 
     >>> [round(cosine(step, 100), 3) for step in (0, 4, 50, 99)]
     [0.2, 1.0, 0.525, 0.0]
     """
     position = (step + 1) / n_steps
-    if position < warmup:
-        return position / warmup
-    return 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * (position - warmup) / (1 - warmup)))))
+    if position < WARMUP:
+        return position / WARMUP
+    return 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * (position - WARMUP) / (1 - WARMUP)))))

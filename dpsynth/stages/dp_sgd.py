@@ -7,7 +7,8 @@ is a public constant. Nothing here is shown of the records: no loss, norm, clip 
 
 import math
 import time
-from dataclasses import replace
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from pydantic import Field
@@ -64,16 +65,15 @@ def descend(
     """DP-SGD on the weights of `model` that require gradients."""
     facts = {"learning-percent": torch.tensor(learning(model))}
     wrapped = privacy.PerExample(model)
-
-    def loss(x, label, draws):
-        return diffusion.loss(wrapped, model.prediction, model.null, model.encode(x), label, draws)
-
+    losses = partial(diffusion.losses, model, through=wrapped)
     charge, steps = permit.charge(work, private), permit.mechanism.steps
 
     def step_gradient(step: int) -> None:
-        private.gradient(wrapped, loss, charge, step, MICROBATCH)
+        private.gradient(wrapped, losses, charge, step, MICROBATCH)
 
-    return replace(_train(work, model, step_gradient, steps, learning_rate, average, permit.plan), facts=facts)
+    bar, rate = progress.silent(steps, "DP-SGD", permit.plan), partial(_warmed_up, learning_rate)
+    weights = training.adam(work, model, step_gradient, steps, rate, average, {}, bar)
+    return Synthesiser(weights, model.architecture, facts=facts)
 
 
 @work
@@ -96,15 +96,14 @@ def without_privacy(
         def loss(numbered: tuple[int, torch.Tensor]) -> torch.Tensor:
             number, part = numbered
             draws = diffusion.PublicDraws(training.generator(seed_of(seed, f"twin {step}"), number), len(part))
-            x, y = model.encode(scaled(images[part])), labels[part]
-            return diffusion.loss(model, model.prediction, model.null, x, y, draws).sum() / views
+            return diffusion.losses(model, scaled(images[part]), labels[part], draws).sum() / views
 
         pieces = rows.repeat_interleave(noise_multiplicity).split(MICROBATCH)
-        _, gradients = training.gradient(parameters, loss, enumerate(pieces))
-        for parameter, g in zip(parameters, gradients, strict=True):
-            parameter.grad = g
+        training.assign(parameters, training.gradient(parameters, loss, enumerate(pieces))[1])
 
-    return _train(work, model, step_gradient, steps, learning_rate, average, None)
+    bar, rate = progress.silent(steps, "training without privacy"), partial(_warmed_up, learning_rate)
+    weights = training.adam(work, model, step_gradient, steps, rate, average, {}, bar)
+    return Synthesiser(weights, model.architecture)
 
 
 def ready(base: Base, n_classes: int, seed: int) -> diffusion.Denoiser:
@@ -124,7 +123,6 @@ def ready(base: Base, n_classes: int, seed: int) -> diffusion.Denoiser:
 
 
 def minutes(base: Base, mechanism: Gradients, *, shape: tuple, n_classes: int, trainable: str) -> float:
-    """Minutes that DP-SGD from `base` should take."""
     model = ready(base, n_classes, 0)
     restrict(model, trainable)
     return minutes_of(model, mechanism, shape, n_classes)
@@ -135,39 +133,31 @@ def minutes_of(
 ) -> float:
     """Minutes that DP-SGD on `model` should take, timed on blank images: tells nothing of the records."""
     rows = MICROBATCH // mechanism.noise_multiplicity or 1
-    toy = Private(
-        name="timing", images=torch.zeros(rows, shape[0], shape[1], shape[1], dtype=torch.uint8),
-        labels=torch.zeros(rows, dtype=torch.int64), classes=tuple(map(str, range(n_classes))), n_records=rows,
-        builtin=True,
-    )  # fmt: skip
+    blank = torch.zeros(rows, shape[0], shape[1], shape[1], dtype=torch.uint8)
     everyone = Gradients("timing", 1.0, trials + 1, 1.0, 1.0, mechanism.noise_multiplicity, 1.0)
-    wrapped = privacy.PerExample(model)
-    # A set of blank images that nobody owns, under coins that everybody knows: no ledger is asked, none is needed.
-    nobody = privacy.Plan("timing", rows, 1.0, 1e-5, (everyone,))
-    charge = privacy.Charge(everyone, nobody, "timing", privacy.Coins(bytes(32)))
-
-    def loss(x, label, draws):
-        return diffusion.loss(wrapped, model.prediction, model.null, model.encode(x), label, draws)
-
-    seconds = []
+    labels, seconds = torch.zeros(rows, dtype=torch.int64), []
+    step_gradient = rehearsal(model, blank, labels, n_classes, everyone, MICROBATCH)
     for step in range(trials + 1):
         start = time.perf_counter()
-        toy.gradient(wrapped, loss, charge, step, MICROBATCH)
+        step_gradient(step)
         seconds.append(time.perf_counter() - start)
     micro_batches = math.ceil(mechanism.divisor / rows / torch.get_num_threads())  # side by side
     return sorted(seconds[1:])[trials // 2] * micro_batches * mechanism.steps / 60
 
 
-def _train(work, model, step_gradient, n_steps, learning_rate, average, plan) -> Synthesiser:
-    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
-    averaged = diffusion.Average(model, average)
-    state = {"model": model, "optimizer": optimizer, "average": averaged}
-    bar = progress.silent(n_steps, "DP-SGD" if plan else "training without privacy")
-    for step in training.steps(work, n_steps, state, {}):
-        optimizer.param_groups[0]["lr"] = learning_rate * min(1, (step + 1) / 10)
-        step_gradient(step)
-        optimizer.step()
-        averaged.update(model)
-        progress.tell(bar, step + 1, plan)
-    bar.close()
-    return Synthesiser(averaged.weights, model.architecture)
+def rehearsal(
+    model: diffusion.Denoiser, images: torch.Tensor, labels: torch.Tensor, n_classes: int, mechanism: Gradients,
+    microbatch: int,
+) -> Callable[[int], None]:  # fmt: skip
+    """What leaves a step's private gradient at the weights, of images that nobody owns, under coins that everybody
+    knows: no ledger is asked, none is needed."""
+    classes, wrapped = tuple(map(str, range(n_classes))), privacy.PerExample(model)
+    toy = Private(name="rehearsal", images=images, labels=labels, classes=classes, n_records=len(images), builtin=True)
+    plan = privacy.Plan("rehearsal", len(images), 1.0, 1e-5, (mechanism,))
+    charge = privacy.Charge(mechanism, plan, "rehearsal", privacy.Coins(bytes(32)))
+    losses = partial(diffusion.losses, model, through=wrapped)
+    return lambda step: toy.gradient(wrapped, losses, charge, step, microbatch)
+
+
+def _warmed_up(learning_rate: float, step: int) -> float:
+    return learning_rate * min(1, (step + 1) / 10)

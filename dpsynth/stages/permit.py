@@ -24,19 +24,17 @@ class Permit:
 
     @property
     def mechanism(self) -> Mechanism:
-        """What the plan says of the question."""
         return self.plan.mechanism(self.name)
 
     @property
     def identity(self) -> str:
-        """For lineage."""
-        before = [one.identity for one in self.earlier]
-        return json.dumps([statement(self.mechanism), self.ledger.identity, before], sort_keys=True)
+        releases = [release.identity for release in self.earlier]
+        return json.dumps([statement(self.mechanism), self.ledger.identity, releases], sort_keys=True)
 
     @property
     def lineage(self) -> tuple[str, ...]:
         """Digests of the earlier releases and their ancestors."""
-        return tuple(digest for one in self.earlier for digest in one.lineage)
+        return tuple(digest for release in self.earlier for digest in release.lineage)
 
     def charge(self, work: Work, private: privacy.Private) -> privacy.Charge:
         """Open the ledger's entry for the artifact in the making: the last thing before `private` is asked, as what is

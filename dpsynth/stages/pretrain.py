@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 from pydantic import Field
-from tqdm import tqdm
 
 from dpsynth.artifacts import Base, Corpus
 from dpsynth.models import amp, diffusion, networks, training
 from dpsynth.models.pixels import scaled
 from dpsynth.seeds import seed_of
+from dpsynth.stages import progress
 from dpsynth.store import Work, work
 from dpsynth.strict import Strict
 
@@ -56,13 +56,13 @@ def train_diffusion(
 def train_with_amp(
     work: Work, corpus: Corpus, *, shape: tuple, seed: int, width: int, prediction: str, attention: str,
     conditional: bool, pretrain_steps: int, pretrain_batch: int, pretrain_rate: float, pretrain_average: float,
-    amp_gamma: float, amp_eta: float, amp_projection: str, amp_normalise: bool,
+    amp_gamma: float, amp_eta: float, amp_normalise: bool,
 ) -> Base:  # fmt: skip
     """The same, its weights perturbed at each step: RPGen's Stage 2. Arguments as of `train_diffusion`, and of
     `amp.gradient`."""
     corpus = corpus if conditional else without_labels(corpus)
     model = initial(architecture(shape, corpus.n_labels, width, prediction, attention), seed)
-    perturb = partial(amp.gradient, gamma=amp_gamma, eta=amp_eta, projection=amp_projection, normalise=amp_normalise)
+    perturb = partial(amp.gradient, gamma=amp_gamma, eta=amp_eta, normalise=amp_normalise)
     return fit(work, model, corpus, seed, pretrain_steps, pretrain_batch, pretrain_rate, pretrain_average, perturb)
 
 
@@ -85,17 +85,14 @@ def fit(
         perturbed ones, and `binds`, 1.0 where the projection moved the perturbation.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer, averaged = torch.optim.Adam(parameters, lr=rate), diffusion.Average(model, average)
-    history: dict[str, list[float]] = {"clean": [], "perturbed": [], "binds": []}
-    trained = {"model": model, "optimizer": optimizer, "average": averaged}
-    bar = tqdm(total=n_steps, desc="pre-training" + (" with AMP" if perturb else ""), mininterval=5)
-    for step in training.steps(work, n_steps, trained, history):
-        bar.update(step + 1 - bar.n)
-        optimizer.param_groups[0]["lr"] = rate * training.cosine(step, n_steps)
+    history: training.History = {"clean": [], "perturbed": [], "binds": []}
 
-        def loss(number: int, step=step) -> torch.Tensor:
+    def step_gradient(step: int) -> None:
+        def loss(number: int) -> torch.Tensor:
             draws = training.generator(seed_of(seed, f"pretrain {number}"), step)
-            return _loss(model, corpus, batch // SUB_BATCHES, draws) / SUB_BATCHES
+            rows = training.public_batch(len(corpus.images), batch // SUB_BATCHES, draws)
+            x, label = scaled(corpus.images[rows]), corpus.labels[rows]
+            return diffusion.losses(model, x, label, diffusion.PublicDraws(draws, len(x))).mean() / SUB_BATCHES
 
         at_weights = partial(training.gradient, parameters, loss, range(SUB_BATCHES))
         if perturb:
@@ -105,18 +102,18 @@ def fit(
         else:
             clean, gradients = at_weights()
             history["clean"].append(clean)
-        for parameter, g in zip(parameters, gradients, strict=True):
-            parameter.grad = g
-        optimizer.step()
-        averaged.update(model)
-    return Base(model.state_dict(), averaged.weights, model.architecture, corpus.private_labels, history)
+        training.assign(parameters, gradients)
+
+    bar = progress.public(n_steps, "pre-training" + (" with AMP" if perturb else ""))
+    averaged = training.adam(
+        work, model, step_gradient, n_steps, lambda step: rate * training.cosine(step, n_steps), average, history, bar
+    )
+    return Base(model.state_dict(), averaged, model.architecture, corpus.private_labels, history)
 
 
 def initial(like: dict[str, Any], seed: int) -> diffusion.Denoiser:
     """A denoiser with random weights that depend on the seed and the architecture alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of(seed, "denoiser"))
-        return networks.build(like)
+    return networks.initial(like, seed_of(seed, "denoiser"))
 
 
 def architecture(shape: tuple, n_labels: int, width: int, prediction: str, attention: str) -> dict[str, Any]:
@@ -126,10 +123,3 @@ def architecture(shape: tuple, n_labels: int, width: int, prediction: str, atten
         "network": "denoiser", "channels": channels, "size": size, "n_labels": n_labels, "width": width,
         "prediction": prediction, "attention": attention,
     }  # fmt: skip
-
-
-def _loss(model: diffusion.Denoiser, corpus: Corpus, n: int, draws: torch.Generator) -> torch.Tensor:
-    rows = training.public_batch(len(corpus.images), n, draws)
-    x, label = scaled(corpus.images[rows]), corpus.labels[rows]
-    draws, x = diffusion.PublicDraws(draws, len(x)), model.encode(x)
-    return diffusion.loss(model, model.prediction, model.null, x, label, draws).mean()

@@ -1,19 +1,33 @@
-"""Bars for learning from private records: they show steps and epsilon, and nothing that would tell of the records."""
+"""Bars of training: functions of the number of steps done.
+
+Those for private records show steps and epsilon, and nothing that would tell of the records.
+"""
+
+from collections.abc import Callable
 
 from tqdm import tqdm
 
 from dpsynth.privacy import Plan
 
 
-def silent(n_steps: int, desc: str) -> tqdm:
-    """A bar that `tell` moves: no rate and no time, which would tell batch sizes."""
-    return tqdm(total=n_steps, desc=desc, bar_format="{desc}: step {n_fmt}/{total_fmt}{postfix}", mininterval=5)
+def public(n_steps: int, desc: str) -> Callable[[int], None]:
+    """For training on public images."""
+    bar = tqdm(total=n_steps, desc=desc, mininterval=5)
+    return lambda done: bar.update(done - bar.n)
 
 
-def tell(bar: tqdm, done: int, plan: Plan | None = None) -> None:
-    """Say, ten times in all, how many steps are done; with a plan also what so many of its learner's spent."""
-    bar.n = done
-    if done == bar.total or done % max(1, bar.total // 10) == 0:
-        if plan:
-            bar.set_postfix_str(f"epsilon so far {plan.spent(done):.3f} of {plan.epsilon:g}", refresh=False)
-        bar.refresh()
+def silent(n_steps: int, desc: str, plan: Plan | None = None) -> Callable[[int], None]:
+    """No rate and no time, which would tell batch sizes; moves ten times in all. With a plan it shows also what so many
+    of its learner's steps spent."""
+    bar = tqdm(total=n_steps, desc=desc, bar_format="{desc}: step {n_fmt}/{total_fmt}{postfix}", mininterval=5)
+
+    def tell(done: int) -> None:
+        bar.n = done
+        if done == n_steps or done % max(1, n_steps // 10) == 0:
+            if plan:
+                bar.set_postfix_str(f"epsilon so far {plan.spent(done):.3f} of {plan.epsilon:g}", refresh=False)
+            bar.refresh()
+        if done == n_steps:
+            bar.close()
+
+    return tell

@@ -9,17 +9,16 @@ from typing import Literal
 
 import torch
 from pydantic import Field
-from torch.nn import functional as F
-from tqdm import tqdm
 
-from dpsynth import device, privacy
+from dpsynth import privacy
 from dpsynth.artifacts import Encoder, SemanticHistogram
 from dpsynth.data.public_sets import PublicSet
-from dpsynth.models import training
-from dpsynth.models.classifier import Classifier
+from dpsynth.models import networks, training
+from dpsynth.models.classifier import Classifier, cross_entropy
 from dpsynth.models.pixels import scaled
 from dpsynth.privacy import Counts, Private
 from dpsynth.seeds import seed_of
+from dpsynth.stages import progress
 from dpsynth.stages.permit import Permit
 from dpsynth.store import Work, work
 from dpsynth.strict import Noise, Strict
@@ -44,27 +43,18 @@ def train_classifier(
     Args:
         encoder_steps, encoder_batch, encoder_rate: steps, images of each, and learning rate at its peak.
     """
-    held_out = torch.arange(len(public.images)) % 20 == 0
-    seen = torch.nonzero(~held_out)[:, 0]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of(seed, "encoder", "weights"))
+    held_out = training.held_out(len(public.images))
+    with networks.seeded(seed_of(seed, "encoder", "weights")):
         model = Classifier(public.images.shape[1], len(public.classes)).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=encoder_rate, weight_decay=0.05)
-    history: dict[str, list[float]] = {"loss": []}
-    trained = {"model": model, "optimizer": optimizer}
-    bar = tqdm(total=encoder_steps, desc="query function", mininterval=5)
-    for step in training.steps(work, encoder_steps, trained, history):
-        bar.update(step + 1 - bar.n)
-        draws = training.generator(seed_of(seed, "encoder"), step)
-        rows = seen[training.public_batch(len(seen), encoder_batch, draws)]
-        optimizer.param_groups[0]["lr"] = encoder_rate * training.cosine(step, encoder_steps)
-        with device.autocast(device.precision()):
-            answers = model(scaled(public.images[rows]))
-        loss = F.cross_entropy(answers.float(), public.labels[rows], label_smoothing=0.05)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        history["loss"].append(loss.item())
+
+    def loss(rows: torch.Tensor, draws: torch.Generator) -> torch.Tensor:
+        return cross_entropy(model, scaled(public.images[rows]), public.labels[rows], smoothing=0.05)
+
+    bar = progress.public(encoder_steps, "query function")
+    history = training.minimise(
+        work, model, optimizer, loss, len(public.images), encoder_batch, seed_of(seed, "encoder"), encoder_steps, bar
+    )
     accuracy = (predict(model, public.images[held_out], 1)[:, 0] == public.labels[held_out]).float().mean().item()
     return Encoder(model.state_dict(), list(public.classes), accuracy, history)
 
@@ -116,10 +106,10 @@ def histogram_mechanism(
 
 
 def classifier(encoder: Encoder, channels: int) -> Classifier:
-    """The trained network, in eval mode: each image is seen alone."""
+    """The trained network, frozen and in eval mode: each image is seen alone."""
     model = Classifier(channels, len(encoder.classes))
     model.load_state_dict(encoder.weights)
-    return model.to(memory_format=torch.channels_last).eval()
+    return model.to(memory_format=torch.channels_last).eval().requires_grad_(False)
 
 
 def predict(model: Classifier, images: torch.Tensor, k: int) -> torch.Tensor:

@@ -35,7 +35,7 @@ def read(file, size=12, background=BLUE):
 def refusal(files, size=8):
     with pytest.raises(ValueError) as error:
         imagefiles.refuse_others(files)
-        imagefiles.read_all(files, size, WHITE, lambda image: None)
+        list(imagefiles.read_all(files, size, WHITE))
     assert str(error.value).isprintable()
     return str(error.value)
 
@@ -204,7 +204,7 @@ def test_warnings_of_single_images_are_not_told(tmp_path, recwarn):
     exif = b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x05"  # says five entries, and has none
     Image.new("RGB", (40, 40)).save(tmp_path / "b.jpg", exif=exif)
     recwarn.clear()
-    imagefiles.read_all([tmp_path / "b.jpg"], 8, WHITE, lambda image: None)
+    list(imagefiles.read_all([tmp_path / "b.jpg"], 8, WHITE))
     assert not [str(w.message) for w in recwarn.list]
     ImageOps.exif_transpose(Image.open(tmp_path / "b.jpg"))
     assert recwarn.list  # it would have warned

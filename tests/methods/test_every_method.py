@@ -267,7 +267,7 @@ def test_more_saliency_votes_than_matrices_are_refused_before_anything_is_asked(
         ("dp_sapf", "methods.dp_sapf.lora.candidates"),
         ("dpgan", "methods.gans.ready"),
         ("dp_mepf", "methods.dp_mepf.perceptual"),
-        ("dpsda", "methods.dpsda._Kept"),
+        ("dpsda", "methods.dpsda.PopulationState"),
     ],
 )
 def test_what_fails_in_public_preparation_has_opened_no_entry(root, monkeypatch, method, fails):

@@ -314,20 +314,6 @@ def test_inception_refuses_other_channels(inception_file):
         distances.between(images, images, extractors.inception(inception_file))
 
 
-@pytest.mark.parametrize(
-    ("images", "labels", "steps", "message"),
-    [
-        (IMAGES[:0], LABELS[:0], 1, "0 images, 0 labels and 1 steps"),
-        (IMAGES, LABELS[:5], 1, "8 images, 5 labels"),
-        (IMAGES, LABELS, 0, "0 steps"),
-        (IMAGES, LABELS + 1, 1, "labels run from 1 to 4, outside 0 to 3"),
-    ],
-)
-def test_train_convnet_refuses(images, labels, steps, message):
-    with pytest.raises(ValueError, match=message):
-        extractors.train_convnet(images, labels, 4, steps)
-
-
 def test_nearest_agrees_with_a_loop_and_sees_copies():
     real, synthetic = patterns(60, seed=18)[0], patterns(1050, seed=19)[0]  # more than two chunks
     synthetic[1049] = real[7]

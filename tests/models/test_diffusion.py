@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from dpsynth.models import diffusion, samplers
+from dpsynth.models import diffusion, samplers, training
 from dpsynth.models.unet import UNet
 
 
@@ -136,11 +136,11 @@ def test_samples_are_bytes_and_follow_their_seed(model):
 def test_the_average_warms_up_and_can_be_resumed():
     model = nn.Linear(1, 1, bias=False)
     model.weight.data.fill_(0.0)
-    average = diffusion.Average(model, 0.9)
+    average = training.Average(model, 0.9)
     model.weight.data.fill_(1.0)
     average.update(model)
     assert average.weights["weight"].item() == pytest.approx(0.9)  # decay 1/10
-    other = diffusion.Average(model, 0.9)
+    other = training.Average(model, 0.9)
     other.load_state_dict(average.state_dict())
     other.update(model)
     assert other.weights["weight"].item() == pytest.approx(0.9 + 0.1 * (1 - 2 / 11))

@@ -72,11 +72,11 @@ def test_a_population_draws_each_image_of_a_label_before_any_again():
 def test_the_renderer_varies_less_as_the_amplitude_falls():
     model = Renderer(1, 28)
     labels = torch.full((20,), glyphs.characters().index("5"))
-    faces, hands = model.random(20, seed=0)
-    still = model.draw(labels, faces, hands)
+    state = model.random(labels, seed=0)
+    still = state["images"]
     assert torch.equal(still, model.sample(labels, seed=0))
     changes = [
-        (model.draw(labels, *model.vary(faces, hands, amplitude, seed=1)).float() - still.float()).square().mean()
+        (model.vary(state, amplitude, seed=1)["images"].float() - still.float()).square().mean()
         for amplitude in (0.0, 0.1, 1.0)
     ]
     assert changes[0] == 0 < changes[1] < changes[2]

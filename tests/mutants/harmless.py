@@ -21,10 +21,8 @@ HARMLESS = {
     "methods/gans.py:mechanism: 1.0 -> 2.0": "a first value of the noise, which the plan calibrates",
     "stages/dp_sgd.py:mechanism: 1.0 -> 2.0": "a first value of the noise, which the plan calibrates",
     "methods/dp_mepf.py:perceptual: 1 -> 2": "the length of an embedding is read off two blank images, not one",
-    "methods/dp_mepf.py:perceptual: False -> True (2)": "the features' weights are in no optimizer",
     "stages/permit.py:Permit.identity: True -> False": "the order of the fields is the class's own",
     "methods/dp_sapf.py:probe: 1.0 -> 2.0": "the bar of noise in a figure",
     "methods/dp_sapf.py:probe_mechanism: 1 -> 2":
         "the rule sizes the noise for two votes; the plan prices what it states",
-    "methods/dpsda.py:evolve: 1 -> 2": "a bar that is one iteration ahead",
 }  # fmt: skip

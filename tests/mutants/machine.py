@@ -24,7 +24,7 @@ CORE = {
 # Where a question is put, or stated, or what is said of a record is computed.
 STAGES = {
     "methods/dp_feta.py": {"central_images", "mechanism", "levels", "halved", "level_votes"},
-    "methods/dpsda.py": {"mechanism", "evolve", "nearest", "Eye"},
+    "methods/dpsda.py": {"mechanism", "evolve", "nearest", "embedded"},
     "stages/dp_sgd.py": {"mechanism", "descend", "dp_sgd"},
     "methods/gans.py": {"mechanism", "n_fakes", "losses"},
     "stages/label_prior.py": {"label_histogram", "mechanism"},

@@ -1,9 +1,9 @@
 """Bugs planted in what stages ask and keep: for each its name, and its patches one after another, as in `planted.py`."""
 
-RUN, PERMIT, GANS, EVOLUTION, MOMENTS, QUERY, CENTRAL, LABELLING, SALIENCY, FINETUNE = (
+RUN, PERMIT, GANS, EVOLUTION, MOMENTS, QUERY, CENTRAL, LABELLING, SALIENCY, FINETUNE, TRAINING = (
     f"{name}.py" for name in
     ("pipeline", "stages/permit", "methods/gans", "methods/dpsda", "methods/dp_mepf", "stages/query", "methods/dp_feta",
-     "stages/label_prior", "methods/dp_sapf", "stages/dp_sgd")
+     "stages/label_prior", "methods/dp_sapf", "stages/dp_sgd", "models/training")
 )  # fmt: skip
 HINGE = "    return lambda x, labels, draws: gan.hinge(wrapped(x, labels), real)\n"
 KEPT = (GANS, "SNAPSHOTS, PER_LABEL, SHOWN = 5, 2, 10", "KEPT = []\nSNAPSHOTS, PER_LABEL, SHOWN = 5, 2, 10",
@@ -13,7 +13,7 @@ COUNTED = (EVOLUTION, BALLOT,
            "cast = (half_squares[labels] - products[torch.arange(len(x)), labels]).argmin(1, keepdim=True)\n"
            "        vote.true.index_put_((labels, cast[:, 0]), torch.ones(len(x)), accumulate=True)\n        vote.seen = x\n"
            "        return cast\n\n    vote.true = torch.zeros(points.shape[:2])\n    return vote\n")  # fmt: skip
-LOSS = "        return diffusion.loss(wrapped, model.prediction, model.null, model.encode(x), label, draws)\n\n    charge, steps"
+LOSSES = "    losses = partial(diffusion.losses, model, through=wrapped)\n    charge, steps"
 EMBED = "lambda x, labels, draws: embed(x), dim"
 
 IN_STAGES = (
@@ -27,7 +27,7 @@ IN_STAGES = (
      "        return (lambda *asked, **more: halved(self.ledger.charge(*asked, **more)))("),
     ("a learner's charge forgets its lineage", PERMIT, "work.lineage, private", "(), private"),
     ("a noisy prior is left out of the lineage", PERMIT,
-     "return tuple(digest for one in self.earlier for digest in one.lineage)", "return ()"),
+     "return tuple(digest for release in self.earlier for digest in release.lineage)", "return ()"),
     ("a learner does not wait for the prior, nor name it", RUN, 'after=("prior",)', "after=()"),
     ("the probe is left out of the plan", RUN, "= self.row.private_steps.values()",
      "= [step for step in self.row.private_steps.values() if step is not self.row.probe]"),
@@ -36,9 +36,9 @@ IN_STAGES = (
     ("a key outlives its release", RUN, "            self.ledger.settle(made.artifact.digest)\n", "            pass\n"),
     ("seconds of a private step are kept", RUN, "timed=self.params.constants.builtin", "timed=True"),
     ("the second moment is a second question under the same coins", MOMENTS,
-     '    bar = progress.silent(matching_steps, "moment matching")',
+     "    optimizer = torch.optim.Adam(generator.parameters(), lr=matching_rate)",
      "    private.total(lambda x, labels, draws: embed(x).square(), dim, permit.charge(work, private), by_label=True)\n"
-     '    bar = progress.silent(matching_steps, "moment matching")'),
+     "    optimizer = torch.optim.Adam(generator.parameters(), lr=matching_rate)"),
     ("labels are asked for twice under one noise", LABELLING, "    def vote(x, labels, draws):",
      "    private.count(lambda x, labels, draws: torch.zeros(len(labels), 1, dtype=torch.int64), 1,\n"
      "                  permit.charge(work, private), by_label=False)\n\n    def vote(x, labels, draws):"),
@@ -59,8 +59,8 @@ IN_STAGES = (
     ("codes standardised over the batch", "models/latent.py",
      "return (code - self.autoencoder.mean) / self.autoencoder.deviation * SIGMA_DATA",
      "return (code - code.mean((0, 2, 3), keepdim=True)) / code.std() * SIGMA_DATA"),
-    ("features centred over the batch before the vote", EVOLUTION, "        return self.net.features(x)\n",
-     "        features = self.net.features(x)\n        return features - features.mean(0)\n"),
+    ("features centred over the batch before the vote", EVOLUTION, "(net.features(x) @ flat.T)",
+     "((net.features(x) - net.features(x).mean(0)) @ flat.T)"),
     ("an embedding whitened over the batch", MOMENTS, "features = F.normalize(model.activations(x))",
      "features = F.normalize(model.activations(x) - model.activations(x).mean(0))"),
     ("votes for what a batch has more of than usual", QUERY, "    return model(x).topk(k, dim=1).indices",
@@ -70,33 +70,34 @@ IN_STAGES = (
     ("saliency relative to the batch's largest gradient", SALIENCY, "total = squares.sum(1, keepdim=True)",
      "total = squares.sum(1, keepdim=True).max().expand(len(squares), 1)"),
     # What closures keep.
-    ("the last mean loss is kept as a fact", FINETUNE, LOSS,
-     LOSS.replace("return ", "said = ").replace("\n\n", '\n        facts["last-loss"] = said.detach().mean()\n        return said\n\n')),
+    ("the last mean loss is kept as a fact", FINETUNE, LOSSES,
+     "    def losses(*record):\n        said = diffusion.losses(model, *record, through=wrapped)\n"
+     '        facts["last-loss"] = said.detach().mean()\n        return said\n\n    charge, steps'),
     ("a record's brightest pixel is kept as a fact of a GAN", *KEPT,
-     GANS, "    return Synthesiser(averaged.weights, generator.architecture, snapshots)",
-     '    facts = {"brightest": KEPT[-1].max()}\n'
+     GANS, "    return Synthesiser(averaged.weights, generator.architecture, captioned(history[\"images\"], \"step\", every))",
+     '    snapshots, facts = captioned(history["images"], "step", every), {"brightest": KEPT[-1].max()}\n'
      "    return Synthesiser(averaged.weights, generator.architecture, snapshots, facts=facts)"),
-    ("real images as snapshots", *KEPT, GANS, 'seen["images"].append(shown(generator, averaged, seed))',
-     'seen["images"].append(((KEPT[-1][:4] + 1) * 127.5).to(torch.uint8))'),
+    ("real images as snapshots", *KEPT, GANS, 'history["images"].append(shown(generator, averaged, seed))',
+     'history["images"].append(((KEPT[-1][:4] + 1) * 127.5).to(torch.uint8))'),
     ("the generator is pulled to the mean of the last real batch", *KEPT, GANS,
      "        return -judge(generator(z[rows], labels[rows]), labels[rows]).sum() / BATCH\n",
      "        made = generator(z[rows], labels[rows])\n        pull = (made.mean(0) - KEPT[-1].mean(0)).square().mean() if KEPT else 0.0\n"
      "        return pull - judge(made, labels[rows]).sum() / BATCH\n"),
-    ("fakes made of records", *KEPT, GANS, "        fakes, labels = _fakes(",
-     "        if KEPT:\n            generator.last.bias.data.add_(KEPT[-1].mean() * 1e-3)\n        fakes, labels = _fakes("),
+    ("fakes made of records", *KEPT, GANS, "        images, labels = _fakes(",
+     "        if KEPT:\n            generator.last.bias.data.add_(KEPT[-1].mean() * 1e-3)\n        images, labels = _fakes("),
     ("a clean gradient in the moving average", "privacy/private.py", "            parameter.grad = ((mean + public)",
      "            parameter.clean = total.float()\n            parameter.grad = ((mean + public)",
-     FINETUNE, "        averaged.update(model)\n",
+     TRAINING, "        averaged.update(model)\n",
      "        averaged.update(model)\n        for name, parameter in model.named_parameters():\n"
      '            averaged.weights[name] -= 1e-3 * getattr(parameter, "clean", torch.zeros(()))\n'),
     ("the figure shows the candidates with most true votes", *COUNTED, EVOLUTION,
-     'seen["images"].append(_favourites(state.now["images"], counts))',
-     'seen["images"].append(_favourites(state.now["images"], votes.true))'),
+     'history["images"].append(_favourites(state["images"], counts))',
+     'history["images"].append(_favourites(state["images"], votes.true))'),
     ("a threshold made of true votes", *COUNTED, EVOLUTION, "threshold * permit.mechanism.scale",
      "votes.true[0].max().item() - 8"),
-    ("candidates made of records", *COUNTED, EVOLUTION, "        progress.tell(bar, step + 1, permit.plan)\n",
-     '        state.now["images"][0] = ((votes.seen[-1] + 1) * 127.5).to(torch.uint8)\n'
-     "        progress.tell(bar, step + 1, permit.plan)\n"),
+    ("candidates made of records", *COUNTED, EVOLUTION, '    images = population.state["images"]\n',
+     '        population.state["images"][0] = ((votes.seen[-1] + 1) * 127.5).to(torch.uint8)\n'
+     '    images = population.state["images"]\n'),
     ("the true mean embedding's norm is kept as a fact", MOMENTS, "HALF = 100 ", "SAID = []\nHALF = 100 ",
      MOMENTS, EMBED, EMBED.replace("embed(x), dim", "SAID.append(embed(x)) or SAID[-1], dim"),
      MOMENTS, '    facts = {f"moment-{name}": curve[-1].clone() for name, curve in curves.items()}\n',

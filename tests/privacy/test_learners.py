@@ -10,6 +10,7 @@ from dpsynth.models import gan
 from dpsynth.models.classifier import Classifier
 from dpsynth.models.pixels import scaled
 from dpsynth.privacy import Charge, Coins, Counts, Fakes, Gradients, Plan, Private, Sums, engine
+from dpsynth.stages import query
 
 COINS = Coins(bytes(range(32)))
 CLASSES = ("a", "b", "c")
@@ -86,11 +87,11 @@ def test_one_more_record_moves_the_mean_embedding_by_its_bound_in_its_own_row(en
 
 @pytest.mark.parametrize("start", [0, 8])
 def test_one_more_record_casts_one_vote_in_its_own_row_and_moves_no_other(encoder, start):
-    eye = dpsda.Eye(encoder)
-    points = eye(records(15, seed=1)[0]).view(3, 5, -1)
+    net = query.classifier(encoder, 1)
+    points = dpsda.embedded(net, records(15, seed=1)[0]).view(3, 5, -1)
     images, labels = records(9)
     before, after = (
-        private(images[:n], labels[:n]).count(dpsda.nearest(eye, points), 5, charge(Counts("votes", 1, 1e-3)))
+        private(images[:n], labels[:n]).count(dpsda.nearest(net, points), 5, charge(Counts("votes", 1, 1e-3)))
         for n in (start, start + 1)
     )
     change = after - before
@@ -98,26 +99,26 @@ def test_one_more_record_casts_one_vote_in_its_own_row_and_moves_no_other(encode
 
 
 def test_a_record_votes_for_the_nearest_candidate_of_its_own_label(encoder):
-    eye = dpsda.Eye(encoder)
+    net = query.classifier(encoder, 1)
     images, labels = records(9)
-    points = eye(records(15, seed=1)[0]).view(3, 5, -1)
-    cast = dpsda.nearest(eye, points)(scaled(images), labels, None)[:, 0]
+    points = dpsda.embedded(net, records(15, seed=1)[0]).view(3, 5, -1)
+    cast = dpsda.nearest(net, points)(scaled(images), labels, None)[:, 0]
     for record, (vote, label) in enumerate(zip(cast.tolist(), labels.tolist(), strict=True)):
-        distances = (eye(images[record : record + 1]) - points[label]).norm(dim=1)
+        distances = (dpsda.embedded(net, images[record : record + 1]) - points[label]).norm(dim=1)
         assert distances[vote] == pytest.approx(distances.min().item(), rel=1e-4)
 
 
 def test_what_is_said_of_a_record_does_not_depend_on_its_companions_nor_on_its_place(encoder):
     """To the bit, in batches of the one shape that the verbs use: else a near tie could tell of another record."""
-    eye, (images, labels) = dpsda.Eye(encoder), records(256)
+    net, (images, labels) = query.classifier(encoder, 1), records(256)
     images[8:] = torch.randint(0, 256, (248, 1, 12, 12), generator=torch.Generator().manual_seed(2), dtype=torch.uint8)
-    vote = dpsda.nearest(eye, eye(images[:15]).view(3, 5, -1))
+    vote = dpsda.nearest(net, dpsda.embedded(net, images[:15]).view(3, 5, -1))
     embed, _ = dp_mepf.perceptual(encoder, (1, 12, 12), 2)
     moved = torch.randperm(256, generator=torch.Generator().manual_seed(3))
     others = images.clone()
     others[100:] = 0
     x = scaled(images)
-    for say in (lambda x, y: eye.features(x), lambda x, y: vote(x, y, None), lambda x, y: embed(x)):
+    for say in (lambda x, y: net.features(x), lambda x, y: vote(x, y, None), lambda x, y: embed(x)):
         said = say(x, labels)
         assert torch.equal(said[moved], say(x[moved], labels[moved]))
         assert torch.equal(said[:100], say(scaled(others), labels)[:100])

@@ -29,8 +29,8 @@ NOTEBOOKS = Path(dpsynth.__file__).parents[1] / "notebooks"
 # often, or how loud the noise is; and a file of weights, which `tests/methods/test_learners.py` makes.
 NUMBERS = {
     "max_grad_norm", "average", "attention", "saliency_votes", "saliency_noise", "share", "central_noise", "votes",
-    "kept", "query_noise", "amp_gamma", "amp_eta", "amp_projection", "amp_normalise", "discriminator_rate",
-    "generator_rate", "public_rate", "public_turn", "vgg19", "matching_steps", "matching_rate", "iterations",
+    "kept", "query_noise", "amp_gamma", "amp_eta", "amp_normalise", "discriminator_rate",
+    "generator_rate", "public_rate", "vgg19", "matching_steps", "matching_rate", "iterations",
     "candidates",
 }  # fmt: skip
 
