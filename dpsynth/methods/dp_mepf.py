@@ -49,11 +49,13 @@ class Moments(Options):
 
 @work
 def fresh_generator(work: Work, *, shape: tuple, n_classes: int, seed: int, width: int) -> Base:
+    """A generator with random weights."""
     return Base.untrained(gans.initial(shape, n_classes, width, seed).generator)
 
 
 @work
 def read_vgg(work: Work, *, vgg19: str) -> Perceptual:
+    """VGG-19's convolutions, from a file of its weights."""
     return Perceptual(vgg.weights(vgg19))
 
 

@@ -98,6 +98,7 @@ def minimise(
 
 
 def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    """One step down `loss`."""
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()

@@ -123,6 +123,7 @@ def ready(base: Base, n_classes: int, seed: int) -> diffusion.Denoiser:
 
 
 def minutes(base: Base, mechanism: Gradients, *, shape: tuple, n_classes: int, trainable: str) -> float:
+    """Minutes that DP-SGD from `base` should take."""
     model = ready(base, n_classes, 0)
     restrict(model, trainable)
     return minutes_of(model, mechanism, shape, n_classes)
