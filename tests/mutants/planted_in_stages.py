@@ -33,7 +33,7 @@ IN_STAGES = (
      "= [step for step in self.row.private_steps.values() if step is not self.row.probe]"),
     ("an update of dpsynth asks the records again", RUN, 'lasts=self.params.noise == "secret"', "lasts=False"),
     ("a set is asked as often as there are seeds", "preflight.py", "asked := len(before) + len(planned)", "asked := len(planned)"),
-    ("a key outlives its release", RUN, "            self.ledger.settle(made.artifact.digest)\n", "            pass\n"),
+    ("a key outlives its release", RUN, "            self.ledger.settle(stored.artifact.digest)\n", "            pass\n"),
     ("seconds of a private step are kept", RUN, "timed=self.params.constants.builtin", "timed=True"),
     ("the second moment is a second question under the same coins", MOMENTS,
      "    optimizer = torch.optim.Adam(generator.parameters(), lr=matching_rate)",

@@ -16,7 +16,7 @@ from dpsynth.privacy import Private
 PACKAGE = Path(dpsynth.__file__).parent
 TINY = dict(steps=2, sample_rate=0.01, pretrain_steps=1, encoder_steps=1, width=8)
 GAN = [
-    ("methods/gans.py", "BATCH, SUB_BATCHES = 64, 2", "BATCH, SUB_BATCHES = 32, 2"),
+    ("methods/gans.py", "BETAS = (0.0, 0.99)", "BETAS = (0.5, 0.99)"),
     ("models/gan.py", "values: Tensor, real: bool) ->", "values: Tensor, real: bool, unused: int = 0) ->"),
 ]
 LOSS = [("models/diffusion.py", "return weight * (denoised - x)", "return 2 * weight * (denoised - x)")]

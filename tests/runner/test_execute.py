@@ -74,7 +74,7 @@ def test_a_notebook_runs_with_its_parameters_and_appears_whole(project, capfd, m
         "import os, sys\nprint([sys.executable, os.getcwd()])\nprint(os.environ['OMP_NUM_THREADS'])",
         "print([epsilon, method, seed, changes])",
         "from dpsynth.stages import progress\nbar = progress.silent(300, 'learning')\n"
-        "for i in range(300):\n    progress.tell(bar, i + 1)\nprint('done')",
+        "for i in range(300):\n    bar(i + 1)\nprint('done')",
     )  # fmt: skip
     before = os.stat(path).st_mtime_ns
     p = Params(epsilon=math.inf, delta=1e-6, labels=list("0123456789"), options={"votes": 3}, seed=5)
