@@ -19,7 +19,6 @@ class Encoder(Stored):
     weights: dict[str, Tensor]
     classes: list[str]
     accuracy: float
-    history: dict[str, list[float]]
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,6 @@ class Codes(Stored):
 
     weights: dict[str, Tensor]
     error: float
-    history: dict[str, list[float]]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import torch
 
 
 def kind() -> str:
-    """Of the device."""
+    """The kind of device that networks compute on: "cpu"."""
     return "cpu"
 
 

@@ -17,7 +17,7 @@ from dpsynth.budget.certificate import Certificate, certificate
 from dpsynth.data import catalog
 from dpsynth.data.public_sets import PublicSet
 from dpsynth.methods import options_of, row_of
-from dpsynth.methods.method import PrivateStep
+from dpsynth.methods.method import Method, PrivateStep
 from dpsynth.params import Params
 from dpsynth.privacy.ledger import canonical
 from dpsynth.privacy.mechanisms import Mechanism
@@ -70,6 +70,12 @@ STEPS = (
 STEP_OF = {step.kind: step for step in STEPS}
 STAGES = tuple(dict.fromkeys(step.stage for step in STEPS))
 STAGE_OF = {kind: step.stage for step in STEPS for kind in (step.kind, step.twin) if kind}
+
+
+def private_steps(row: Method) -> dict[str, PrivateStep]:
+    """A method's accesses to the private records by column, in the order in which they are made."""
+    columns = {step.column: getattr(row, step.column) for step in STEPS if step.private}
+    return {column: asked for column, asked in columns.items() if asked}
 
 
 class Run:
@@ -136,7 +142,7 @@ class Run:
         Raises:
             ValueError: more is asked than there is: classes, matrices or budget.
         """
-        *before, learner = self.row.private_steps.values()
+        *before, learner = private_steps(self.row).values()
         learning = self._called(learner.mechanism)
         rule = partial(self._rule, learning)
         return [*(self._called(step.mechanism, rule) for step in before), learning]

@@ -33,7 +33,16 @@ class Module(NamedTuple):
 
 
 def work_digest(function: Callable) -> str:
-    """SHA-256 of the definition of `function` and of all that it mentions, directly or not."""
+    """SHA-256 of the definition of `function` and of all that it mentions, directly or not.
+
+    Raises:
+        ValueError: it is defined outside the package.
+    """
+    if not _path(function.__module__):
+        raise ValueError(
+            f"{function.__qualname__} is defined in {function.__module__}: work belongs into a module of dpsynth, as "
+            "its code names the artifact"
+        )
     seen: dict[str, str] = {}
     _visit(function.__module__, function.__qualname__.partition(".")[0], seen)
     return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()

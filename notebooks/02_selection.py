@@ -79,5 +79,5 @@ figures.grid(*pictures.examples(corpus, run.params.constants.classes, 15), title
 # Selected images are already useful: a classifier trained on them alone, with their mapped labels, is the row
 # `floor_public` of notebook 05. A private method that does not beat it has not earned its budget.
 #
-# **Try this.** Set `scale = "laptop"` and `changes = {"kept": 20}`: twenty classes a label in the place of five. Does the grid still look like the
+# **Try this.** Set `scale = "laptop"` and `changes = {"kept": 20}`: twenty classes a label, twice as many. Does the grid still look like the
 # private classes? From which class on does it not?

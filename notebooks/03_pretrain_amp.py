@@ -63,6 +63,9 @@ source(diffusion.loss)
 # %% tags=["raises-exception"]
 source(amp.gradient)
 
+# %% tags=["raises-exception"]
+source(amp.project)
+
 # %%
 base = run.base
 

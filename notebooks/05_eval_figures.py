@@ -105,5 +105,5 @@ if run.params.constants.builtin:
 figures.hero(pictures.strip(run), badge=badge, classes=run.params.constants.classes[:10])
 
 # %% [markdown]
-# **Try this.** Set `scale = "laptop"` and `changes = {"n_synthetic": 8000}`: twice as many synthetic images. Which classifier gains most from them, and which
+# **Try this.** Set `scale = "laptop"` and `changes = {"n_synthetic": 4000}`: twice as many synthetic images. Which classifier gains most from them, and which
 # nothing?

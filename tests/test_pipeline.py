@@ -12,7 +12,7 @@ from dpsynth import device, preflight, privacy, provenance, store
 from dpsynth.data import catalog, glyphs
 from dpsynth.methods import METHODS
 from dpsynth.params import Params
-from dpsynth.pipeline import STAGE_OF, STAGES, STEPS, Run
+from dpsynth.pipeline import STAGE_OF, STAGES, STEPS, Run, private_steps
 from dpsynth.privacy import Private
 
 TINY = dict(
@@ -194,7 +194,7 @@ def test_the_plan_holds_each_question_of_the_method_in_order(tiny):
     for method in METHODS:
         run = Run(parameters(method))
         assert [mechanism.name for mechanism in run.plan.mechanisms] == [m.name for m in run.questions]
-        assert [m.name for m in run.questions] == [step.name for step in run.row.private_steps.values()]
+        assert [m.name for m in run.questions] == [step.name for step in private_steps(run.row).values()]
         *before, learner = run.questions
         assert run.plan.mechanisms[:-1] == tuple(before)
         noise = run.plan.mechanisms[-1].noise_multiplier

@@ -59,13 +59,13 @@ def calibrate(work: Work, *, private: str, n_records: int, epsilon: float, delta
 
 @work
 def by_rule(work: Work, *, epsilon: float, delta: float, votes: int, learner: dict) -> NoiseRule:
-    """As `calibration.query_noise`."""
+    """The least noise of a question of `votes` votes that costs the learner at most 5 percent more."""
     return NoiseRule(calibration.query_noise(votes, from_statement(learner), epsilon, delta))
 
 
-def spent_along(plan: privacy.Plan, points: int = 11) -> tuple[list[int], list[float]]:
+def spent_along(plan: privacy.Plan) -> tuple[list[int], list[float]]:
     """Epsilon spent after so many releases of the learner, all before it included: numbers and epsilons."""
-    steps = sorted({round(i * plan.mechanisms[-1].steps / (points - 1)) for i in range(points)})
+    steps = sorted({round(i * plan.mechanisms[-1].steps / 10) for i in range(11)})
     return steps, [plan.spent(step) for step in steps]
 
 

@@ -5,7 +5,6 @@ its name, size, times and inode. It fits or it is not there; a kill leaves none 
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -19,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dpsynth.data import folders, imagefiles
-from dpsynth.privacy.disk import forget_times, naming
+from dpsynth.privacy.disk import forget_times, locked, replacing
 from dpsynth.sources import page_digest
 
 
@@ -54,25 +53,14 @@ def forget(place: Path, name: str) -> None:
 
 def _decode(files: list[Path], size: int, background: imagefiles.Colour, path: Path, desc: str) -> None:
     """Written in order, not through a map: a full disk is then an error and no signal, and names the file."""
-    aside = path.with_suffix(".partial")
     bar = tqdm(total=len(files), desc=desc, bar_format="{desc}: file {n_fmt}/{total_fmt}", mininterval=0)
-    try:
-        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out, bar:
-            os.fchmod(out.fileno(), 0o600)
-            header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), 3, size, size)}
-            np.lib.format.write_array_header_1_0(out, header)
-            for bar.n, image in enumerate(imagefiles.read_all(files, size, background), 1):
-                out.write(image.tobytes())
-                if bar.n % max(1, len(files) // 10) == 0:  # not by the clock: the ticks would tell how long it took
-                    bar.refresh()
-            out.flush()
-            os.fsync(out.fileno())
-        forget_times(aside)
-        os.replace(aside, path)
-    except OSError as error:  # a full disk does not say where
-        raise OSError(error.errno, error.strerror, str(path)) from None
-    finally:
-        aside.unlink(missing_ok=True)
+    with bar, replacing(path, mode=0o600, timeless=True) as out:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), 3, size, size)}
+        np.lib.format.write_array_header_1_0(out, header)
+        for bar.n, image in enumerate(imagefiles.read_all(files, size, background), 1):
+            out.write(image.tobytes())
+            if bar.n % max(1, len(files) // 10) == 0:  # not by the clock: the ticks would tell how long it took
+                bar.refresh()
 
 
 def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
@@ -111,12 +99,9 @@ def _locked(place: Path, name: str) -> Iterator[None]:
     place.mkdir(parents=True, exist_ok=True, mode=0o700)
     if place.stat().st_mode & 0o777 != 0o700:  # an umask, or an older folder
         place.chmod(0o700)
-    path = place / f"{name}.lock"
-    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as handle:
-        os.fchmod(handle.fileno(), 0o600)
-        with naming(path):
-            fcntl.flock(handle, fcntl.LOCK_EX)
+    lock = place / f"{name}.lock"
+    with locked(lock, mode=0o600):
         try:
             yield
         finally:
-            forget_times(place, path)
+            forget_times(place, lock)

@@ -43,7 +43,7 @@ def train_autoencoder(
     with networks.seeded(of_stage):
         model = Autoencoder(*shape, width).to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(model.parameters(), lr=encoder_rate)
-    history = training.minimise(
+    training.minimise(
         work, model, optimizer, lambda rows, draws: model.loss(scaled(images[rows]), draws), len(images), encoder_batch,
         of_stage, encoder_steps, progress.public(encoder_steps, "autoencoder"),
     )  # fmt: skip
@@ -51,7 +51,7 @@ def train_autoencoder(
     model.standardise(unseen)
     with torch.no_grad():
         error = (model.decode(model.encode(unseen)) - unseen).square().mean().sqrt().item()
-    return Codes(model.state_dict(), error, history)
+    return Codes(model.state_dict(), error)
 
 
 @work

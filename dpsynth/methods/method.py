@@ -66,12 +66,6 @@ class Method:
     page: str | None = None
     adapt: Callable[[Any], dict[str, Any]] | None = None
 
-    @property
-    def private_steps(self) -> dict[str, PrivateStep]:
-        """Its accesses to the private records by column, in the order in which they are made."""
-        columns = {"prior": self.prior, "release": self.release, "probe": self.probe, "learn": self.learn}
-        return {name: step for name, step in columns.items() if step}
-
     def having(self, options: Options) -> "Method":
         """The row as its options have it."""
         row = replace(self, prior=LABELS) if options.prior == "noisy" else self

@@ -34,13 +34,20 @@ def gradient(
         normalise: Delta = gamma * grad / |grad|, as SAM (Foret et al. 2021): the ball then always binds.
     """
     clean, gradients = at_weights()
-    delta, binds = _project(torch._foreach_mul(gradients, eta), gamma, normalise)
+    delta, binds = project(torch._foreach_mul(gradients, eta), gamma, normalise)
     with _moved(parameters, delta):
         perturbed, gradients = at_weights()
     return Perturbed(clean, perturbed, binds), gradients
 
 
-def _project(step: list[Tensor], gamma: float, normalise: bool) -> tuple[list[Tensor], bool]:
+def project(step: list[Tensor], gamma: float, normalise: bool) -> tuple[list[Tensor], bool]:
+    """RPGen's Pi_gamma (Eq. 3): a step that is longer than gamma is cut down to that length, over all weights together.
+
+    Args:
+        step: a tensor for each weight; normalise: bring it to that length if it is shorter too.
+    Returns:
+        The perturbation, and whether the ball binds.
+    """
     norm = torch.stack(torch._foreach_norm(step)).norm()
     scale = gamma / norm.clamp(min=1e-12)
     if not normalise:

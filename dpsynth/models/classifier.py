@@ -36,7 +36,8 @@ class Classifier(nn.Module):
 
 
 def cross_entropy(model: Callable[[Tensor], Tensor], x: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Of a classifier's logits, computed in the precision that the machine is quickest in."""
+    """Mean cross-entropy of a classifier's logits on x (B, C, S, S) and labels (B,), computed in the precision that the
+    machine is quickest in."""
     with device.autocast(device.precision()):
         logits = model(x)
     return F.cross_entropy(logits.float(), labels, label_smoothing=smoothing)

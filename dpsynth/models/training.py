@@ -84,17 +84,14 @@ def assign(parameters: list[Tensor], gradients: list[Tensor]) -> None:
 def minimise(
     work: Work, model: nn.Module, optimizer: torch.optim.Optimizer, loss: Callable[[Tensor, torch.Generator], Tensor],
     n: int, batch: int, seed: int, n_steps: int, tell: Callable[[int], None],
-) -> History:  # fmt: skip
+) -> None:  # fmt: skip
     """Descend on `loss(rows, draws)` of batches of those of n public images that are not `held_out`; the optimizer's
     learning rate is its peak."""
-    rows, history = torch.nonzero(~held_out(n))[:, 0], {"loss": []}
-    for step in steps(work, n_steps, {"model": model, "optimizer": optimizer}, history, tell):
+    rows = torch.nonzero(~held_out(n))[:, 0]
+    for step in steps(work, n_steps, {"model": model, "optimizer": optimizer}, {}, tell):
         optimizer.param_groups[0]["lr"] = optimizer.defaults["lr"] * cosine(step, n_steps)
         draws = generator(seed, step)
-        value = loss(rows[public_batch(len(rows), batch, draws)], draws)
-        descend(optimizer, value)
-        history["loss"].append(value.item())
-    return history
+        descend(optimizer, loss(rows[public_batch(len(rows), batch, draws)], draws))
 
 
 def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:

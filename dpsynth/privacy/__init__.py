@@ -1,6 +1,6 @@
 """The trusted core: the only code that turns private records into numbers that leave.
 
-It imports nothing else of dpsynth. Its contract is the README's section "The guarantee".
+It imports nothing else of dpsynth. Its contract, line by line, is the README.md beside this file.
 """
 
 from dpsynth.privacy.coins import Coins

@@ -30,7 +30,7 @@ class Chain:
         self.path, self.head, self._private = path, heads / f"{path.stem}.json", private
 
     def entries(self) -> list[dict[str, Any]]:
-        """As `Ledger.entries`."""
+        """All entries, oldest first, verified; errors as of `Ledger.entries`."""
         return [entry for entry, _ in self._verified()]
 
     def append(self, entry: dict[str, Any]) -> None:

@@ -60,9 +60,9 @@ def replacing(path: Path, *, mode: int = 0o666, timeless: bool = False) -> Itera
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, *, mode: int = 0o666) -> Iterator[None]:
     """One process at a time holds `path`; the lock dies with its process, and moves no time of the file."""
-    with open(path, "ab") as handle:
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, mode), "r+b") as handle:
         with naming(path):
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -40,14 +40,14 @@ class Plan:
                 return mechanism
         raise KeyError(f"the plan has no mechanism {name!r}; it has {[m.name for m in self.mechanisms]}")
 
-    def spent(self, steps: int | None = None, *, replace: bool = False) -> float:
+    def spent(self, steps: int | None = None) -> float:
         """Epsilon of the whole plan, or with only the first `steps` steps of its last touch, the learner's."""
         if not self.is_private:
             return math.inf
         *done, learner = self.mechanisms
         if steps != 0:
             done.append(learner if steps is None else dataclasses.replace(learner, steps=min(steps, learner.steps)))
-        return accounting.epsilon(done, self.delta, replace=replace)
+        return accounting.epsilon(done, self.delta)
 
     def statement(self) -> dict[str, Any]:
         """The plan as plain data, as certificates print it."""

@@ -51,7 +51,7 @@ def both() -> list[Audit]:
 
 @work
 def audited(work: Work, *, noise: float) -> Audit:
-    """As `run`."""
+    """The audit at `noise` times the noise that the plan has."""
     return run(noise)
 
 

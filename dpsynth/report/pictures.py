@@ -24,12 +24,12 @@ NOISE = (2, 5, 10, 20, 50, 100, 200, 484)  # of the recall curve; the last is th
 Grid = tuple[Tensor, Tensor, list[str]]  # images (n, C, S, S) uint8, labels (n,), the names of all labels
 
 
-def favourites(run: Run, n: int = 8) -> dict[str, Tensor]:
-    """For each of the first rows of the noisy histogram, by its name, an example image of each of the `n` classes with
-    most votes (all, where there are fewer): (n, C, H, W)."""
+def favourites(run: Run) -> dict[str, Tensor]:
+    """For each of the first rows of the noisy histogram, by its name, an example image of each of the classes with most
+    votes, eight at most: (n, C, H, W)."""
     release, public = run.release, run.public
     first = [int((public.labels == c).nonzero()[0]) for c in range(len(public.classes))]
-    most = release.histogram[:LIMIT].topk(min(n, len(first)), dim=1).indices.tolist()
+    most = release.histogram[:LIMIT].topk(min(8, len(first)), dim=1).indices.tolist()
     names = list(run.params.constants.classes[:LIMIT]) if release.by_label else ["all records"]
     return {name: public.images[[first[c] for c in row]] for name, row in zip(names, most, strict=True)}
 

@@ -186,8 +186,9 @@ def _time(measured: dict) -> str:
         return "Their times on an otherwise idle machine: not run."
     reproduce = measured["reproduce_minutes"]
     tests = f"; `make test` took {measured['test_minutes']:.0f} minutes" if "test_minutes" in measured else ""
+    commit = f" (commit `{measured['commit']}`)" if "commit" in measured else ""
     return (
-        f"Measured on {measured['machine']}, after installation: `make reproduce` took {reproduce:.0f} minutes and at "
+        f"Measured on {measured['machine']}{commit}, after installation: `make reproduce` took {reproduce:.0f} minutes and at "
         f"most {measured['peak_MiB'] / 1024:.1f} GiB of memory{tests}."
     )
 

@@ -26,6 +26,7 @@ from dpsynth.store import Work, work
 from dpsynth.strict import Real, Strict
 
 MICROBATCH = 128
+TRIALS = 3  # steps that are timed for an estimate
 
 
 class Learning(Strict):
@@ -129,21 +130,19 @@ def minutes(base: Base, mechanism: Gradients, *, shape: tuple, n_classes: int, t
     return minutes_of(model, mechanism, shape, n_classes)
 
 
-def minutes_of(
-    model: diffusion.Denoiser, mechanism: Gradients, shape: tuple[int, int], n_classes: int, trials: int = 3
-) -> float:
+def minutes_of(model: diffusion.Denoiser, mechanism: Gradients, shape: tuple[int, int], n_classes: int) -> float:
     """Minutes that DP-SGD on `model` should take, timed on blank images: tells nothing of the records."""
     rows = MICROBATCH // mechanism.noise_multiplicity or 1
     blank = torch.zeros(rows, shape[0], shape[1], shape[1], dtype=torch.uint8)
-    everyone = Gradients("timing", 1.0, trials + 1, 1.0, 1.0, mechanism.noise_multiplicity, 1.0)
+    everyone = Gradients("timing", 1.0, TRIALS + 1, 1.0, 1.0, mechanism.noise_multiplicity, 1.0)
     labels, seconds = torch.zeros(rows, dtype=torch.int64), []
     step_gradient = rehearsal(model, blank, labels, n_classes, everyone, MICROBATCH)
-    for step in range(trials + 1):
+    for step in range(TRIALS + 1):
         start = time.perf_counter()
         step_gradient(step)
         seconds.append(time.perf_counter() - start)
     micro_batches = math.ceil(mechanism.divisor / rows / torch.get_num_threads())  # side by side
-    return sorted(seconds[1:])[trials // 2] * micro_batches * mechanism.steps / 60
+    return sorted(seconds[1:])[TRIALS // 2] * micro_batches * mechanism.steps / 60
 
 
 def rehearsal(

@@ -52,11 +52,11 @@ def train_classifier(
         return cross_entropy(model, scaled(public.images[rows]), public.labels[rows], smoothing=0.05)
 
     bar = progress.public(encoder_steps, "query function")
-    history = training.minimise(
+    training.minimise(
         work, model, optimizer, loss, len(public.images), encoder_batch, seed_of(seed, "encoder"), encoder_steps, bar
     )
     accuracy = (predict(model, public.images[held_out], 1)[:, 0] == public.labels[held_out]).float().mean().item()
-    return Encoder(model.state_dict(), list(public.classes), accuracy, history)
+    return Encoder(model.state_dict(), list(public.classes), accuracy)
 
 
 @work

@@ -9,7 +9,7 @@ import pytest
 from dpsynth import artifacts
 from dpsynth.methods import METHODS
 from dpsynth.params import Params
-from dpsynth.pipeline import STEPS, Run
+from dpsynth.pipeline import STEPS, Run, private_steps
 from dpsynth.store import Stored
 
 # Values other than the default of options that name no list of choices, and yet change the row.
@@ -45,7 +45,7 @@ def variants(method):
 def works(row):
     """The functions of a row that make artifacts, by column."""
     found = {column: getattr(row, column) for column in PUBLIC if getattr(row, column)}
-    for column, step in row.private_steps.items():
+    for column, step in private_steps(row).items():
         found[column] = step.release
         if step.without_noise:
             found[f"{column} without noise"] = step.without_noise
@@ -54,7 +54,7 @@ def works(row):
 
 def functions(row):
     """All functions of a row: its works, what its questions cost, and how long they take."""
-    steps = row.private_steps.values()
+    steps = private_steps(row).values()
     others = [function for step in steps for function in (step.mechanism, step.estimate_minutes) if function]
     return [*works(row).values(), *others]
 
@@ -115,8 +115,8 @@ def test_an_option_is_no_parameter_and_what_a_row_fixes_is_neither(method):
 
 @pytest.mark.parametrize(("method", "row"), ROWS)
 def test_the_questions_of_a_row_have_names_of_their_own(method, row):
-    names = [step.name for step in row.private_steps.values()]
-    assert len(set(names)) == len(names) and list(row.private_steps)[-1] == "learn"
+    names = [step.name for step in private_steps(row).values()]
+    assert len(set(names)) == len(names) and list(private_steps(row))[-1] == "learn"
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def charge(mechanism):
 def encoder():
     torch.manual_seed(0)
     model = Classifier(1, 7)
-    return Encoder(model.state_dict(), list("abcdefg"), 0.0, {})
+    return Encoder(model.state_dict(), list("abcdefg"), 0.0)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import torch
 import worlds
 
 from dpsynth.methods import METHODS, row_of
-from dpsynth.pipeline import Run
+from dpsynth.pipeline import Run, private_steps
 from dpsynth.privacy import Charge, Coins, Counts, Ledger, Plan, Private, mechanisms, private
 
 VERBS = {"count": Private.count, "total": Private.total, "gradient": Private.gradient}
@@ -192,7 +192,7 @@ def choices(model):
 
 def releases(rows):
     """What the private steps of these rows ask."""
-    return {step.release for row in rows for step in row.private_steps.values()}
+    return {step.release for row in rows for step in private_steps(row).values()}
 
 
 def test_every_private_step_of_the_table_and_of_its_variants_is_asked_in_a_case():

@@ -43,7 +43,7 @@ class Materialised:
         return self._whole([_wide(block) for block in self.blocks], torch.float32)
 
     def materialised(self) -> "Materialised":
-        """Itself."""
+        """A part that holds the gradients already, as it is."""
         return self
 
     def __add__(self, other: "Part") -> "Materialised":
