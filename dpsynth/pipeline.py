@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
-from dpsynth import preflight, privacy, store
+from dpsynth import preflight, privacy, project, store
 from dpsynth.artifacts import Base, Corpus, Measurement, Samples, Synthesiser
 from dpsynth.budget import planning
 from dpsynth.budget.certificate import Certificate, certificate
@@ -159,7 +159,7 @@ class Run:
     @cached_property
     def ledger(self) -> privacy.Ledger:
         """The ledger of the private set, outside build/."""
-        folder = (store.root() / "ledger").absolute()  # wherever the process goes, it is this project's
+        folder = (project.root() / "ledger").absolute()  # wherever the process goes, it is this project's
         return privacy.Ledger(folder, self.params.private, self.params.noise, self.params.seed)
 
     @property

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
-from dpsynth import device, privacy, store
+from dpsynth import device, privacy, project, store
 from dpsynth.data import catalog
 from dpsynth.data.public_sets import PublicSet
 from dpsynth.methods import Method
@@ -143,7 +143,7 @@ def _fits(needs: int, what: str, less: str) -> None:
 
 def room() -> None:
     """The folders that a run writes to can be written, and have room."""
-    for folder in (store.root() / name for name in ("build", "cache", "ledger")):
+    for folder in (project.root() / name for name in ("build", "cache", "ledger")):
         there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
         try:
             with tempfile.TemporaryFile(dir=there) as file:

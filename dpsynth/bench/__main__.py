@@ -6,7 +6,7 @@ import sys
 
 import pandas as pd
 
-from dpsynth import bench, figures, store, terminal
+from dpsynth import bench, figures, project, terminal
 from dpsynth.bench.steps import FULL, LAPTOP, SWEEPS, Setting
 
 
@@ -19,7 +19,7 @@ def main() -> int:
     if given.memory:
         print(bench.held_by(Setting(*given.setting), given.memory))
         return 0
-    rows, path = [], store.root() / "build" / "bench.csv"
+    rows, path = [], project.root() / "build" / "bench.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     for setting in (FULL, FULL._replace(views=4), LAPTOP, *([] if given.quick else SWEEPS)):
         print(f"measuring {setting}", flush=True)

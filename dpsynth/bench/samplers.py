@@ -9,7 +9,7 @@ import time
 import pandas as pd
 import torch
 
-from dpsynth import privacy, store
+from dpsynth import privacy, project
 from dpsynth.bench.steps import THREADS
 from dpsynth.metrics import classifiers, distances, extractors
 from dpsynth.models import networks
@@ -64,7 +64,7 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
 def main() -> int:
     torch.set_num_threads(THREADS)
     rows = measure(chosen())
-    rows.to_csv(store.root() / "build" / "samplers.csv", index=False)
+    rows.to_csv(project.root() / "build" / "samplers.csv", index=False)
     print(table(rows).to_string(index=False))
     return 0
 

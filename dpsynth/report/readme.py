@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dpsynth import bench, experiments, figures, store, terminal
+from dpsynth import bench, experiments, figures, project, terminal
 from dpsynth.bench import samplers
 from dpsynth.methods import METHODS
 from dpsynth.pipeline import Run
@@ -188,8 +188,8 @@ def _time(measured: dict) -> str:
     tests = f"; `make test` took {measured['test_minutes']:.0f} minutes" if "test_minutes" in measured else ""
     commit = f" (commit `{measured['commit']}`)" if "commit" in measured else ""
     return (
-        f"Measured on {measured['machine']}{commit}, after installation: `make reproduce` took {reproduce:.0f} minutes and at "
-        f"most {measured['peak_MiB'] / 1024:.1f} GiB of memory{tests}."
+        f"Measured on {measured['machine']}{commit}, after installation: `make reproduce` took {reproduce:.0f} minutes "
+        f"and at most {measured['peak_MiB'] / 1024:.1f} GiB of memory{tests}."
     )
 
 
@@ -214,7 +214,7 @@ def record() -> None:
     Raises:
         FileNotFoundError: nothing was reproduced yet; nothing was copied.
     """
-    scale, build = "laptop", store.root() / "build"
+    scale, build = "laptop", project.root() / "build"
     times, tests = build / scale / "measured.json", build / "test.json"
     frame = results.read_results(scale)
     for name, rows in frame.groupby("experiment"):

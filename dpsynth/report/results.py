@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import pandas as pd
 
-from dpsynth import device, figures, provenance, store
+from dpsynth import device, figures, project, provenance
 from dpsynth.experiments import Experiment
 from dpsynth.methods import METHODS
 from dpsynth.params import Params
@@ -29,7 +29,7 @@ COMMITTED = PACKAGE.parent / "results"  # of a checkout; an installed package ha
 
 def run_folder(p: Params) -> Path:
     """Where a run's executed notebooks, certificate and metrics lie."""
-    return store.root() / "build" / p.scale / p.run_name
+    return project.root() / "build" / p.scale / p.run_name
 
 
 def stage_costs(run: Run) -> pd.DataFrame:
@@ -215,7 +215,7 @@ def _write(run: Run, name: str, save: Callable[[BinaryIO], Any]) -> Path:
 
 def _table(scale: str) -> Path:
     """Where the results of all runs of a scale are joined."""
-    return store.root() / "build" / scale / "results.csv"
+    return project.root() / "build" / scale / "results.csv"
 
 
 def _is_whole(path: Path) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from pandas.api.typing import SeriesGroupBy
 
-from dpsynth import store
+from dpsynth import project
 from dpsynth.pipeline import STAGE_OF, Run
 from dpsynth.report import results
 
@@ -35,7 +35,7 @@ def remember(scale: str, runs: list[Run], executed: list[Path], minutes: float) 
         "notebooks": _sums(stamps["seconds"].groupby(pages, sort=False)),
         "artifacts": _sums(artifacts.groupby("kind", sort=False)["seconds"]),
     }  # fmt: skip
-    (store.root() / "build" / scale / "measured.json").write_text(json.dumps(measured, indent=1), encoding="utf-8")
+    (project.root() / "build" / scale / "measured.json").write_text(json.dumps(measured, indent=1), encoding="utf-8")
 
 
 def breakdown(measured: dict[str, Any]) -> pd.DataFrame:

@@ -22,7 +22,7 @@ import papermill
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError, strip_color
 
-from dpsynth import provenance, store
+from dpsynth import project, provenance
 from dpsynth.mistakes import CELL, KILL, MISTAKE, Failed, mistakes, of_cell
 from dpsynth.params import Params
 from dpsynth.privacy.disk import forget_times, replacing
@@ -82,7 +82,7 @@ def _executed(
                 progress_bar=sys.stderr.isatty() and p.constants.builtin,  # it shows how long a cell took
             )  # fmt: skip
         except (PapermillExecutionError, DeadKernelError) as error:
-            copy = store.root() / "build" / "failed" / p.run_name / out.name
+            copy = project.root() / "build" / "failed" / p.run_name / out.name
             raise _failure(error, notebook, f"executed so far: {_keep(aside, copy)}") from None
 
 
