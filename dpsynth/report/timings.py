@@ -31,7 +31,8 @@ def remember(scale: str, runs: list[Run], executed: list[Path], minutes: float) 
     model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
     measured = {
         "machine": f"{os.cpu_count()} cores ({model}), no GPU", "reproduce_minutes": round(minutes, 1),
-        "commit": ", ".join(stamps["commit"].unique()), "peak_MiB": None if stamps["peak_MiB"].isna().all() else stamps["peak_MiB"].max(),
+        "commit": ", ".join(stamps["commit"].unique()),
+        "peak_MiB": None if stamps["peak_MiB"].isna().all() else stamps["peak_MiB"].max(),
         "notebooks": _sums(stamps["seconds"].groupby(pages, sort=False)),
         "artifacts": _sums(artifacts.groupby("kind", sort=False)["seconds"]),
     }  # fmt: skip

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from dpsynth import experiments, store
+from dpsynth import experiments, project
 from dpsynth.report import readme, results
 
 PAGES = readme.pages()
@@ -107,7 +107,7 @@ def test_record_takes_whole_experiments_with_their_figures_and_a_table_only_if_i
     pd.concat(rows).to_csv(tmp_path / "build" / "laptop" / "results.csv", index=False)
     committed = tmp_path / "results"
     committed.mkdir()
-    monkeypatch.setattr(store, "root", lambda: tmp_path)
+    monkeypatch.setattr(project, "root", lambda: tmp_path)
     monkeypatch.setattr(results, "COMMITTED", committed)
     readme.record()
     names = ["choosing.csv", "table1-mnist5k-CA-CNN.png", "table1.csv"]
