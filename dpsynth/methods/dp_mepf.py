@@ -21,13 +21,13 @@ from dpsynth.methods.method import Method, Options, PrivateStep
 from dpsynth.models import gan, networks, training, vgg
 from dpsynth.privacy import Private, Sums
 from dpsynth.seeds import seed_of
-from dpsynth.stages import progress, query
+from dpsynth.stages import progress, query, snapshots
 from dpsynth.stages.permit import Permit
 from dpsynth.store import Work, work
 from dpsynth.strict import Real
 
 HALF = 100  # images of each half of a batch, about: equally many of each label
-SNAPSHOTS, POINTS = 5, 50  # along training: samples, and points of the curve
+POINTS = 50  # of the curve along training
 
 
 class Moments(Options):
@@ -98,17 +98,17 @@ def match_moments(
     averaged = training.Average(generator, average)
     history: training.History = {"images": [], "gap": []}
     trained = {"model": generator, "optimizer": optimizer, "average": averaged}
-    every, bar = max(1, matching_steps // SNAPSHOTS), progress.silent(matching_steps, "moment matching")
+    every, bar = snapshots.every(matching_steps), progress.silent(matching_steps, "moment matching")
     for step in training.steps(work, matching_steps, trained, history, bar):
         optimizer.param_groups[0]["lr"] = matching_rate * training.cosine(step, matching_steps)
         history["gap"].append(match(generator, embed, released, optimizer, seed_of(seed, "matching"), step))
         averaged.update(generator)
         if (step + 1) % every == 0:
-            history["images"].append(gans.shown(generator, averaged, seed))
-    snapshots = gans.captioned(history["images"], "step", every)
+            history["images"].append(snapshots.of(generator, averaged, seed))
     curves = _curves(torch.tensor(history["gap"]), permit.mechanism, released)
     facts = {f"moment-{name}": curve[-1].clone() for name, curve in curves.items()}
-    return Synthesiser(averaged.weights, generator.architecture, snapshots, curves, facts)
+    along = snapshots.captioned(history["images"], "step", every)
+    return Synthesiser(averaged.weights, generator.architecture, along, curves, facts)
 
 
 def perceptual(encoder: Encoder | Perceptual, shape: tuple, moments: int) -> tuple[Callable[[Tensor], Tensor], int]:

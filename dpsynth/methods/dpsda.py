@@ -16,7 +16,6 @@ from pydantic import Field
 from torch import Tensor
 
 from dpsynth.artifacts import Base, Encoder, Synthesiser
-from dpsynth.methods import gans
 from dpsynth.methods.diffusion import AT_ONE_PLACE
 from dpsynth.methods.method import Method, Options, PrivateStep
 from dpsynth.models import diffusion, networks, samplers, training
@@ -26,7 +25,7 @@ from dpsynth.models.population import Population
 from dpsynth.models.renderer import Renderer
 from dpsynth.privacy import Counts, Private
 from dpsynth.seeds import seed_of
-from dpsynth.stages import pretrain, progress, query, selection
+from dpsynth.stages import pretrain, progress, query, selection, snapshots
 from dpsynth.stages.permit import Permit
 from dpsynth.store import Work, work
 from dpsynth.strict import Real
@@ -122,9 +121,9 @@ def evolve(
         parents = {name: values[_rows(chosen, candidates)] for name, values in state.items()}
         population.state = api.vary(parents, amplitude, seed_of(seed, "variation", number))
     images = population.state["images"]
-    snapshots = gans.captioned(history["images"], "most voted for in iteration")
-    snapshots["of the last population"] = _spread(images, n_labels, candidates)
-    return Synthesiser({"images": images}, Population(*private.shape[:2], n_labels, candidates).architecture, snapshots)
+    along = snapshots.captioned(history["images"], "most voted for in iteration")
+    along["of the last population"] = _spread(images, n_labels, candidates)
+    return Synthesiser({"images": images}, Population(*private.shape[:2], n_labels, candidates).architecture, along)
 
 
 def nearest(net: Classifier, points: Tensor) -> Callable:

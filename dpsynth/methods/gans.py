@@ -20,12 +20,12 @@ from dpsynth import privacy
 from dpsynth.artifacts import Base, Corpus, Synthesiser
 from dpsynth.methods.diffusion import HISTOGRAM
 from dpsynth.methods.method import Method, Options, PrivateStep
-from dpsynth.models import gan, networks, samplers, training
+from dpsynth.models import gan, networks, training
 from dpsynth.models.pixels import scaled
 from dpsynth.models.trainable import by_part
 from dpsynth.privacy import Fakes, Gradients, Private
 from dpsynth.seeds import seed_of
-from dpsynth.stages import pretrain, progress, query, selection
+from dpsynth.stages import pretrain, progress, query, selection, snapshots
 from dpsynth.stages.permit import Permit
 from dpsynth.store import Work, work
 from dpsynth.strict import Real
@@ -34,7 +34,6 @@ BATCH = 64  # public images of a step, and as many fakes
 SUB_BATCHES = slice(0, 32), slice(32, 64)  # worked on side by side
 MICROBATCH = 64
 BETAS = (0.0, 0.99)  # of Adam: without momentum, as DPImageBench's GANs
-SNAPSHOTS, PER_LABEL, SHOWN = 5, 2, 10  # of samples kept along training: how often, of a label, of how many labels
 
 
 class Gan(Options):
@@ -121,7 +120,7 @@ def dp_gan(
     turns = torch.optim.Adam(generator.parameters(), lr=generator_rate, betas=BETAS)
     averaged = training.Average(generator, average)
     n_steps, history = permit.mechanism.steps, {"images": []}
-    every = max(1, n_steps // SNAPSHOTS)
+    every = snapshots.every(n_steps)
     trained = {"model": model, "optimizer": optimizer, "turns": turns, "average": averaged}
     bar = progress.silent(n_steps, "DP-SGD", permit.plan)
     charge = permit.charge(work, private)
@@ -137,8 +136,8 @@ def dp_gan(
                 generator_step(generator, judge, turns, seed_of(seed, "turn", str(number)), step)
                 averaged.update(generator)
         if (step + 1) % every == 0:
-            history["images"].append(shown(generator, averaged, seed))
-    return Synthesiser(averaged.weights, generator.architecture, captioned(history["images"], "step", every))
+            history["images"].append(snapshots.of(generator, averaged, seed))
+    return Synthesiser(averaged.weights, generator.architecture, snapshots.captioned(history["images"], "step", every))
 
 
 def noise_to_signal(base: Base, mechanism: Gradients, n_classes: int, seed: int) -> tuple[list[str], list[float]]:
@@ -216,19 +215,6 @@ def n_fakes(mechanism: Gradients) -> int:
 def losses(wrapped: privacy.PerExample, real: bool) -> Callable:
     """The hinge loss of each row, (rows,), of its own image alone: as `Private.gradient` and `Fakes` ask for it."""
     return lambda x, labels, draws: gan.hinge(wrapped(x, labels), real)
-
-
-def shown(generator: gan.Generator, averaged: training.Average, seed: int) -> Tensor:
-    """A few samples of the averaged generator, always of the same latents, for the figure of training."""
-    twin = networks.rebuild(generator.architecture, averaged.weights)
-    labels = torch.arange(min(SHOWN, generator.n_labels)).repeat_interleave(PER_LABEL)
-    return samplers.generated(twin, labels, seed_of(seed, "snapshots"))
-
-
-def captioned(images: list[Tensor], word: str, every: int = 1) -> dict[str, Tensor]:
-    """Snapshots by caption, one of `every` so many steps; numbers are padded, so that captions sort as they come."""
-    width = len(str(every * len(images)))
-    return {f"{word} {every * number:0{width}d}": shown for number, shown in enumerate(images, 1)}
 
 
 DISCRIMINATOR = PrivateStep(name="dp_sgd", release=dp_gan, mechanism=mechanism)

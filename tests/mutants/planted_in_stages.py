@@ -6,7 +6,7 @@ RUN, PERMIT, GANS, EVOLUTION, MOMENTS, QUERY, CENTRAL, LABELLING, SALIENCY, FINE
      "stages/label_prior", "methods/dp_sapf", "stages/dp_sgd", "models/training")
 )  # fmt: skip
 HINGE = "    return lambda x, labels, draws: gan.hinge(wrapped(x, labels), real)\n"
-KEPT = (GANS, "SNAPSHOTS, PER_LABEL, SHOWN = 5, 2, 10", "KEPT = []\nSNAPSHOTS, PER_LABEL, SHOWN = 5, 2, 10",
+KEPT = (GANS, "BETAS = (0.0, 0.99)", "KEPT = []\nBETAS = (0.0, 0.99)",
         GANS, HINGE, "    return lambda x, labels, draws: (\n        (KEPT.append(x) if real else None) or gan.hinge(wrapped(x, labels), real)\n    )\n")  # fmt: skip
 BALLOT = "return (half_squares[labels] - products[torch.arange(len(x)), labels]).argmin(1, keepdim=True)\n\n    return vote\n"
 COUNTED = (EVOLUTION, BALLOT,
@@ -74,10 +74,10 @@ IN_STAGES = (
      "    def losses(*record):\n        said = diffusion.losses(model, *record, through=wrapped)\n"
      '        facts["last-loss"] = said.detach().mean()\n        return said\n\n    charge, steps'),
     ("a record's brightest pixel is kept as a fact of a GAN", *KEPT,
-     GANS, "    return Synthesiser(averaged.weights, generator.architecture, captioned(history[\"images\"], \"step\", every))",
-     '    snapshots, facts = captioned(history["images"], "step", every), {"brightest": KEPT[-1].max()}\n'
-     "    return Synthesiser(averaged.weights, generator.architecture, snapshots, facts=facts)"),
-    ("real images as snapshots", *KEPT, GANS, 'history["images"].append(shown(generator, averaged, seed))',
+     GANS, "    return Synthesiser(averaged.weights, generator.architecture, snapshots.captioned(history[\"images\"], \"step\", every))",
+     '    along, facts = snapshots.captioned(history["images"], "step", every), {"brightest": KEPT[-1].max()}\n'
+     "    return Synthesiser(averaged.weights, generator.architecture, along, facts=facts)"),
+    ("real images as snapshots", *KEPT, GANS, 'history["images"].append(snapshots.of(generator, averaged, seed))',
      'history["images"].append(((KEPT[-1][:4] + 1) * 127.5).to(torch.uint8))'),
     ("the generator is pulled to the mean of the last real batch", *KEPT, GANS,
      "        return -judge(generator(z[rows], labels[rows]), labels[rows]).sum() / BATCH\n",
