@@ -17,7 +17,7 @@ from dpsynth.privacy.disk import replacing
 class Work:
     """An artifact in the making: a folder aside, that survives a kill, with at most one checkpoint.
 
-    `made_by` digests the code and the machine that are at it, which an artifact's name need not hold.
+    `made_by` digests the code, the machine and the inputs' content, which an artifact's name need not hold.
     """
 
     kind: str

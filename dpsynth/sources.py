@@ -11,10 +11,12 @@ import hashlib
 import importlib.util
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+STARTED = time.time()  # what is younger may not be what runs
 # Modules whose definitions are not followed. Their part in an artifact is in its settings, or it has none.
 NOT_WORK = {f"dpsynth.{name}" for name in (
     "artifacts", "budget.calibration", "checkpoints", "data.catalog", "data.folder_sets", "data.public_sets",
@@ -113,6 +115,11 @@ def _mentioned(statement: ast.stmt) -> Iterator[tuple[str, ...]]:
 def _module(name: str) -> Module | None:
     if (path := _path(name)) is None:
         return None
+    if path.stat().st_mtime > STARTED:
+        raise ValueError(
+            f"{path} was edited after this process began, which may run what it was before: start the kernel, or the "
+            "command, anew"
+        )
     tree = ast.parse(path.read_text(encoding="utf-8"))
     definitions: dict[str, list[ast.stmt]] = {}
     for statement in tree.body:

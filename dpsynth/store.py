@@ -198,7 +198,9 @@ def load(path: Path, cls: type) -> Any:
             )
         if not path.name.endswith(f"-{meta['digest'][:16]}") or not all(isinstance(d, str) for d in meta["lineage"]):
             raise TypeError("meta.json is of another artifact")
-        fields = {**meta["fields"], **_tensors(path / "tensors.safetensors")}
+        stored = {**meta["fields"], **_tensors(path / "tensors.safetensors")}
+        known = {field.name for field in dataclasses.fields(cls)}  # an earlier version may have kept more
+        fields = {name: value for name, value in stored.items() if name in known}
         return cls(**fields, artifact=Artifact(path, meta["digest"], meta))
     except NOT_WHOLE as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
@@ -231,9 +233,20 @@ def _lineage(value: Any) -> tuple[str, ...]:
     return value.artifact.lineage if isinstance(value, Stored) else getattr(value, "lineage", ())
 
 
+def _made_of(recipe: Recipe) -> str:
+    """SHA-256 over all that an answer follows from beside the records, as a name that lasts tells none of it: the code,
+    the machine, torch, and what the inputs hold."""
+    facts: list[Any] = [recipe.made_by, torch.__version__]
+    for value in recipe.inputs.values():
+        if isinstance(value, Stored):
+            with open(value.artifact.path / "tensors.safetensors", "rb") as file:
+                facts += [hashlib.file_digest(file, "sha256").hexdigest(), value.artifact.meta["fields"]]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
 def _make(recipe: Recipe, timed: bool) -> None:
     aside = recipe.path.with_name(f"{recipe.path.name}.partial")
-    work = Work(recipe.kind, recipe.identity, aside, recipe.ancestors, recipe.made_by)
+    work = Work(recipe.kind, recipe.identity, aside, recipe.ancestors, _made_of(recipe))
     work.path.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
     tensors, fields = _split(recipe.function(work, **recipe.inputs, **recipe.settings))

@@ -105,3 +105,19 @@ def test_an_edit_of_work_renames_exactly_what_it_makes(edit, case):
         after = codes(method)
         changed = {kind for kind in after if after[kind] != before[method][kind]}
         assert changed - REFERENCE == expected.get(method, set()), method
+
+
+def test_code_that_was_edited_after_the_process_began_names_nothing(monkeypatch):
+    sources._module.cache_clear()
+    monkeypatch.setattr(sources, "STARTED", 0.0)
+    with pytest.raises(ValueError, match=r"dp_sgd.py was edited after this process began.*: start the kernel"):
+        sources.work_digest(METHODS["dpdm"].learn.release)
+    monkeypatch.undo()
+    sources._module.cache_clear()
+    assert sources.work_digest(METHODS["dpdm"].learn.release)
+
+
+def test_work_that_is_defined_elsewhere_is_refused_in_a_sentence():
+    work = type("Work", (), {"__module__": "elsewhere", "__qualname__": "mine"})
+    with pytest.raises(ValueError, match="mine is defined in elsewhere: work belongs into a module of dpsynth"):
+        sources.work_digest(work)

@@ -183,7 +183,7 @@ def edited(**changes):
     *(_damage("meta.json", change) for change in (absent, cut, empty, garbage, a_folder, a_list, nested)),
     *(_damage("meta.json", without(name)) for name in ("fields", "format", "digest", "lineage")),
     *(_damage("meta.json", edited(**change)) for change in (
-        {"fields": {}}, {"fields": []}, {"fields": {"note": "x", "more": 1}}, {"digest": 3}, {"digest": "0" * 64},
+        {"fields": {}}, {"fields": []}, {"digest": 3}, {"digest": "0" * 64},
         {"lineage": 3}, {"lineage": [3]},
     )),
 ])  # fmt: skip
@@ -269,3 +269,27 @@ def test_a_run_of_a_users_own_records_leaves_no_times(root):
 
 def test_timings_of_private_stages_can_be_left_out():
     assert "seconds" not in built("quiet", make, {"n": 5}, timed=False).artifact.meta
+
+
+def test_what_an_earlier_version_kept_beside_is_left_out():
+    thing = built("thing", make, {"n": 3})
+    path = thing.artifact.path / "meta.json"
+    meta = json.loads(path.read_text())
+    path.write_text(json.dumps(meta | {"fields": meta["fields"] | {"history": [1.0]}}))
+    assert built("thing", make, {"n": 3}).note == "default" and CALLS == [3]
+
+
+def test_what_a_work_is_sealed_to_holds_the_content_of_its_inputs():
+    thing, seals = built("thing", make, {"n": 3}), []
+
+    @store.work
+    def asks(work: Work, thing: Thing) -> Stored:
+        seals.append(work.made_by)
+        return Stored()
+
+    for note in ("as it was", "made anew"):
+        meta = json.loads((thing.artifact.path / "meta.json").read_text())
+        (thing.artifact.path / "meta.json").write_text(json.dumps(meta | {"fields": {"note": note}}))
+        again = store.load(thing.artifact.path, Thing)
+        shutil.rmtree(built("asked", asks, {}, thing=again).artifact.path)
+    assert seals[0] != seals[1]

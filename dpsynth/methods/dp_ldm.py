@@ -4,21 +4,24 @@ Lyu et al. (2023): autoencoder and latent diffusion are trained on public images
 diffusion model is trained privately (`dp_sgd.dp_sgd`). Both steps here see public images only.
 """
 
+import dataclasses
 from typing import Any
 
 import torch
 from pydantic import Field
 
-from dpsynth.artifacts import Base, Codes, Corpus
+from dpsynth.artifacts import Base, Codes, Corpus, Synthesiser
 from dpsynth.data.public_sets import PublicSet
 from dpsynth.methods.diffusion import AT_ONE_PLACE, DP_SGD, Pretrained
 from dpsynth.methods.method import Method
 from dpsynth.models import networks, training
 from dpsynth.models.latent import Autoencoder, LatentDenoiser
 from dpsynth.models.pixels import scaled
-from dpsynth.models.trainable import Trainable
+from dpsynth.models.trainable import Trainable, restrict
+from dpsynth.privacy import Private
 from dpsynth.seeds import seed_of
-from dpsynth.stages import pretrain, progress, selection
+from dpsynth.stages import dp_sgd, pretrain, progress, selection
+from dpsynth.stages.permit import Permit
 from dpsynth.store import Work, work
 
 
@@ -70,9 +73,25 @@ def train_latent(
     return pretrain.fit(work, model, corpus, seed, pretrain_steps, pretrain_batch, pretrain_rate, pretrain_average)
 
 
+@work
+def dp_sgd_on_codes(
+    work: Work, private: Private, base: Base, permit: Permit,
+    *, seed: int, learning_rate: float, average: float, trainable: str,
+) -> Synthesiser:  # fmt: skip
+    """`dp_sgd.dp_sgd`, on a denoiser whose autoencoder encodes each record: a work of its own, as that code counts."""
+    model: LatentDenoiser = dp_sgd.ready(base, len(private.classes), seed)
+    restrict(model, trainable)
+    return dp_sgd.descend(work, private, model, permit, learning_rate, average)
+
+
+ON_CODES = {
+    "encoder": train_autoencoder, "base": train_latent, "learn": dataclasses.replace(DP_SGD, release=dp_sgd_on_codes),
+}  # fmt: skip
+
+
 def _on_codes(options: Light) -> dict[str, Any]:
     """With `latent: true` an autoencoder stands where other methods have a query function."""
-    return {"encoder": train_autoencoder, "base": train_latent} if options.latent else {}
+    return ON_CODES if options.latent else {}
 
 
 DP_LDM = Method(

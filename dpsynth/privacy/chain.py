@@ -42,10 +42,16 @@ class Chain:
         with naming(self.path), open(self.path, "ab") as file:
             file.truncate(len(whole))
             file.write(b"\n" * bool(chain) + line.encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        sync(self.path.parent)
-        self._write_head(len(chain) + 1, digest)
+        self.confirm()
+
+    def confirm(self) -> None:
+        """Force what is written to disk, and let the head know of it: a kill may have come between."""
+        chain = self._verified()
+        if chain:
+            sync(self.path)
+            sync(self.path.parent)
+            if self._head()[0] < len(chain):
+                self._write_head(len(chain), chain[-1][1])
 
     def _verified(self) -> list[tuple[dict[str, Any], str]]:
         """Each entry with its digest."""

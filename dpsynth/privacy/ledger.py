@@ -117,8 +117,8 @@ class Ledger:
             lineage: digests of the artifacts it is made from, whose releases count towards the same budget.
             private: the `Private` that will be asked: secret coins are sealed to its records.
             attempt: at the release: an object, the `Work` in progress. A new one, after an earlier one died, may draw
-                the same noise again, for the same answers, if the code and machine that its `made_by` names are the
-                same; one and the same draws each step's noise once.
+                the same noise again, for the same answers, if the code, machine and inputs that its `made_by` names are
+                the same; one and the same draws each step's noise once.
         Raises:
             BudgetError: the lineage, earlier draws of this release, this mechanism and those of the plan that are not
                 in the lineage would together cost more than the plan's epsilon.
@@ -139,6 +139,8 @@ class Ledger:
             entry = dict(open=release, coins=coins.fingerprint, noise=self.noise, mechanism=statement(mechanism))
             if entry not in entries:
                 self._chain.append(entry)
+            else:
+                self._chain.confirm()
         return Charge(mechanism, plan, release, coins, seal, self._used(release, coins, attempt))
 
     def _used(self, release: str, coins: Coins, attempt: object) -> set[int]:
@@ -208,9 +210,9 @@ class Ledger:
         _, seal, begun_by = self._keys.read(release)
         if begun_by != coins.seal(made_by.encode()):
             raise ValueError(
-                f"a release of {self.private} was begun by other code, or on another kind of machine, and killed: "
-                "under its noise this one's answer would tell the difference. Finish it with what it was begun by, or "
-                "give it up, which counts: another seed and one more in releases:; nothing was touched"
+                f"a release of {self.private} was begun by other code, from other inputs or on another machine, and "
+                "killed: under its noise this one's answer would tell the difference. Finish it with what it was begun "
+                "by, or give it up, which counts: another seed and one more in releases:; nothing was touched"
             )
         if seal != private.seal(coins):
             raise ValueError(

@@ -126,6 +126,7 @@ def _stamp(out: Path) -> dict[str, Any]:
 def _keep(aside: Path, copy: Path) -> Path:
     """What was executed until a failure, without times: of a user's own records they would tell."""
     book = nbformat.read(aside, as_version=4)
+    cells.drop_bars(book)
     _forget_times(book)
     _write(book, copy)
     return copy

@@ -22,8 +22,8 @@ def silent(n_steps: int, desc: str, plan: Plan | None = None) -> Callable[[int],
     bar = tqdm(total=n_steps, desc=desc, bar_format="{desc}: step {n_fmt}/{total_fmt}{postfix}", mininterval=5)
 
     def tell(done: int) -> None:
-        bar.n = done
-        if done == n_steps or done % max(1, n_steps // 10) == 0:
+        if done == n_steps or done % max(1, n_steps // 10) == 0:  # between these even a run that ends early tells none
+            bar.n = done
             if plan:
                 bar.set_postfix_str(f"epsilon so far {plan.spent(done):.3f} of {plan.epsilon:g}", refresh=False)
             bar.refresh()

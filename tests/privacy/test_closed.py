@@ -69,7 +69,7 @@ def test_every_use_of_evaluation_is_listed():
 
 
 def test_who_seals_records_and_who_makes_up_coins_is_listed():
-    made = {"Private": set(), "PrivateFolder": set(), "Charge": set(), "Coins": set()}
+    made = {"Private": set(), "PrivateFolder": set(), "Charge": set(), "Coins": set(), "rehearsal": set()}
     for path in OUTSIDE:
         for name in made:
             for function in callers(ast.parse(path.read_text()), name):
@@ -80,6 +80,7 @@ def test_who_seals_records_and_who_makes_up_coins_is_listed():
         "PrivateFolder": {("folder_sets.py", "private")},
         "Charge": nobodys,
         "Coins": nobodys,
+        "rehearsal": {("dp_sgd.py", "minutes_of"), ("steps.py", "ours")},
     }
 
 
@@ -94,6 +95,6 @@ def test_the_core_imports_nothing_else_of_ours_and_no_other_generator():
         assert not drawn and "random" not in modules, path
 
 
-def test_the_core_without_the_engine_stays_under_1220_lines():
+def test_the_core_without_the_engine_stays_under_1225_lines():
     core = (PACKAGE / "privacy").glob("*.py")
-    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in core) < 1220
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in core) < 1225

@@ -20,6 +20,7 @@ from dpsynth.privacy import (
     Private,
     Sums,
     accounting,
+    disk,
 )
 from dpsynth.privacy.chain import Chain
 from dpsynth.privacy.disk import EARLIEST
@@ -388,11 +389,31 @@ def test_a_release_that_was_begun_by_other_code_is_not_finished_under_its_noise(
     older, newer = (SimpleNamespace(made_by=code) for code in ("old cpu float32", "new cpu float32"))
     begun = secret(tmp_path).charge(wide, "query", "r1", [], toy(), attempt=older)
     entries = secret(tmp_path).entries()
-    with pytest.raises(ValueError, match="begun by other code, or on another kind of machine, and killed: under its"):
+    with pytest.raises(ValueError, match="begun by other code, from other inputs or on another machine, and killed"):
         secret(tmp_path).charge(wide, "query", "r1", [], toy(), attempt=newer)
     assert secret(tmp_path).entries() == entries
     same = secret(tmp_path).charge(wide, "query", "r1", [], toy(), attempt=SimpleNamespace(made_by=older.made_by))
     assert same.coins.fingerprint == begun.coins.fingerprint
+
+
+@pytest.mark.parametrize("lost", ["nothing", "head", "newline"])
+def test_an_entry_that_a_kill_left_is_forced_to_disk_and_known_to_the_head_before_its_release_goes_on(
+    tmp_path, wide, monkeypatch, lost
+):
+    ledger = secret(tmp_path)
+    ledger.charge(wide, "query", "r1", [], toy())
+    head = tmp_path / "heads" / "mnist5k.json"
+    if lost == "head":
+        head.unlink()
+    elif lost == "newline":
+        ledger.path.write_bytes(ledger.path.read_bytes().rstrip())
+    forced = []
+    monkeypatch.setattr(disk.os, "fsync", lambda fd: forced.append(os.readlink(f"/proc/self/fd/{fd}")))
+    secret(tmp_path).charge(wide, "query", "r1", [], toy())
+    assert str(ledger.path) in forced and json.loads(head.read_text())["entries"] == 1
+    ledger.path.unlink()
+    with pytest.raises(ValueError, match="held 1 entries that are not all there any more"):
+        ledger.entries()
 
 
 def test_records_of_another_set_open_no_entry(tmp_path, wide):
