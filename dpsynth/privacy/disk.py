@@ -39,30 +39,38 @@ def naming(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def replacing(path: Path, *, mode: int = 0o666, timeless: bool = False) -> Iterator[BinaryIO]:
+def replacing(path: Path, *, mode: int | None = None, timeless: bool = False) -> Iterator[BinaryIO]:
     """A file that takes the place of `path` once it is whole and on disk; of a failure nothing is left.
 
     Args:
-        mode: rights that a umask may narrow; timeless: as of `forget_times`.
+        mode: its rights, whatever the umask; None for what the umask leaves; timeless: as of `forget_times`.
     """
     aside = path.with_name(f"{path.name}.tmp")
     try:
-        with naming(aside), os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        if timeless:
-            forget_times(aside)
-        os.replace(aside, path)
+        with naming(path):
+            with _opened(aside, os.O_WRONLY | os.O_TRUNC, mode) as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            if timeless:
+                forget_times(aside)
+            os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
     sync(path.parent)
 
 
 @contextlib.contextmanager
-def locked(path: Path, *, mode: int = 0o666) -> Iterator[None]:
+def locked(path: Path, *, mode: int | None = None) -> Iterator[None]:
     """One process at a time holds `path`; the lock dies with its process, and moves no time of the file."""
-    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, mode), "r+b") as handle:
+    with _opened(path, os.O_RDWR, mode) as handle:
         with naming(path):
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+def _opened(path: Path, flags: int, mode: int | None) -> BinaryIO:
+    file = os.fdopen(os.open(path, flags | os.O_CREAT, 0o666 if mode is None else mode), "wb")
+    if mode is not None:
+        os.fchmod(file.fileno(), mode)
+    return file

@@ -66,5 +66,6 @@ def _child(tasks: list[Task], total: int, params_file: Path) -> None:
 def _execute(tasks: list[Task], total: int, params_file: Path, alone: bool) -> None:
     with kernel.started() as shared:
         for number, p, notebook, out in tasks:
-            print(f"[{number}/{total}] {p.run_name}: {notebook.stem}", flush=True)
+            line = f"[{number}/{total}] {p.run_name}: {notebook.stem}\n"
+            print(line, end="", flush=True)  # in one piece, as other processes print too
             execute.execute(p, notebook, out, params_file, shared, "    " if alone else f"    [{number}] ")

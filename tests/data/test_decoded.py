@@ -180,12 +180,12 @@ def test_a_kill_leaves_nothing_that_is_taken_for_whole(pets, monkeypatch, reads)
         patch.setattr(os, "replace", lambda *a: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             private(pets)
-    assert not arrays(pets.parent) and list((pets.parent / "ledger/decoded").glob("*.partial"))
+    assert not arrays(pets.parent) and list((pets.parent / "ledger/decoded").glob("*.tmp"))
     private(pets)
     assert (
         len(reads) == 12
         and len(arrays(pets.parent)) == 1
-        and not list((pets.parent / "ledger/decoded").glob("*.partial"))
+        and not list((pets.parent / "ledger/decoded").glob("*.tmp"))
     )
 
 
@@ -197,7 +197,7 @@ def test_a_full_disk_is_told_with_the_file(pets, monkeypatch, step):
     monkeypatch.setattr(os, step, full) if step != "write" else monkeypatch.setattr(imagefiles, "read_all", full)
     with pytest.raises(OSError, match=r"No space left on device: '.*ledger/decoded/folder-.*npy'"):
         private(pets)
-    assert not arrays(pets.parent) and not list((pets.parent / "ledger/decoded").glob("*.partial"))
+    assert not arrays(pets.parent) and not list((pets.parent / "ledger/decoded").glob("*.tmp"))
 
 
 def test_of_those_who_open_a_folder_at_once_one_decodes_it(pets, monkeypatch, reads):

@@ -38,16 +38,16 @@ PROJECT = Path(__file__).parents[2]
 UNCHANGED = "the package as it is"
 PATIENCE = 900  # seconds; a mutant that takes longer does not end
 NEEDED = (
-    "dpsynth", "tests/conftest.py", "tests/privacy", "tests/methods", "tests/test_pipeline.py", "notebooks", "params",
-    "pyproject.toml",
+    "dpsynth", "tests/conftest.py", "tests/privacy", "tests/budget", "tests/methods", "tests/test_pipeline.py", "notebooks",
+    "params", "pyproject.toml",
 )  # fmt: skip
 # Of tests/privacy, in this order but for those of the changed file's own name; the others of it take too long.
 FIRST = ("answers", "keys")  # a few seconds each
 QUICK = ("coins", "sums", "fakes", "private", "ledger", "engine", "accounting", "closed")
 ASKED = ("privacy/test_learners", "methods/test_questions", "privacy/test_closed")  # what stages say of records
-RUNS = {"pipeline.py", "planning.py", "preflight.py", "stages/permit.py"}  # where a run plans and asks
+RUNS = {"pipeline.py", "budget/planning.py", "preflight.py", "stages/permit.py"}  # where a run plans and asks
 OF_RUNS = ["tests/test_pipeline.py", "-k", "not made_once"]  # that one makes the artifacts of every method
-WHOLE = ("neighbours", "noninterference", "silence")  # each runs every case of `worlds`
+WHOLE = ("neighbours", "noninterference", "silence", "reach")  # each runs every case of `worlds`
 # The cases that can notice a change of a file, by words of their names; of other files, all cases.
 CONCERNED = {
     "methods/dp_feta.py": "dp_feta", "methods/dpsda.py": "dpsda", "stages/dp_sgd.py": "dpdm or noisy",
@@ -163,9 +163,11 @@ def _order(name: str, file: str) -> list[list[str]]:
 
     Where a mutant is known to be harmless, its survival costs the units alone.
     """
-    own = Path(file).stem
+    own = {"chain": "ledger", "disk": "ledger"}.get(Path(file).stem, Path(file).stem)
     ordered = (*FIRST, *sorted(QUICK, key=lambda one: one != own))
     core = [f"tests/privacy/test_{one}.py" for one in ordered]
+    budget = ["tests/budget/test_calibration.py", "tests/budget/test_certificate.py"]
+    core = [*budget, *core] if file.startswith("budget") else [*core, *budget]
     asked = [f"tests/{one}.py" for one in ASKED]
     whole = [f"tests/privacy/test_{one}.py" for one in WHOLE]
     if file in CONCERNED:

@@ -185,7 +185,7 @@ BUGS = (
     _bug("a key that follows from the release", KEYS, "secrets.token_bytes(KEY_BYTES)",
          "(release.encode() * KEY_BYTES)[:KEY_BYTES]"),
     _bug("a key that may not be on the disk when it is used", "privacy/disk.py",
-         "            yield file\n            file.flush()\n            os.fsync(file.fileno())\n", "            yield file\n"),
+         "                yield file\n                file.flush()\n                os.fsync(file.fileno())\n", "                yield file\n"),
     _bug("a fingerprint that is the start of the key", COINS, "hashlib.sha256(b\"dpsynth fingerprint\" + self._key).hexdigest()[:16]",
          "self._key.hex()[:16]"),
     _bug("a fingerprint without a domain of its own", COINS, 'b"dpsynth fingerprint" + ', ""),

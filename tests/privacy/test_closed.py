@@ -95,6 +95,6 @@ def test_the_core_imports_nothing_else_of_ours_and_no_other_generator():
         assert not drawn and "random" not in modules, path
 
 
-def test_the_core_without_the_engine_stays_under_1225_lines():
+def test_the_core_without_the_engine_stays_under_1250_lines():
     core = (PACKAGE / "privacy").glob("*.py")
-    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in core) < 1225
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in core) < 1250

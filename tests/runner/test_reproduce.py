@@ -77,6 +77,7 @@ def performed(quick, monkeypatch):
             "digest": execute.digest_of(p, notebook),
             "seconds": 1.0,
             "peak_MiB": None,
+            "commit": "0a1b",
             "undrawn": state.undrawn.get(notebook.stem, []),
         }
         out.write_text(json.dumps({"metadata": {"dpsynth": stamp}}))
