@@ -38,8 +38,8 @@ PROJECT = Path(__file__).parents[2]
 UNCHANGED = "the package as it is"
 PATIENCE = 900  # seconds; a mutant that takes longer does not end
 NEEDED = (
-    "dpsynth", "tests/conftest.py", "tests/privacy", "tests/budget", "tests/methods", "tests/test_pipeline.py", "notebooks",
-    "params", "pyproject.toml",
+    "dpsynth", "tests/conftest.py", "tests/privacy", "tests/budget", "tests/methods", "tests/test_pipeline.py",
+    "notebooks", "params", "pyproject.toml",
 )  # fmt: skip
 # Of tests/privacy, in this order but for those of the changed file's own name; the others of it take too long.
 FIRST = ("answers", "keys")  # a few seconds each
