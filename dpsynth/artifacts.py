@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from dpsynth.store import Stored
+from dpsynth.recipes import Stored
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
-from dpsynth import preflight, privacy, project, store
+from dpsynth import preflight, privacy, project, recipes, store
 from dpsynth.artifacts import Base, Corpus, Measurement, Samples, Synthesiser
 from dpsynth.budget import planning
 from dpsynth.budget.certificate import Certificate, certificate
@@ -21,9 +21,9 @@ from dpsynth.methods.method import Method, PrivateStep
 from dpsynth.params import Params
 from dpsynth.privacy.ledger import canonical
 from dpsynth.privacy.mechanisms import Mechanism
+from dpsynth.recipes import Recipe, Stored
 from dpsynth.stages import evaluate
 from dpsynth.stages.permit import Permit
-from dpsynth.store import Recipe, Stored
 
 
 class Step(NamedTuple):
@@ -305,7 +305,7 @@ class Run:
             earlier = tuple(recipe for before in step.after if (recipe := self.recipe(before)))
             inputs["permit"] = Permit(self.plan, self.ledger, function.name, earlier)
         kind = step.twin if step.private and not asks else step.kind
-        return store.recipe(kind, work, self.settings, lasts=self.params.noise == "secret", **inputs)
+        return recipes.recipe(kind, work, self.settings, lasts=self.params.noise == "secret", **inputs)
 
     def _before(self, kind: str) -> Any:
         """An input of a step, by name: a set that is opened, or what an earlier step makes."""
@@ -329,7 +329,7 @@ class Run:
         """A function of settings: with those that it asks for."""
         lists = "n_public_classes" in inspect.signature(function).parameters  # of a folder it is listed for it
         settings = self.settings | ({"n_public_classes": self.public.n_classes} if lists else {})
-        return function(*arguments, **store.settings_of(function, settings))
+        return function(*arguments, **recipes.settings_of(function, settings))
 
     def _rule(self, learner: Mechanism, votes: int) -> float:
         return planning.query_noise(self.params, votes, learner)

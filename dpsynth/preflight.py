@@ -19,6 +19,7 @@ from dpsynth.models import networks
 from dpsynth.params import Params
 from dpsynth.privacy import accounting
 from dpsynth.privacy.mechanisms import from_statement
+from dpsynth.recipes import Recipe
 from dpsynth.stages import pretrain
 from dpsynth.stages.permit import Permit
 
@@ -48,9 +49,7 @@ def public(images: PublicSet, trains: bool) -> None:
     _ = images.images
 
 
-def standing(
-    recipes: Iterable[store.Recipe], plan: privacy.Plan, ledger: privacy.Ledger, releases: int, seen: set
-) -> None:
+def standing(recipes: Iterable[Recipe], plan: privacy.Plan, ledger: privacy.Ledger, releases: int, seen: set) -> None:
     """Artifacts that stand are whole, the ledger knows those that were asked of the records, and a set is asked no more
     than its user allows.
 
@@ -81,7 +80,7 @@ def standing(
 
 
 def _once_more(
-    recipe: store.Recipe, permit: Permit, entries: list[dict], ledger: privacy.Ledger, releases: int, seen: set
+    recipe: Recipe, permit: Permit, entries: list[dict], ledger: privacy.Ledger, releases: int, seen: set
 ) -> None:
     """Refuse to ask under secret noise what was asked before under another name, by whatever settings, seed or version
     of dpsynth, unless its user said how often."""
@@ -159,7 +158,7 @@ def room() -> None:
             )
 
 
-def _remedy(recipe: store.Recipe) -> str:
+def _remedy(recipe: Recipe) -> str:
     """What helps where a release was drawn, and is gone: one that depends on the seed has another one under another."""
     seeded = recipe.ancestors or "seed" in recipe.settings
     new = "another seed, and one more in releases:," if recipe.lasts else "another seed,"

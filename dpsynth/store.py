@@ -1,15 +1,8 @@
-"""Artifacts, lineage and resume: equal work is done once, and an artifact appears whole or not at all.
-
-A `Recipe` is an artifact before it is made. It names it, by a digest of the work's settings, of its inputs, of the code
-that computes it (`sources`: a mended bug does not keep old artifacts, and a comment does not cost a night), and of the
-device kind and precision that decide its bits. What descends from somebody's own records lasts: in place of code and
-machine its name holds the work's `version`, raised by hand, so that no update of dpsynth asks their records again.
-"""
+"""Artifacts on disk: equal work is done once, and an artifact appears whole or not at all."""
 
 import contextlib
 import dataclasses
 import errno
-import functools
 import hashlib
 import inspect
 import json
@@ -17,7 +10,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,128 +18,17 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from dpsynth import device, provenance
+from dpsynth import provenance
 from dpsynth.checkpoints import Work, refuse_infinite
 from dpsynth.mistakes import naming
 from dpsynth.privacy.disk import forget_times, locked, sync
-from dpsynth.project import placed, root
-from dpsynth.sources import work_digest
+from dpsynth.project import placed
+from dpsynth.recipes import FORMAT, Artifact, Recipe, Stored, identity_of
 
-FORMAT = 2  # of the artifact folder; an artifact of another format is refused, not guessed at
 NOT_WHOLE = (
     OSError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, RecursionError, SafetensorError,
 )  # fmt: skip
 RESTORE = "restore it from a copy; if no private records were asked for it, that folder may be deleted and made again"
-
-
-def work(function: Callable | None = None, *, version: int = 1) -> Callable:
-    """Marks what makes an artifact: `function(work, inputs..., *, settings...)`, whose return annotation is its type.
-
-    Its arguments before the star are inputs, by name; its keyword-only ones are the settings that it depends on, and
-    have no defaults.
-
-    Args:
-        version: raise it when the same settings and inputs shall mean another result, also where names last.
-    """
-    if function is None:
-        return functools.partial(work, version=version)
-    function.version = version
-    return function
-
-
-@dataclasses.dataclass(frozen=True)
-class Stored:
-    """What a work yields. Tensor fields (and dicts of tensors) go to tensors.safetensors, the rest to meta.json."""
-
-    artifact: "Artifact | None" = dataclasses.field(default=None, repr=False, compare=False, kw_only=True)
-
-
-@dataclasses.dataclass(frozen=True)
-class Artifact:
-    """A finished folder: `path`, its full hex `digest`, and what meta.json says."""
-
-    path: Path
-    digest: str
-    meta: dict[str, Any]
-
-    @property
-    def lineage(self) -> tuple[str, ...]:
-        """Digests of this artifact and all its ancestors, ancestors first, each once."""
-        return (*self.meta["lineage"], self.digest)
-
-
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    """An artifact before it is made: what makes it, from what.
-
-    Attributes:
-        inputs: artifacts, names of such, None, or objects with an `identity` (and perhaps a `lineage`).
-        lasts: it is named by the work's version and not by code and machine.
-    """
-
-    kind: str
-    function: Callable
-    settings: dict[str, Any]
-    inputs: dict[str, Any]
-    lasts: bool = False
-
-    @functools.cached_property
-    def identity(self) -> str:
-        """Its hex digest: SHA-256 over all that it depends on."""
-        identities = {name: _identity(value) for name, value in self.inputs.items()}
-        settings = {name: placed(value) for name, value in self.settings.items()}
-        made_by = self.function.version if self.lasts else self.made_by
-        what = [FORMAT, self.kind, self.function.__qualname__, settings, identities, made_by]
-        return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()
-
-    @property
-    def code(self) -> str:
-        """Digest of the code that makes it, and of the code that reads a public set among its inputs."""
-        read = [value.version for value in self.inputs.values() if hasattr(value, "version")]
-        return hashlib.sha256(" ".join([work_digest(self.function), *read]).encode()).hexdigest()
-
-    @property
-    def made_by(self) -> str:
-        """That code, and the kind of machine that bits depend on."""
-        return f"{self.code} {device.kind()} {device.precision()}"
-
-    @functools.cached_property
-    def ancestors(self) -> tuple[str, ...]:
-        """Digests of all that stands behind its inputs, ancestors first, each once."""
-        return tuple(dict.fromkeys(digest for value in self.inputs.values() for digest in _lineage(value)))
-
-    @property
-    def lineage(self) -> tuple[str, ...]:
-        """The same, and its own."""
-        return (*self.ancestors, self.identity)
-
-    @property
-    def path(self) -> Path:
-        """Where the artifact stands once it is whole."""
-        return root() / "build" / "artifacts" / f"{self.kind}-{self.identity[:16]}"
-
-
-def recipe(kind: str, function: Callable, settings: Mapping, *, lasts: bool = False, **inputs: Any) -> Recipe:
-    """What `function` makes, of those settings and inputs that it has arguments for.
-
-    Raises:
-        ValueError: it needs a setting that there is not.
-    """
-    given = {argument: inputs[argument] for argument in inspect.signature(function).parameters if argument in inputs}
-    return Recipe(kind, function, settings_of(function, settings), given, lasts)
-
-
-def settings_of(function: Callable, settings: Mapping) -> dict[str, Any]:
-    """The keyword-only arguments of `function`, from `settings`.
-
-    Raises:
-        ValueError: one is not there.
-    """
-    arguments = inspect.signature(function).parameters.values()
-    names = [argument.name for argument in arguments if argument.kind is argument.KEYWORD_ONLY]
-    if missing := [name for name in names if name not in settings]:
-        raise ValueError(f"{function.__name__} needs the setting {missing[0]!r}, which is not given")
-    return {name: settings[name] for name in names}
 
 
 def build(recipe: Recipe, *, timed: bool = True) -> Any:
@@ -221,18 +103,6 @@ def _tensors(path: Path) -> dict[str, Any]:
     return fields
 
 
-def _identity(value: Any) -> Any:
-    """What an input is told apart by."""
-    if value is None:
-        return None
-    return value.artifact.digest if isinstance(value, Stored) else value.identity
-
-
-def _lineage(value: Any) -> tuple[str, ...]:
-    """Digests of what stands behind an input: an artifact's, or those that it names itself."""
-    return value.artifact.lineage if isinstance(value, Stored) else getattr(value, "lineage", ())
-
-
 def _made_of(recipe: Recipe) -> str:
     """SHA-256 over all that an answer follows from beside the records, as a name that lasts tells none of it: the code,
     the machine, torch, and what the inputs hold."""
@@ -257,7 +127,7 @@ def _make(recipe: Recipe, timed: bool) -> None:
     meta = {
         "format": FORMAT, "kind": work.kind, "digest": work.digest, "lineage": work.lineage,
         "settings": {setting: placed(value) for setting, value in recipe.settings.items()},
-        "upstream": {key: _identity(value) for key, value in recipe.inputs.items()}, "fields": fields, **cost,
+        "upstream": {key: identity_of(value) for key, value in recipe.inputs.items()}, "fields": fields, **cost,
         "code": recipe.code, "version": recipe.function.version, **provenance.facts(),
     }  # fmt: skip
     with naming(work.path / "meta.json"):

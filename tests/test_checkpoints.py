@@ -8,7 +8,7 @@ import zipfile
 import pytest
 import torch
 
-from dpsynth import store
+from dpsynth import recipes, store
 from dpsynth.checkpoints import Work
 from dpsynth.models import training
 from dpsynth.privacy import disk
@@ -121,13 +121,13 @@ def test_training_that_diverges_ends_at_the_next_checkpoint(work, monkeypatch):
     assert done == [0, 1] and work.resume()["step"] == 1
 
 
-@store.work
-def torn(work: Work) -> store.Stored:
+@recipes.work
+def torn(work: Work) -> recipes.Stored:
     (work.path / "checkpoint.torn").write_text("x")
     work.save(step=1)
-    return store.Stored()
+    return recipes.Stored()
 
 
 def test_an_artifact_takes_no_torn_checkpoint_along(root):
-    built = store.build(store.recipe("thing", torn, {})).artifact.path
+    built = store.build(recipes.recipe("thing", torn, {})).artifact.path
     assert sorted(file.name for file in built.iterdir()) == ["meta.json", "tensors.safetensors"]

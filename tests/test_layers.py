@@ -14,7 +14,7 @@ LAYERS = (
     ("privacy",),
     ("project", "strict", "seeds", "plainyaml", "device", "sources", "mistakes", "terminal"),
     ("provenance",),
-    ("scales", "checkpoints", "data"),
+    ("scales", "checkpoints", "data", "recipes"),
     ("params", "store"),
     ("artifacts",),
     ("models",),

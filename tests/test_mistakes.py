@@ -15,7 +15,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from dpsynth import mistakes, store
+from dpsynth import mistakes, recipes, store
 from dpsynth.artifacts import Base
 from dpsynth.checkpoints import Work
 
@@ -149,14 +149,14 @@ def test_a_bug_keeps_its_traceback(fails):
         mistakes.ended(action)
 
 
-@store.work
+@recipes.work
 def heavy(work: Work, *, megabytes: int) -> Base:
     state = work.resume() or {"x": torch.zeros(megabytes << 18)}
     work.save(**state)
     return Base(state, {}, {}, private_labels=True)
 
 
-HEAVY = store.recipe("base", heavy, {"megabytes": 1})
+HEAVY = recipes.recipe("base", heavy, {"megabytes": 1})
 
 
 @pytest.mark.parametrize("kilobytes", [16, 64, 400, 1500])  # the last has room for the checkpoint, not for the artifact

@@ -8,7 +8,7 @@ import pickle
 import pytest
 import torch
 
-from dpsynth import device, preflight, privacy, provenance, store
+from dpsynth import device, preflight, privacy, provenance, recipes, store
 from dpsynth.data import catalog, glyphs
 from dpsynth.methods import METHODS
 from dpsynth.params import Params
@@ -58,7 +58,7 @@ def mechanisms(run):
 
 def other_code(monkeypatch):
     """Every definition of the package is another."""
-    monkeypatch.setattr(store, "work_digest", lambda function: f"{function.__qualname__}, edited")
+    monkeypatch.setattr(recipes, "work_digest", lambda function: f"{function.__qualname__}, edited")
 
 
 def test_the_steps_are_in_order_and_each_is_made_of_earlier_ones():
@@ -264,7 +264,8 @@ def test_the_machine_is_part_of_seeded_names_and_not_of_lasting_ones(tiny, monke
 def test_a_question_that_an_older_version_asked_is_asked_again_at_the_users_word_alone(tiny, monkeypatch, asked):
     p = parameters(noise="secret")
     with monkeypatch.context() as past:
-        past.setattr(store, "FORMAT", store.FORMAT - 1)
+        for module in (recipes, store):
+            past.setattr(module, "FORMAT", 1)
         older = Run(p).synthesiser.artifact
     content = {file.name: file.read_bytes() for file in older.path.iterdir()}
     entries = Run(p).ledger.entries()

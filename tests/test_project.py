@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from dpsynth import __main__ as command
-from dpsynth import mistakes, project, store
+from dpsynth import mistakes, project, recipes
 from dpsynth.checkpoints import Work
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
@@ -48,7 +48,7 @@ def enter(folder, monkeypatch):
 
 
 def test_the_root_is_the_first_project_at_or_above_the_working_directory(place, monkeypatch):
-    assert project.root() == project.folder() == Path() and store.root().resolve() == place
+    assert project.root() == project.folder() == Path() and project.root().resolve() == place
     (place / "notebooks/deep/er").mkdir(parents=True)
     for below in ("notebooks", "params", "notebooks/deep/er"):
         enter(place / below, monkeypatch)
@@ -107,9 +107,9 @@ def test_a_copied_environment_that_imports_the_original_is_refused(place, monkey
     assert project.folder() == place
 
 
-@store.work
-def named(work: Work, *, public: str) -> store.Stored:
-    return store.Stored()
+@recipes.work
+def named(work: Work, *, public: str) -> recipes.Stored:
+    return recipes.Stored()
 
 
 def test_a_relative_folder_means_the_same_wherever_a_run_is_read(place, monkeypatch):
@@ -125,7 +125,7 @@ def test_a_relative_folder_means_the_same_wherever_a_run_is_read(place, monkeypa
         monkeypatch.chdir(below)
         digests.append((
             Run(given).ledger.path.resolve(),
-            store.recipe("corpus", named, {"public": given.public}).identity,
+            recipes.recipe("corpus", named, {"public": given.public}).identity,
         ))  # fmt: skip
     assert digests[0] == digests[1] and digests[0][0].parent == place / "ledger"
 

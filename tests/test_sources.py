@@ -22,7 +22,7 @@ WORDS = {
     "the accountant": ("privacy/accounting.py", 'ADJACENCY = "add', 'ADJACENCY = "do add'),
     "the ledger": ("privacy/ledger.py", "is the ledger of", "stays the ledger of"),
     "what is refused": ("stages/selection.py", "cannot keep", "can not keep"),
-    "the store": ("store.py", "FORMAT = 2", "FORMAT = 2 + 0"),
+    "the store": ("recipes.py", "FORMAT = 2", "FORMAT = 2 + 0"),
     "the pipeline": (
         "pipeline.py", "rows = {self.row_name: self.samples}", "rows = dict(((self.row_name, self.samples),))",
     ),

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from dpsynth import store
+from dpsynth import recipes, store
+from dpsynth.checkpoints import Work
 from dpsynth.privacy.disk import EARLIEST
-from dpsynth.store import Stored, Work
+from dpsynth.recipes import Stored
 
 
 @dataclass(frozen=True)
@@ -27,16 +28,16 @@ CALLS = []
 
 
 def built(kind, function, settings, timed=True, **inputs):
-    return store.build(store.recipe(kind, function, {"note": "default"} | settings, **inputs), timed=timed)
+    return store.build(recipes.recipe(kind, function, {"note": "default"} | settings, **inputs), timed=timed)
 
 
-@store.work
+@recipes.work
 def make(work: Work, *, n: int, note: str) -> Thing:
     CALLS.append(n)
     return Thing(torch.arange(n), {"a.b": torch.ones(2), "c": torch.zeros(1)}, note)
 
 
-@store.work
+@recipes.work
 def derive(work: Work, thing: Thing, *, factor: float) -> Thing:
     CALLS.append(factor)
     return Thing(thing.table * factor, {"a": torch.ones(1)}, thing.note)
@@ -69,7 +70,7 @@ def test_a_missing_setting_is_named():
         built("thing", make, {})
 
 
-@store.work
+@recipes.work
 def interrupted(work: Work, *, n: int) -> Thing:
     state = work.resume() or {"step": 0}
     for step in range(state["step"], n):
@@ -95,7 +96,7 @@ def test_a_checkpoint_of_another_run_is_refused_with_its_path(root):
     with pytest.raises(KeyboardInterrupt):
         built("slow", interrupted, {"n": 4})
     (partial,) = (root / "build" / "artifacts").glob("slow-*.partial")
-    other = store.recipe("slow", interrupted, {"n": 5}).path
+    other = recipes.recipe("slow", interrupted, {"n": 5}).path
     partial.rename(other.with_name(other.name + ".partial"))
     with pytest.raises(ValueError, match=r"checkpoint.pt was saved by another run than slow-.*; delete that folder"):
         built("slow", interrupted, {"n": 5})
@@ -222,7 +223,7 @@ def test_an_artifact_under_the_name_of_another_is_refused():
 
 
 def test_a_file_in_an_artifacts_place_is_refused():
-    path = store.recipe("thing", make, {"n": 3, "note": "default"}).path
+    path = recipes.recipe("thing", make, {"n": 3, "note": "default"}).path
     path.parent.mkdir(parents=True)
     path.write_text("x")
     with pytest.raises(ValueError, match="is not a whole artifact"):
@@ -241,7 +242,7 @@ def test_nobody_is_told_to_delete_what_only_the_machine_could_not_read(monkeypat
         store.load(folder, Thing)
 
 
-@store.work
+@recipes.work
 def hollow(work: Work, *, where: str, value: float) -> Thing:
     table, weights = torch.ones(3), {"a": torch.ones(2, dtype=torch.float64), "n": torch.ones(1, dtype=torch.int64)}
     (table if where == "table" else weights["a"])[1] = value
@@ -282,7 +283,7 @@ def test_what_an_earlier_version_kept_beside_is_left_out():
 def test_what_a_work_is_sealed_to_holds_the_content_of_its_inputs():
     thing, seals = built("thing", make, {"n": 3}), []
 
-    @store.work
+    @recipes.work
     def asks(work: Work, thing: Thing) -> Stored:
         seals.append(work.made_by)
         return Stored()

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from dpsynth import privacy, store
+from dpsynth import privacy, recipes, store
 from dpsynth.budget import calibration
+from dpsynth.checkpoints import Work
 from dpsynth.params import Params
 from dpsynth.privacy.mechanisms import Mechanism, from_statement, statement
-from dpsynth.store import Stored, Work, work
+from dpsynth.recipes import Stored, work
 
 
 @dataclass(frozen=True)
@@ -73,4 +74,4 @@ def _kept(kind: str, function, p: Params, settings: dict) -> Stored:
     """A number of a plan lasts: a plan that moved by a hair, as an accountant is mended, would ask all questions anew.
     That it stays within the budget is checked by today's accountant at each touch."""
     public = {"private": p.private, "n_records": p.constants.n_records, "epsilon": p.epsilon, "delta": p.delta}
-    return store.build(store.recipe(kind, function, public | settings, lasts=True), timed=p.constants.builtin)
+    return store.build(recipes.recipe(kind, function, public | settings, lasts=True), timed=p.constants.builtin)

@@ -16,13 +16,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dpsynth.artifacts import CentralImages, Corpus
+from dpsynth.checkpoints import Work
 from dpsynth.methods.diffusion import AT_ONE_PLACE, DP_SGD, Pretrained
 from dpsynth.methods.method import Method, PrivateStep
 from dpsynth.privacy import Counts, Private, Sums
+from dpsynth.recipes import work
 from dpsynth.seeds import seed_of
 from dpsynth.stages import pretrain, selection
 from dpsynth.stages.permit import Permit
-from dpsynth.store import Work, work
 from dpsynth.strict import Noise
 
 COPIES = 200  # of each central image in the corpus, each moved in its own way

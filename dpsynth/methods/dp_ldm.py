@@ -11,6 +11,7 @@ import torch
 from pydantic import Field
 
 from dpsynth.artifacts import Base, Codes, Corpus, Synthesiser
+from dpsynth.checkpoints import Work
 from dpsynth.data.public_sets import PublicSet
 from dpsynth.methods.diffusion import AT_ONE_PLACE, DP_SGD, Pretrained
 from dpsynth.methods.method import Method
@@ -19,10 +20,10 @@ from dpsynth.models.latent import Autoencoder, LatentDenoiser
 from dpsynth.models.pixels import scaled
 from dpsynth.models.trainable import Trainable, restrict
 from dpsynth.privacy import Private
+from dpsynth.recipes import work
 from dpsynth.seeds import seed_of
 from dpsynth.stages import dp_sgd, pretrain, progress, selection
 from dpsynth.stages.permit import Permit
-from dpsynth.store import Work, work
 
 
 class Light(Pretrained):

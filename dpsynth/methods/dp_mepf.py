@@ -16,14 +16,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dpsynth.artifacts import Base, Encoder, Perceptual, Synthesiser
+from dpsynth.checkpoints import Work
 from dpsynth.methods import gans
 from dpsynth.methods.method import Method, Options, PrivateStep
 from dpsynth.models import gan, networks, training, vgg
 from dpsynth.privacy import Private, Sums
+from dpsynth.recipes import work
 from dpsynth.seeds import seed_of
 from dpsynth.stages import progress, query, snapshots
 from dpsynth.stages.permit import Permit
-from dpsynth.store import Work, work
 from dpsynth.strict import Real
 
 HALF = 100  # images of each half of a batch, about: equally many of each label

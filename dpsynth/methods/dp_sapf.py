@@ -16,14 +16,15 @@ from torch import Tensor
 
 from dpsynth import privacy
 from dpsynth.artifacts import Base, Saliency, Synthesiser
+from dpsynth.checkpoints import Work
 from dpsynth.methods.diffusion import Denoising
 from dpsynth.methods.method import Method, PrivateStep
 from dpsynth.models import diffusion, lora, networks
 from dpsynth.privacy import Counts, Gradients, Private, Sums
+from dpsynth.recipes import work
 from dpsynth.seeds import seed_of
 from dpsynth.stages import dp_sgd, pretrain, selection
 from dpsynth.stages.permit import Permit
-from dpsynth.store import Work, work
 from dpsynth.strict import Noise, Real
 
 LABELS = "net.label"

@@ -16,6 +16,7 @@ from pydantic import Field
 from torch import Tensor
 
 from dpsynth.artifacts import Base, Encoder, Synthesiser
+from dpsynth.checkpoints import Work
 from dpsynth.methods.diffusion import AT_ONE_PLACE
 from dpsynth.methods.method import Method, Options, PrivateStep
 from dpsynth.models import diffusion, networks, samplers, training
@@ -24,10 +25,10 @@ from dpsynth.models.pixels import scaled, to_bytes
 from dpsynth.models.population import Population
 from dpsynth.models.renderer import Renderer
 from dpsynth.privacy import Counts, Private
+from dpsynth.recipes import work
 from dpsynth.seeds import seed_of
 from dpsynth.stages import pretrain, progress, query, selection, snapshots
 from dpsynth.stages.permit import Permit
-from dpsynth.store import Work, work
 from dpsynth.strict import Real
 
 SIGMA_HIGH, SIGMA_LOW = 2.0, 0.2  # noise levels of a variation of amplitude 1, and of one near 0

@@ -18,16 +18,17 @@ from torch import Tensor
 
 from dpsynth import privacy
 from dpsynth.artifacts import Base, Corpus, Synthesiser
+from dpsynth.checkpoints import Work
 from dpsynth.methods.diffusion import HISTOGRAM
 from dpsynth.methods.method import Method, Options, PrivateStep
 from dpsynth.models import gan, networks, training
 from dpsynth.models.pixels import scaled
 from dpsynth.models.trainable import by_part
 from dpsynth.privacy import Fakes, Gradients, Private
+from dpsynth.recipes import work
 from dpsynth.seeds import seed_of
 from dpsynth.stages import pretrain, progress, query, selection, snapshots
 from dpsynth.stages.permit import Permit
-from dpsynth.store import Work, work
 from dpsynth.strict import Real
 
 BATCH = 64  # public images of a step, and as many fakes

@@ -14,10 +14,11 @@ import torch
 from scipy import optimize, stats
 from torch import nn
 
-from dpsynth import store
+from dpsynth import recipes, store
 from dpsynth.budget.calibration import make_plan
+from dpsynth.checkpoints import Work
 from dpsynth.privacy import Charge, Coins, Gradients, PerExample, Plan, Private
-from dpsynth.store import Stored, Work, work
+from dpsynth.recipes import Stored, work
 
 RATE, STEPS, CLIP, DELTA = 0.3, 150, 1.0, 1e-5
 CONFIDENCE = 0.95
@@ -46,7 +47,7 @@ def both() -> list[Audit]:
 
     Untimed, as the process that makes it may have opened somebody's own records.
     """
-    return [store.build(store.recipe("audit", audited, {"noise": noise}), timed=False) for noise in (1.0, 0.1)]
+    return [store.build(recipes.recipe("audit", audited, {"noise": noise}), timed=False) for noise in (1.0, 0.1)]
 
 
 @work

@@ -6,7 +6,7 @@ Those that open a benchmark's records do so through `privacy.evaluation`, and ar
 import torch
 from torch import Tensor
 
-from dpsynth import privacy, store
+from dpsynth import privacy, recipes, store
 from dpsynth.artifacts import Base, Corpus, Samples, SemanticHistogram, Synthesiser
 from dpsynth.methods import dp_sapf, gans
 from dpsynth.metrics import distances, extractors
@@ -53,7 +53,7 @@ def recall_curve(run: Run, n_draws: int = 20) -> dict[str, Tensor]:
 def votes_without_noise(run: Run) -> SemanticHistogram:
     """What the query would answer without noise: an evaluation on a public benchmark, not a release."""
     inputs = {"private": run.private, "encoder": run.encoder}
-    return store.build(store.recipe("votes", query.exact_histogram, run.settings, **inputs))
+    return store.build(recipes.recipe("votes", query.exact_histogram, run.settings, **inputs))
 
 
 def examples(corpus: Corpus, names: tuple[str, ...], n: int) -> Grid:

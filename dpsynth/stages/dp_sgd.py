@@ -15,14 +15,15 @@ from pydantic import Field
 
 from dpsynth import privacy
 from dpsynth.artifacts import Base, Synthesiser
+from dpsynth.checkpoints import Work
 from dpsynth.models import diffusion, training
 from dpsynth.models.pixels import scaled
 from dpsynth.models.trainable import learning, restrict
 from dpsynth.privacy import Gradients, Private
+from dpsynth.recipes import work
 from dpsynth.seeds import seed_of
 from dpsynth.stages import pretrain, progress
 from dpsynth.stages.permit import Permit
-from dpsynth.store import Work, work
 from dpsynth.strict import Real, Strict
 
 MICROBATCH = 128

@@ -7,12 +7,13 @@ import torch
 
 from dpsynth import privacy
 from dpsynth.artifacts import Base, Corpus, Extractor, LabelCounts, Measurement, Samples, Synthesiser
+from dpsynth.checkpoints import Work
 from dpsynth.data.public_sets import PublicSet
 from dpsynth.metrics import classifiers, distances, extractors
 from dpsynth.models import networks, samplers
+from dpsynth.recipes import work
 from dpsynth.seeds import seed_of
 from dpsynth.stages import label_prior
-from dpsynth.store import Work, work
 
 
 @work

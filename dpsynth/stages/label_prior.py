@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from dpsynth.artifacts import LabelCounts
+from dpsynth.checkpoints import Work
 from dpsynth.privacy import Counts, Private
+from dpsynth.recipes import work
 from dpsynth.stages.permit import Permit
-from dpsynth.store import Work, work
 
 
 @work

@@ -13,11 +13,12 @@ import torch
 from pydantic import Field
 
 from dpsynth.artifacts import Base, Corpus
+from dpsynth.checkpoints import Work
 from dpsynth.models import amp, diffusion, networks, training
 from dpsynth.models.pixels import scaled
+from dpsynth.recipes import work
 from dpsynth.seeds import seed_of
 from dpsynth.stages import progress
-from dpsynth.store import Work, work
 from dpsynth.strict import Strict
 
 SUB_BATCHES = 2  # of a batch, worked on side by side; a view costs a quarter less than in batches of 64

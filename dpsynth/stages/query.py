@@ -12,15 +12,16 @@ from pydantic import Field
 
 from dpsynth import privacy
 from dpsynth.artifacts import Encoder, SemanticHistogram
+from dpsynth.checkpoints import Work
 from dpsynth.data.public_sets import PublicSet
 from dpsynth.models import networks, training
 from dpsynth.models.classifier import Classifier, cross_entropy
 from dpsynth.models.pixels import scaled
 from dpsynth.privacy import Counts, Private
+from dpsynth.recipes import work
 from dpsynth.seeds import seed_of
 from dpsynth.stages import progress
 from dpsynth.stages.permit import Permit
-from dpsynth.store import Work, work
 from dpsynth.strict import Noise, Strict
 
 

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from dpsynth.artifacts import Corpus, SemanticHistogram
+from dpsynth.checkpoints import Work
 from dpsynth.data.public_sets import PublicSet
+from dpsynth.recipes import work
 from dpsynth.seeds import seed_of
-from dpsynth.store import Work, work
 
 
 @work

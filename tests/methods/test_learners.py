@@ -7,7 +7,7 @@ import pytest
 import torch
 from torchvision.transforms import functional as transforms
 
-from dpsynth import store
+from dpsynth import recipes
 from dpsynth.artifacts import Perceptual
 from dpsynth.methods import METHODS, dp_mepf, dpsda, gans
 from dpsynth.models import diffusion, gan, networks, training, vgg
@@ -254,5 +254,5 @@ def test_the_renderer_is_a_base_that_trains_nothing():
     assert isinstance(networks.rebuild(base.architecture, base.averaged), Renderer)
     images, _, names = pictures.preview(run, base, 2)
     assert images.shape == (20, 1, 28, 28) and names[0] == "class 0"
-    assert store.settings_of(run.row.base, run.settings) == {"shape": (1, 28)}
+    assert recipes.settings_of(run.row.base, run.settings) == {"shape": (1, 28)}
     assert [e["mechanism"]["name"] for e in run.certificate["releases"]] == ["nearest_votes"]

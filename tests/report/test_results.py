@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from dpsynth import privacy, store
+from dpsynth import privacy, recipes
 from dpsynth.artifacts import Measurement, Samples, Synthesiser
 from dpsynth.experiments import Experiment
 from dpsynth.methods import METHODS
@@ -28,7 +28,7 @@ def measurement(accuracy, lineage=(), digest="f" * 64, path=None):
         200,
         1000,
         "convnet",
-        artifact=store.Artifact(path, digest, meta),
+        artifact=recipes.Artifact(path, digest, meta),
     )
 
 

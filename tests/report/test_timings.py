@@ -5,7 +5,7 @@ import time
 
 import pandas as pd
 
-from dpsynth import store
+from dpsynth import project
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
 from dpsynth.report import results, timings
@@ -23,11 +23,11 @@ def test_a_breakdown_adds_up_and_counts_shared_work_once(root, monkeypatch, tmp_
     made = pd.DataFrame(made, index=["a", "b"])
     monkeypatch.setattr(results, "artifacts", lambda run: made if run.params.seed else made[:1])
     timings.remember("smoke", [Run(Params(seed=0)), Run(Params(seed=1))], executed, 2.0)
-    said = json.loads((store.root() / "build/smoke/measured.json").read_text())
+    said = json.loads((project.root() / "build/smoke/measured.json").read_text())
     assert said["reproduce_minutes"] == 2.0 and said["commit"] == "0a1b" and said["peak_MiB"] == 103.0
     monkeypatch.setattr(results, "artifacts", lambda run: made.assign(written=now - 121))
     timings.remember("smoke", [Run(Params())], executed, 1.0)  # not from scratch: it stands as it was
-    assert json.loads((store.root() / "build/smoke/measured.json").read_text()) == said
+    assert json.loads((project.root() / "build/smoke/measured.json").read_text()) == said
     table = timings.breakdown(said)
     assert said["notebooks"] == {"01": [2, 25.0], "03": [1, 50.0], "dpsda": [1, 6.0]}
     assert table["seconds"].astype(int).tolist() == [12, 40, 29, 39]

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from dpsynth import experiments, mistakes, privacy, store
+from dpsynth import experiments, mistakes, privacy, recipes, store
 from dpsynth.budget import planning
 from dpsynth.data import catalog
 from dpsynth.methods import METHODS
@@ -103,7 +103,8 @@ def test_the_plans_artifacts_are_those_that_the_stages_build(quick, sealed, monk
 
         def build(name, timed, asked=asked):
             asked[name.kind] = (name.path, name.identity, name.ancestors)
-            return store.Stored(artifact=store.Artifact(name.path, name.identity, {"lineage": list(name.ancestors)}))
+            artifact = recipes.Artifact(name.path, name.identity, {"lineage": list(name.ancestors)})
+            return recipes.Stored(artifact=artifact)
 
         monkeypatch.setattr(store, "build", build)
         run = Run(p, sealed)
