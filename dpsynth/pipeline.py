@@ -1,6 +1,6 @@
 """A run: one method on one private set, from its plan to its measurements; each artifact is made when first asked for.
 
-`STEPS` is the one place that says what is made, in which order, from what, and which steps ask the private records.
+What is made, in which order, from what, and which of it asks the private records, is said by `steps.STEPS`.
 """
 
 import inspect
@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from dpsynth import preflight, privacy, project, recipes, store
 from dpsynth.artifacts import Base, Corpus, Measurement, Samples, Synthesiser
@@ -17,65 +17,13 @@ from dpsynth.budget.certificate import Certificate, certificate
 from dpsynth.data import catalog
 from dpsynth.data.public_sets import PublicSet
 from dpsynth.methods import options_of, row_of
-from dpsynth.methods.method import Method, PrivateStep
+from dpsynth.methods.method import PrivateStep
 from dpsynth.params import Params
 from dpsynth.privacy.ledger import canonical
 from dpsynth.privacy.mechanisms import Mechanism
 from dpsynth.recipes import Recipe, Stored
-from dpsynth.stages import evaluate
 from dpsynth.stages.permit import Permit
-
-
-class Step(NamedTuple):
-    """An artifact of a run.
-
-    Attributes:
-        kind: its name, in a run and in its folder's; stage: whose notebook makes it.
-        inputs: what its work may have arguments for; a work gets those that it has.
-        column: of the method's row, which says what work it is; or `work` itself, the same for all methods.
-        private: it asks the private records, under a mechanism of the plan.
-        twin: kind of what stands in its place in the non-private twin: that learns without clip and noise, and asks the
-            same before.
-        model: the step whose model it draws from.
-        after: questions of the plan that come before it and are no inputs of it.
-    """
-
-    kind: str
-    stage: str
-    inputs: tuple[str, ...] = ()
-    column: str = ""
-    work: Callable | None = None
-    private: bool = False
-    twin: str = ""
-    model: str = ""
-    after: tuple[str, ...] = ()
-
-
-STEPS = (
-    Step("encoder", "query", ("public",), "encoder"),
-    Step("prior", "query", (), "prior", private=True),
-    Step("release", "query", ("encoder",), "release", private=True),
-    Step("corpus", "selection", ("public", "release"), "corpus"),
-    Step("base", "pretrain", ("encoder", "corpus"), "base"),
-    Step("probe", "finetune", ("encoder", "release", "corpus", "base"), "probe", private=True),
-    Step("synthesiser", "finetune", ("encoder", "release", "corpus", "base", "probe"), "learn", private=True,
-         twin="twin", after=("prior",)),
-    Step("samples", "evaluate", ("prior",), work=evaluate.draw, model="synthesiser"),
-    Step("floor", "evaluate", ("corpus",), work=evaluate.floor),
-    Step("pretrained", "evaluate", ("prior",), work=evaluate.draw, model="base"),
-    Step("real", "evaluate", ("private",), work=evaluate.real),
-    Step("extractor", "evaluate", ("glyphs",), work=evaluate.train_extractor),
-    Step("measurement", "evaluate", ("extractor", "held_out", "samples"), work=evaluate.measure),  # one a row
-)  # fmt: skip
-STEP_OF = {step.kind: step for step in STEPS}
-STAGES = tuple(dict.fromkeys(step.stage for step in STEPS))
-STAGE_OF = {kind: step.stage for step in STEPS for kind in (step.kind, step.twin) if kind}
-
-
-def private_steps(row: Method) -> dict[str, PrivateStep]:
-    """A method's accesses to the private records by column, in the order in which they are made."""
-    columns = {step.column: getattr(row, step.column) for step in STEPS if step.private}
-    return {column: asked for column, asked in columns.items() if asked}
+from dpsynth.steps import STEP_OF, STEPS, Step, private_steps
 
 
 class Run:

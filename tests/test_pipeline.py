@@ -12,8 +12,9 @@ from dpsynth import device, preflight, privacy, provenance, recipes, store
 from dpsynth.data import catalog, glyphs
 from dpsynth.methods import METHODS
 from dpsynth.params import Params
-from dpsynth.pipeline import STAGE_OF, STAGES, STEPS, Run, private_steps
+from dpsynth.pipeline import Run
 from dpsynth.privacy import Private
+from dpsynth.steps import STAGE_OF, STAGES, STEPS, private_steps
 
 TINY = dict(
     steps=2, sample_rate=0.01, pretrain_steps=1, encoder_steps=1, extractor_steps=1, width=8, n_synthetic=20,

@@ -8,7 +8,7 @@ import pytest
 import dpsynth
 from dpsynth import sources
 from dpsynth.methods import METHODS
-from dpsynth.pipeline import STEPS
+from dpsynth.steps import STEPS
 
 PACKAGE = Path(dpsynth.__file__).parent
 # Edits that change no artifact: file, a line of it, what stands there instead.

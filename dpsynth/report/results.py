@@ -12,9 +12,10 @@ from dpsynth import device, figures, project, provenance
 from dpsynth.experiments import Experiment
 from dpsynth.methods import METHODS
 from dpsynth.params import Params
-from dpsynth.pipeline import STAGE_OF, STAGES, Run
+from dpsynth.pipeline import Run
 from dpsynth.privacy.disk import forget_times, replacing
 from dpsynth.project import PACKAGE
+from dpsynth.steps import STAGE_OF, STAGES
 
 COLUMNS = [
     "experiment", "variant", "scale", "dataset", "public", "method", "epsilon_target", "epsilon_spent",

@@ -10,8 +10,9 @@ import pandas as pd
 from pandas.api.typing import SeriesGroupBy
 
 from dpsynth import project
-from dpsynth.pipeline import STAGE_OF, Run
+from dpsynth.pipeline import Run
 from dpsynth.report import results
+from dpsynth.steps import STAGE_OF
 
 
 def remember(scale: str, runs: list[Run], executed: list[Path], minutes: float) -> None:

@@ -11,7 +11,7 @@ import nbformat
 from dpsynth import scales
 from dpsynth.methods import METHODS
 from dpsynth.params import Params
-from dpsynth.pipeline import STAGES
+from dpsynth.steps import STAGES
 
 SPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
 STORY = ("01_semantic_query", "02_selection", "03_pretrain_amp", "04_dp_finetune", "05_eval_figures")

@@ -21,9 +21,10 @@ from dpsynth.experiments import Experiment
 from dpsynth.methods import METHODS
 from dpsynth.mistakes import UNDRAWN, Failed, ended, mistakes
 from dpsynth.params import Params
-from dpsynth.pipeline import STAGE_OF, Run
+from dpsynth.pipeline import Run
 from dpsynth.report import comparison, results, timings
 from dpsynth.runner import cells, execute, pages, workers
+from dpsynth.steps import STAGE_OF
 
 BESIDE = {"finetune": "certificate.json", "evaluate": "metrics.csv"}  # files that the pages of these stages leave too
 

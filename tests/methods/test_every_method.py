@@ -14,9 +14,10 @@ from dpsynth.data import glyphs
 from dpsynth.methods import METHODS
 from dpsynth.metrics import classifiers, distances
 from dpsynth.params import Params
-from dpsynth.pipeline import Run, private_steps
+from dpsynth.pipeline import Run
 from dpsynth.report import pictures, results
 from dpsynth.stages import dp_sgd, label_prior, pretrain
+from dpsynth.steps import private_steps
 
 TINY = dict(
     steps=2, sample_rate=0.01, noise_multiplicity=2, pretrain_steps=2, encoder_steps=2, extractor_steps=2, width=8,

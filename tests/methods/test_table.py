@@ -9,8 +9,9 @@ import pytest
 from dpsynth import artifacts
 from dpsynth.methods import METHODS
 from dpsynth.params import Params
-from dpsynth.pipeline import STEPS, Run, private_steps
+from dpsynth.pipeline import Run
 from dpsynth.recipes import Stored
+from dpsynth.steps import STEPS, private_steps
 
 # Values other than the default of options that name no list of choices, and yet change the row.
 OTHERS = {"amp_gamma": (0.2, 0.0), "vgg19": (None, "vgg19.pth")}

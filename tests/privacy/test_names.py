@@ -11,8 +11,9 @@ import pytest
 import worlds
 
 from dpsynth.budget import planning
-from dpsynth.pipeline import STEP_OF, Run
+from dpsynth.pipeline import Run
 from dpsynth.privacy import Plan
+from dpsynth.steps import STEP_OF
 
 WRITTEN = json.loads((Path(__file__).parent / "names.json").read_text())
 BENCHMARK = dict(

@@ -11,8 +11,9 @@ import torch
 import worlds
 
 from dpsynth.methods import METHODS, row_of
-from dpsynth.pipeline import Run, private_steps
+from dpsynth.pipeline import Run
 from dpsynth.privacy import Charge, Coins, Counts, Ledger, Plan, Private, mechanisms, private
+from dpsynth.steps import private_steps
 
 VERBS = {"count": Private.count, "total": Private.total, "gradient": Private.gradient}
 ALIKE = 4  # records of each label; of each label one more, unlike all others, comes beside them

@@ -8,8 +8,8 @@ import pytest
 from dpsynth import experiments
 from dpsynth.methods import METHODS
 from dpsynth.params import Params
-from dpsynth.pipeline import STAGES
 from dpsynth.runner import pages
+from dpsynth.steps import STAGES
 
 PROJECT = Path(__file__).parents[2]
 RUNS = [p for name in ("rpgen/table", "table1", "ablations", "choosing") for p in experiments.load(name).points()]
