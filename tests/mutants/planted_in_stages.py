@@ -28,7 +28,7 @@ IN_STAGES = (
     ("a learner's charge forgets its lineage", PERMIT, "work.lineage, private", "(), private"),
     ("a noisy prior is left out of the lineage", PERMIT,
      "return tuple(digest for release in self.earlier for digest in release.lineage)", "return ()"),
-    ("a learner does not wait for the prior, nor name it", RUN, 'after=("prior",)', "after=()"),
+    ("a learner does not wait for the prior, nor name it", "steps.py", 'after=("prior",)', "after=()"),
     ("the probe is left out of the plan", RUN, "= private_steps(self.row).values()",
      "= [step for step in private_steps(self.row).values() if step is not self.row.probe]"),
     ("an update of dpsynth asks the records again", RUN, 'lasts=self.params.noise == "secret"', "lasts=False"),
