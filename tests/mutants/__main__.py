@@ -45,7 +45,7 @@ NEEDED = (
 FIRST = ("answers", "keys")  # a few seconds each
 QUICK = ("coins", "sums", "fakes", "private", "ledger", "engine", "accounting", "closed")
 ASKED = ("privacy/test_learners", "methods/test_questions", "privacy/test_closed")  # what stages say of records
-RUNS = {"pipeline.py", "steps.py", "budget/planning.py", "preflight.py", "stages/permit.py"}  # where a run plans and asks
+RUNS = {"pipeline.py", "steps.py", "budget/planning.py", "preflight.py", "stages/permit.py"}
 OF_RUNS = ["tests/test_pipeline.py", "-k", "not made_once"]  # that one makes the artifacts of every method
 WHOLE = ("neighbours", "noninterference", "silence", "reach")  # each runs every case of `worlds`
 # The cases that can notice a change of a file, by words of their names; of other files, all cases.
