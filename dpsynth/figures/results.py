@@ -132,7 +132,7 @@ def _lines(table: pd.DataFrame) -> Iterator[Line]:
         groups = agreeing((name, part["value"].astype(float).to_dict()) for name, part in rows.groupby("variant"))
         usual = {"", method, *(ROWS if len(groups) == 1 else ())}
         for names, values in groups:
-            options = "" if usual & {*names} else f" ({', '.join(map(_variant, names))})"
+            options = "" if usual & {*names} else f" ({listed([*map(_variant, names)])})"
             yield Line(called(method) + options, method, values)
 
 
@@ -140,6 +140,11 @@ def _variant(name: str) -> str:
     """`name` as `results.join` gives it: settings, or of a reference row its method, and settings."""
     method, colon, settings = name.partition(": ")
     return called(method, 60) + colon + readable(settings, 60)
+
+
+def listed(names: list[str]) -> str:
+    """Names in a row; of more than three the first two, and how many more there are."""
+    return ", ".join(names if len(names) <= 3 else [*names[:2], f"{len(names) - 2} more"])
 
 
 def agreeing(variants: Iterable[tuple[str, dict[Any, float]]]) -> list[tuple[list[str], dict[Any, float]]]:

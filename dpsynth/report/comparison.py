@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from dpsynth.figures.results import agreeing
+from dpsynth.figures.results import agreeing, listed
 from dpsynth.methods import METHODS
 
 DECIMALS = {
@@ -55,7 +55,7 @@ def _variants(cells: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     )
     groups = [names for names, _ in agreeing(values)]
     only = len(groups) == 1 and cells["method"].iloc[0] not in METHODS
-    return [("" if only else ", ".join(names), cells[named.isin(names)]) for names in groups]
+    return [("" if only else listed(names), cells[named.isin(names)]) for names in groups]
 
 
 def _line(cells: pd.DataFrame) -> dict[str, Any]:
