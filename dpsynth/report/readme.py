@@ -200,8 +200,8 @@ def _hero(frame: pd.DataFrame) -> str:
     linear = [rows.loc[rows["metric"] == "CA-LR", "value"].mean() for rows in (base, ours)]
     return (
         f"*One image of each digit, as in notebook 05. The pre-trained row has spent the query's share of epsilon "
-        f"({spent[0]:.2f}), the last one epsilon {spent[1]:.2f} in all: with DP-SGD on the private digits the accuracy of "
-        f"a linear classifier trained on such images goes from {linear[0]:.1f} to {linear[1]:.1f} %.*"
+        f"({spent[0]:.2f}), the last one epsilon {spent[1]:.2f} in all: with DP-SGD on the private digits the accuracy "
+        f"of a linear classifier trained on such images goes from {linear[0]:.1f} to {linear[1]:.1f} %.*"
     )
 
 
