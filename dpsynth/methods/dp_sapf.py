@@ -27,7 +27,7 @@ from dpsynth.stages import dp_sgd, pretrain, selection
 from dpsynth.stages.permit import Permit
 from dpsynth.strict import Noise, Real
 
-LABELS = "net.label"
+LABEL_TABLE = "net.label"
 
 
 class Salient(Denoising, pretrain.Conditional):
@@ -168,7 +168,7 @@ def _free(model: torch.nn.Module, names: list[str], low_rank: bool, seed: int) -
         model.requires_grad_(False)
         for name in names:
             model.get_submodule(name).weight.requires_grad_(True)
-    model.get_submodule(LABELS).requires_grad_(True)
+    model.get_submodule(LABEL_TABLE).requires_grad_(True)
 
 
 def _block(name: str) -> str:

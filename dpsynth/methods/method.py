@@ -36,7 +36,7 @@ class PrivateStep:
     estimate_minutes: Callable | None = None
 
 
-LABELS = PrivateStep("label_histogram", label_prior.label_histogram, label_prior.mechanism)
+LABEL_COUNTS = PrivateStep("label_histogram", label_prior.label_histogram, label_prior.mechanism)
 
 
 @dataclass(frozen=True)
@@ -68,5 +68,5 @@ class Method:
 
     def having(self, options: Options) -> "Method":
         """The row as its options have it."""
-        row = replace(self, prior=LABELS) if options.prior == "noisy" else self
+        row = replace(self, prior=LABEL_COUNTS) if options.prior == "noisy" else self
         return replace(row, **self.adapt(options)) if self.adapt else row

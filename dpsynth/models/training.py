@@ -14,7 +14,7 @@ WARMUP = 0.05  # share of the steps in which the learning rate rises
 PATIENCE = 20.0  # seconds between checkpoints; what a kill can cost
 
 
-class Work(Protocol):
+class Resumable(Protocol):
     """An artifact in the making, that keeps one checkpoint."""
 
     def save(self, **state: Any) -> None: ...
@@ -26,7 +26,11 @@ History = dict[str, list]
 
 
 def steps(
-    work: Work, n_steps: int, trained: dict[str, Any], history: History, tell: Callable[[int], None] = lambda done: None
+    work: Resumable,
+    n_steps: int,
+    trained: dict[str, Any],
+    history: History,
+    tell: Callable[[int], None] = lambda done: None,
 ) -> Iterator[int]:
     """Yield the steps still to do, and checkpoint `trained` and `history` while the caller does them.
 
@@ -82,8 +86,9 @@ def assign(parameters: list[Tensor], gradients: list[Tensor]) -> None:
 
 
 def minimise(
-    work: Work, model: nn.Module, optimizer: torch.optim.Optimizer, loss: Callable[[Tensor, torch.Generator], Tensor],
-    n: int, batch: int, seed: int, n_steps: int, tell: Callable[[int], None],
+    work: Resumable, model: nn.Module, optimizer: torch.optim.Optimizer,
+    loss: Callable[[Tensor, torch.Generator], Tensor], n: int, batch: int, seed: int, n_steps: int,
+    tell: Callable[[int], None],
 ) -> None:  # fmt: skip
     """Descend on `loss(rows, draws)` of batches of those of n public images that are not `held_out`; the optimizer's
     learning rate is its peak."""
@@ -102,7 +107,7 @@ def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
 
 
 def adam(
-    work: Work, model: nn.Module, step_gradient: Callable[[int], None], n_steps: int, rate: Callable[[int], float],
+    work: Resumable, model: nn.Module, step_gradient: Callable[[int], None], n_steps: int, rate: Callable[[int], float],
     average: float, history: History, tell: Callable[[int], None],
 ) -> dict[str, Tensor]:  # fmt: skip
     """Adam on the gradients that `step_gradient(step)` leaves at the weights; the weights' moving average.

@@ -5,7 +5,7 @@ from torch import Tensor, arange
 from dpsynth.models import gan, networks, samplers, training
 from dpsynth.seeds import seed_of
 
-TIMES, PER_LABEL, LABELS = 5, 2, 10  # how often; of a label; of how many labels
+TIMES, PER_LABEL, MOST_LABELS = 5, 2, 10  # how often; of a label; of how many labels
 
 
 def every(n_steps: int) -> int:
@@ -16,7 +16,7 @@ def every(n_steps: int) -> int:
 def of(generator: gan.Generator, averaged: training.Average, seed: int) -> Tensor:
     """A few samples of the averaged generator, always of the same latents: (rows, C, S, S) uint8."""
     twin = networks.rebuild(generator.architecture, averaged.weights)
-    labels = arange(min(LABELS, generator.n_labels)).repeat_interleave(PER_LABEL)
+    labels = arange(min(MOST_LABELS, generator.n_labels)).repeat_interleave(PER_LABEL)
     return samplers.generated(twin, labels, seed_of(seed, "snapshots"))
 
 

@@ -103,7 +103,7 @@ IN_STAGES = (
      MOMENTS, '    facts = {f"moment-{name}": curve[-1].clone() for name, curve in curves.items()}\n',
      '    facts = {f"moment-{name}": curve[-1].clone() for name, curve in curves.items()}\n'
      '    facts["true-norm"] = SAID[-1].mean(0).norm().detach()\n'),
-    ("the probe states its noise beside the largest true share", SALIENCY, 'LABELS = "net.label"', 'SAID = []\nLABELS = "net.label"',
+    ("the probe states its noise beside the largest true share", SALIENCY, 'LABEL_TABLE = "net.label"', 'SAID = []\nLABEL_TABLE = "net.label"',
      SALIENCY, "    return squares[:, chosen] / total.clamp(min=max_grad_norm**2)",
      "    SAID.append(total.max().item())\n    return squares[:, chosen] / total.clamp(min=max_grad_norm**2)",
      SALIENCY, "return Saliency(scores.double(), names, mechanism.scale", "return Saliency(scores.double(), names, SAID[-1] + mechanism.scale"),
