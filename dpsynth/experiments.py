@@ -130,7 +130,11 @@ def load(given: str | Path, scale: str | None = None, **overrides: Any) -> Exper
 
 
 def find(name: str) -> Path:
-    """The parameter file below params/ called `name`: `table1`, `rpgen/table1`, or a path that ends in .yaml."""
+    """The parameter file below params/ called `name`: `table1`, `rpgen/table1`, or a path that ends in .yaml.
+
+    Raises:
+        ValueError: there is none of that name, or there are several.
+    """
     if name.endswith(".yaml"):
         return Path(name)
     below, wanted = project.folder() / "params", Path(name).parts
@@ -146,7 +150,11 @@ def find(name: str) -> Path:
 
 
 def at(scale: str) -> scales.Settings:
-    """A scale's settings, checked for each method."""
+    """A scale's settings, checked for each method.
+
+    Raises:
+        ValueError: there is no such scale, or its file does not hold.
+    """
     settings = scales.read(scale)
     with _naming(scales.path(scale)):
         _checked(settings)

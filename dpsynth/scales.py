@@ -53,7 +53,11 @@ def path(name: str) -> Path:
 
 
 def read(name: str) -> Settings:
-    """A scale's settings, its name among the common ones; whether their values hold is for `Params` to say."""
+    """A scale's settings, its name among the common ones; whether their values hold is for `Params` to say.
+
+    Raises:
+        ValueError: there is no such scale, or its file is no mapping.
+    """
     if name not in names():
         raise ValueError(f"no such scale {name!r}; there are {', '.join(names()) or 'none'}")
     try:

@@ -40,7 +40,7 @@ class Setting(NamedTuple):
 
 
 FULL = Setting()
-LAPTOP = Setting(width=24, channels=1, size=28, batch=256, views=4, rows=dp_sgd.MICROBATCH)  # of `make reproduce`
+LAPTOP = Setting(width=24, channels=1, size=28, batch=256, views=4, rows=dp_sgd.MICROBATCH)  # an older `make reproduce`
 SWEEPS = [
     Setting(width=32), Setting(width=144), Setting(channels=1, size=28), Setting(size=64),
     *(Setting(batch=n) for n in (256, 2048, 16_384)),

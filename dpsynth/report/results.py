@@ -121,7 +121,11 @@ def join(scale: str, experiment: Experiment, points: Sequence[Params]) -> Path:
 
 
 def read_results(scale: str) -> pd.DataFrame:
-    """build/<scale>/results.csv as a frame with `COLUMNS`."""
+    """build/<scale>/results.csv as a frame with `COLUMNS`.
+
+    Raises:
+        FileNotFoundError: nothing was run yet.
+    """
     path = _table(scale)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no results yet; `make reproduce SCALE={scale}` makes them")

@@ -56,7 +56,11 @@ def is_done(p: Params, page: str) -> bool:
 
 
 def checked(points: list[Params]) -> list[Run]:
-    """The runs, their private sets opened once each, and all that can be refused refused."""
+    """The runs, their private sets opened once each, and all that can be refused refused.
+
+    Raises:
+        As `Run.check`.
+    """
     runs, checks, sealed = [], set(), {}
     for p in points:
         declared = (p.private, p.n_records, p.labels, p.size, p.background)
@@ -67,7 +71,11 @@ def checked(points: list[Params]) -> list[Run]:
 
 
 def schedule(runs: list[Run]) -> Iterator[Job]:
-    """The notebooks of all runs in order, with what each should take; work that runs share counts once."""
+    """The notebooks of all runs in order, with what each should take; work that runs share counts once.
+
+    Raises:
+        FileNotFoundError: a notebook is missing.
+    """
     known, claimed = measured_minutes(), {}
     for run in runs:
         p, names = run.params, run.recipes()
@@ -186,7 +194,11 @@ def at_least_one(text: str) -> int:
 
 
 def reproduce(axes: dict[str, list[Any]], given: argparse.Namespace) -> None:
-    """Plan, execute and conclude; see the module."""
+    """Plan, execute and conclude; see the module.
+
+    Raises:
+        Failed: something cannot be run, failed, or could not be drawn.
+    """
     start, points = time.perf_counter(), []
     try:
         with mistakes():

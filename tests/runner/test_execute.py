@@ -115,6 +115,14 @@ def test_the_pages_of_a_run_share_a_kernel_and_none_knows_what_another_left(proj
         os.kill(int(pid), 0)
 
 
+def test_what_a_failure_leaves_shows_no_bar(project, capsys):
+    bar = "import sys\nsys.stderr.write('\\rDP-SGD: step 37/100\\n')"
+    path = notebook(f"{bar}\nprint('printed')\n1 / 0")
+    assert mistakes.ended(lambda: run(Params(), path, Path("build/out/toy.ipynb"))) == 1
+    left = "".join(outputs(f"build/failed/{Params().run_name}/toy.ipynb"))
+    assert "printed" in left and "37/100" not in left
+
+
 def test_a_failing_cell_is_shown_and_leaves_no_output(project, capsys):
     out = Path("build/out/toy.ipynb")
     out.parent.mkdir(parents=True)
