@@ -1,22 +1,83 @@
-"""Where networks compute, and in which precision: the only file that names a device.
+"""Where networks compute, in which precision, and on how many rows at once: the only file that names a device.
 
-Artifacts say both, as their bits depend on them.
+None of it is a parameter of a run, of its plan or of its certificate: the same run may be made here or there. Artifacts
+say which device kind and precision made them, as their bits depend on both.
+
+Environment variables: DPSYNTH_DEVICE=auto|cpu|cuda, where auto is a GPU if there is one; DPSYNTH_PRECISION=auto|
+float32|bfloat16, where auto is bfloat16 if the device has instructions for it; DPSYNTH_MICROBATCH=auto|N.
 """
 
+import os
+
 import torch
+from torch import Tensor
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+AMPERE = (8, 0)  # the first GPUs with bfloat16
+ROWS_ON_GPU = 2048  # at once: few launches, and memory for a 32-pixel network of some million weights
 
 
 def kind() -> str:
-    """The kind of device that networks compute on: "cpu"."""
-    return "cpu"
+    """The kind of device that networks compute on: "cpu" or "cuda".
+
+    Raises:
+        ValueError: DPSYNTH_DEVICE asks for what is not there, or for no such thing.
+    """
+    asked = _asked("DEVICE", ("cpu", "cuda"))
+    there = torch.cuda.is_available()
+    if asked == "cuda" and not there:
+        raise ValueError(
+            "DPSYNTH_DEVICE=cuda, and torch finds no GPU here; install its driver and a CUDA build of torch, "
+            "or set DPSYNTH_DEVICE=cpu"
+        )
+    return asked or ("cuda" if there else "cpu")
+
+
+def on_gpu() -> bool:
+    """Whether networks compute on a GPU."""
+    return kind() == "cuda"
+
+
+def put(tensor: Tensor) -> Tensor:
+    """`tensor` where networks compute; a copy to a GPU does not wait for it."""
+    return tensor.to(kind(), non_blocking=True)
+
+
+def host(tensor: Tensor) -> Tensor:
+    """`tensor` in the memory of the processor."""
+    return tensor.to("cpu")
 
 
 def precision() -> torch.dtype:
-    """bfloat16 if the processor has instructions for it, which take half the time or less; else float32."""
-    able = torch.cpu.get_capabilities()
-    return torch.bfloat16 if able.get("avx512_bf16") or able.get("amx_bf16") else torch.float32
+    """What matrix products and convolutions are computed in: bfloat16 where it is quick, else float32."""
+    if asked := _asked("PRECISION", tuple(PRECISIONS)):
+        return PRECISIONS[asked]
+    if on_gpu():
+        able = torch.cuda.get_device_capability() >= AMPERE
+    else:
+        instructions = torch.cpu.get_capabilities()
+        able = instructions.get("avx512_bf16") or instructions.get("amx_bf16")
+    return torch.bfloat16 if able else torch.float32
 
 
 def autocast(dtype: torch.dtype) -> torch.autocast:
     """Context in which matrix products and convolutions are computed in `dtype`."""
     return torch.autocast(kind(), torch.bfloat16, enabled=dtype == torch.bfloat16)
+
+
+def at_once(rows: int) -> int:
+    """How many rows a network computes on at once where `rows` suit a core: more on a GPU."""
+    asked = os.environ.get("DPSYNTH_MICROBATCH", "auto")
+    if asked == "auto":
+        return max(rows, ROWS_ON_GPU) if on_gpu() else rows
+    if not asked.isdecimal() or int(asked) < 1:
+        raise ValueError(f"DPSYNTH_MICROBATCH={asked}: expected auto, or a whole number above 0")
+    return int(asked)
+
+
+def _asked(what: str, known: tuple[str, ...]) -> str | None:
+    """The value of DPSYNTH_<what>; None for auto."""
+    asked = os.environ.get(f"DPSYNTH_{what}", "auto")
+    if asked not in ("auto", *known):
+        raise ValueError(f"DPSYNTH_{what}={asked}: expected auto, {' or '.join(known)}")
+    return None if asked == "auto" else asked

@@ -75,9 +75,10 @@ class Recipe:
 
     @functools.cached_property
     def identity(self) -> str:
-        """Its hex digest: SHA-256 over all that it depends on."""
+        """Its hex digest: SHA-256 over all that it depends on. A setting of None counts as absent: a new one renames
+        nothing."""
         identities = {name: identity_of(value) for name, value in self.inputs.items()}
-        settings = {name: placed(value) for name, value in self.settings.items()}
+        settings = {name: placed(value) for name, value in self.settings.items() if value is not None}
         made_by = self.function.version if self.lasts else self.made_by
         what = [FORMAT, self.kind, self.function.__qualname__, settings, identities, made_by]
         return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()
