@@ -17,7 +17,7 @@ from dpsynth.privacy.engine.norm import GroupNormSwish
 
 def embed_noise_level(noise: Tensor, dim: int) -> Tensor:
     """Sinusoidal embedding of c_noise = ln(sigma) / 4, about -1.6 to 1.1: (B,) to (B, dim), frequencies 1 to 32."""
-    angle = noise[:, None] * torch.logspace(0, 1.5, dim // 2)
+    angle = noise[:, None] * torch.logspace(0, 1.5, dim // 2, device=noise.device)
     return torch.cat([angle.cos(), angle.sin()], dim=1)
 
 

@@ -15,7 +15,7 @@ from dpsynth.bench.library_layers import plain
 from dpsynth.models import diffusion
 from dpsynth.models.unet import UNet
 from dpsynth.privacy import PerExample
-from dpsynth.privacy.engine import MARGIN, clip
+from dpsynth.privacy.engine import MARGIN, Carried, clip
 from dpsynth.privacy.engine.clip import Ghost
 from dpsynth.privacy.engine.layers import RULES
 from dpsynth.privacy.engine.norm import GroupNormSwish
@@ -45,6 +45,13 @@ KERNELS = {"materialised": 1e9, "ghost": 0.0}  # what `GHOST_IF_BELOW` must be f
 def kernel(request, monkeypatch):
     monkeypatch.setattr("dpsynth.privacy.engine.model.GHOST_IF_BELOW", dict.fromkeys(DTYPES, KERNELS[request.param]))
     return request.param
+
+
+@pytest.fixture(params=["hooks", "carriers"], autouse=True)
+def watching(request, monkeypatch):
+    """Each test holds of both engines: that of the CPU, and that of a GPU, which runs here without its compiler."""
+    if request.param == "carriers":
+        monkeypatch.setitem(globals(), "PerExample", partial(Carried, compiler=None))
 
 
 class Squared(nn.Module):
@@ -253,7 +260,7 @@ def test_a_weight_used_with_many_positions_and_with_few_gets_the_sum():
     layer, many, few = nn.Linear(16, 16, bias=False), torch.randn(2, 30, 16), torch.randn(2, 16)
     engine = PerExample(layer)
     for order in (1, -1):
-        uses = [lambda: layer(many).square().sum((1, 2)), lambda: layer(few).square().sum(1)][::order]
+        uses = [lambda: engine(many).square().sum((1, 2)), lambda: engine(few).square().sum(1)][::order]
         (found,) = engine.gradients(lambda u=uses: u[0]() + u[1](), 2)
         for r in range(2):
             rows = torch.cat([many[r], few[r : r + 1]])

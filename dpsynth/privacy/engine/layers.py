@@ -151,3 +151,8 @@ RULES = {
     nn.LayerNorm: Rule(_layer_norm, _only, _last_axis_bias),
     nn.Embedding: Rule(_embedding, _only),
 }
+
+
+def rule_of(layer: nn.Module) -> Rule:
+    """The rule of the layer's type, or of the type that it extends."""
+    return next(RULES[kind] for kind in type(layer).__mro__ if kind in RULES)
