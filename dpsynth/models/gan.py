@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dpsynth import device
 from dpsynth.privacy.engine.norm import GroupNormSwish
 
 LATENT = 64  # numbers that a generator's image is drawn from
@@ -117,5 +118,5 @@ def hinge(values: Tensor, real: bool) -> Tensor:
 
 
 def latents(n: int, draws: torch.Generator) -> Tensor:
-    """(n, LATENT) standard normals."""
-    return torch.randn(n, LATENT, generator=draws)
+    """(n, LATENT) standard normals, where networks compute."""
+    return device.put(torch.randn(n, LATENT, generator=draws))

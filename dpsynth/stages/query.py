@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from pydantic import Field
 
-from dpsynth import privacy
+from dpsynth import device, privacy
 from dpsynth.artifacts import Encoder, SemanticHistogram
 from dpsynth.checkpoints import Work
 from dpsynth.data.public_sets import PublicSet
@@ -46,11 +46,12 @@ def train_classifier(
     """
     held_out = training.held_out(len(public.images))
     with networks.seeded(seed_of(seed, "encoder", "weights")):
-        model = Classifier(public.images.shape[1], len(public.classes)).to(memory_format=torch.channels_last).train()
+        model = device.placed(Classifier(public.images.shape[1], len(public.classes))).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=encoder_rate, weight_decay=0.05)
 
     def loss(rows: torch.Tensor, draws: torch.Generator) -> torch.Tensor:
-        return cross_entropy(model, scaled(public.images[rows]), public.labels[rows], smoothing=0.05)
+        x, labels = device.put(public.images[rows]), device.put(public.labels[rows])
+        return cross_entropy(model, scaled(x), labels, smoothing=0.05)
 
     bar = progress.public(encoder_steps, "query function")
     training.minimise(
@@ -110,15 +111,15 @@ def classifier(encoder: Encoder, channels: int) -> Classifier:
     """The trained network, frozen and in eval mode: each image is seen alone."""
     model = Classifier(channels, len(encoder.classes))
     model.load_state_dict(encoder.weights)
-    return model.to(memory_format=torch.channels_last).eval().requires_grad_(False)
+    return device.placed(model).eval().requires_grad_(False)
 
 
 def predict(model: Classifier, images: torch.Tensor, k: int) -> torch.Tensor:
     """The k likeliest classes of each image: (N, C, H, W) uint8 -> (N, k) int64."""
     model.eval()
-    return torch.cat([_top(model, scaled(part), k) for part in images.split(500)])
+    return torch.cat([device.host(_top(model, scaled(part), k)) for part in images.split(500)])
 
 
 @torch.no_grad()
 def _top(model: Classifier, x: torch.Tensor, k: int) -> torch.Tensor:
-    return model(x).topk(k, dim=1).indices
+    return model(device.put(x)).topk(k, dim=1).indices

@@ -1,4 +1,4 @@
-"""What is special to the engine of a GPU: its draws, its fixed shapes, its compiler; the rest is tested with the hooks'."""
+"""What is special to the engine of a GPU: its draws, its shapes, its compiler; the rest is tested with the hooks'."""
 
 from dataclasses import replace
 from functools import partial
@@ -141,9 +141,7 @@ def test_carriers_are_made_once_for_a_shape(denoiser, monkeypatch):
     images = torch.zeros(9, 1, 8, 8, dtype=torch.uint8)
     for step in range(3):
         how = replace(mechanism, steps=3 + step), COINS, step, 4
-        engine.clipped_sum(
-            watched, privacy.private.Rescaled(loss), images, torch.zeros(9).long(), list(range(9)), *how
-        )
+        engine.clipped_sum(watched, privacy.private.Rescaled(loss), images, torch.zeros(9).long(), list(range(9)), *how)
     assert len(checked) == 1
 
 
