@@ -156,7 +156,8 @@ class Private:
                 mean = mechanism.snapped(noisy) / mechanism.divisor
                 parameter.grad = ((mean + public) / mechanism.max_grad_norm).float()
 
-            list(engine.side_by_side(release, enumerate(zip(model.parameters, sums, beside, strict=True))))
+            each = map if on_gpu else engine.side_by_side
+            list(each(release, enumerate(zip(model.parameters, sums, beside, strict=True))))
 
     def _opened(self, charge: Charge, kind: type, step: int) -> Any:
         """The charge's mechanism, if the plan pays for this touch; its noise is marked as drawn."""

@@ -1,8 +1,8 @@
 """A GPU that is pretended: computed by the processor, with the rules of a GPU.
 
-What `device.put` and `device.placed` give is marked, and so is what is computed from it. Operations on marked and unmarked
-tensors together are refused as torch refuses two devices, and so is numpy on marked ones; `is_cuda` and `device` answer
-as on a GPU. So every stage can be rehearsed where there is none.
+What `device.put` and `device.placed` give is marked, and so is what is computed from it. Operations on marked and
+unmarked tensors together are refused as torch refuses two devices, and so is numpy on marked ones; `is_cuda` and
+`device` answer as on a GPU. So every stage can be rehearsed where there is none.
 """
 
 import contextlib
