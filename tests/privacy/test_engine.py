@@ -17,7 +17,7 @@ from dpsynth.models.unet import UNet
 from dpsynth.privacy import PerExample
 from dpsynth.privacy.engine import MARGIN, Carried, clip
 from dpsynth.privacy.engine.clip import Ghost
-from dpsynth.privacy.engine.layers import RULES
+from dpsynth.privacy.engine.layers import RULES, _conv2d, _conv2d_shifted
 from dpsynth.privacy.engine.norm import GroupNormSwish
 
 DTYPES = (torch.float32, torch.bfloat16)
@@ -272,6 +272,16 @@ def test_an_embedding_counts_each_use_of_an_entry():
     model, x = Squared(nn.Embedding(5, 3)), [torch.tensor([0, 0, 4, 2, 1, 1])]
     for a, b in zip(ours(model, x, 3), one_by_one(model, x, 3), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3, (5, 3)])
+@pytest.mark.parametrize("padding", [0, 1, 2])
+def test_a_gpus_way_with_several_views_is_the_processors(kernel_size, padding):
+    torch.manual_seed(0)
+    layer, a = nn.Conv2d(3, 4, kernel_size, padding=padding), torch.randn(6, 3, 7, 6)
+    g = torch.randn_like(layer(a))
+    for ours, theirs in zip(_conv2d_shifted(layer, a, g, 2), _conv2d(layer, a, g, 2), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
 class Twice(nn.Module):
