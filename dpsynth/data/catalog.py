@@ -4,8 +4,6 @@ Public sets come in any shape, unopened. Private sets come as `privacy.Private`;
 their `constants`, never depends on their records.
 """
 
-from functools import partial
-
 from dpsynth.data import folder_sets, folders, imagefiles, prepared
 from dpsynth.data.originals import ORIGINALS
 from dpsynth.data.private_sets import PRIVATE, Constants, PreparedBenchmark
@@ -55,11 +53,13 @@ def private(
             f"the {split} files of {name} hold images of shape {tuple(images.shape)} and {len(targets)} "
             f"labels, where {expected} was published; delete them and fetch them again"
         )
-    kind = partial(PreparedBenchmark, content=prepared.content(row.prepared)) if row.prepared else Private
-    return kind(
-        name=name if split == "train" else f"{name}-{split}", images=images, labels=targets,
-        classes=known.classes, n_records=known.n_records, builtin=True,
-    )  # fmt: skip
+    records = {
+        "name": name if split == "train" else f"{name}-{split}", "images": images, "labels": targets,
+        "classes": known.classes, "n_records": known.n_records, "builtin": True,
+    }  # fmt: skip
+    if row.prepared:
+        return PreparedBenchmark(content=prepared.content(row.prepared), **records)
+    return Private(**records)
 
 
 def constants(name: str, split: str = "train", *, n_records=None, labels=None, size=None) -> Constants:
