@@ -1,8 +1,8 @@
 """Image sets as their makers publish them: torchvision's files, trees of one folder a class, ImageNet's small batches.
 
 A set is listed first, by names alone, and its images are read later, some rows at a time (`prepared`). They are cropped
-to their middle square and resized by Lanczos' filter, as the papers' code does it (DPDM's and PrivImage's
-`dataset_tool`, "center-crop").
+to their middle square and resized by Lanczos' filter, as DPDM's `dataset_tool` and DPImageBench's `preprocess_dataset`
+do it ("center-crop").
 """
 
 import functools

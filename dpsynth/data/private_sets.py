@@ -39,7 +39,7 @@ class Constants:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Published constants of a set, as `Constants`; its classes are equally likely."""
+    """Published constants of a set, as `Constants`; its classes are equally likely, but for CelebA's genders."""
 
     n_records: dict[str, int]  # in each split
     channels: int
