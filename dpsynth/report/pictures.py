@@ -16,7 +16,7 @@ from dpsynth.params import Params
 from dpsynth.pipeline import Run
 from dpsynth.privacy import Counts, accounting
 from dpsynth.seeds import seed_of
-from dpsynth.stages import dp_sgd, query, selection
+from dpsynth.stages import dp_sgd, evaluate, query, selection
 
 LIMIT = 10  # labels that a picture shows
 NOISE = (2, 5, 10, 20, 50, 100, 200, 484)  # of the recall curve; the last is the papers' for CIFAR-10
@@ -96,7 +96,7 @@ def neighbours(run: Run, n: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def embedding(run: Run, n: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Joint t-SNE of extractor features of `n` synthetic and `n` held-out images.
+    """Joint t-SNE of features of `n` synthetic and `n` held-out images, by the extractor of the distances.
 
     Returns:
         Points (2n, 2), labels (2n,), and which are synthetic (2n,) bool.
@@ -106,7 +106,7 @@ def embedding(run: Run, n: int) -> tuple[Tensor, Tensor, Tensor]:
     n = min(n, len(samples.images), len(labels))
     chosen = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))[:n]
     images = torch.cat([samples.images[:n], held_out[chosen]])
-    features = extractors.features(images, extractors.convnet(run.artifact("extractor").weights))
+    features = extractors.features(images, evaluate.seen_by(run.artifact("extractor"), run.params.inception))
     labels = torch.cat([samples.labels[:n], labels[chosen]])
     return distances.tsne(features, seed), labels, torch.arange(len(images)) < n
 
