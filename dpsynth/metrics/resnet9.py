@@ -10,6 +10,7 @@ from dpsynth.models.classifier import cross_entropy
 from dpsynth.models.pixels import scaled
 
 EPOCHS, BATCH, RATE, DECAY = 12, 512, 4e-3, 0.05
+WIDTH = 64  # channels of the first convolution
 SHIFT = 4  # pixels that a crop moves by, at most
 
 
@@ -22,16 +23,17 @@ class ResNet9(nn.Module):
 
     def __init__(self, channels: int, n_classes: int):
         super().__init__()
-        self.start = nn.Sequential(_block(channels, 64), _block(64, 128, nn.MaxPool2d(2)))
-        self.wide = nn.Sequential(_block(128, 128), _block(128, 128))
-        self.middle = nn.Sequential(_block(128, 256, nn.MaxPool2d(2)), _block(256, 512, nn.MaxPool2d(2)))
-        self.deep = nn.Sequential(_block(512, 512), _block(512, 512))
-        self.head = nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(512, n_classes))
+        narrow, wide, deep = 2 * WIDTH, 4 * WIDTH, 8 * WIDTH
+        self.start = nn.Sequential(_block(channels, WIDTH), _block(WIDTH, narrow, nn.MaxPool2d(2)))
+        self.first = nn.Sequential(_block(narrow, narrow), _block(narrow, narrow))
+        self.middle = nn.Sequential(_block(narrow, wide, nn.MaxPool2d(2)), _block(wide, deep, nn.MaxPool2d(2)))
+        self.last = nn.Sequential(_block(deep, deep), _block(deep, deep))
+        self.head = nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(deep, n_classes))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.start(x)
-        x = self.middle(x + self.wide(x))
-        return self.head(x + self.deep(x))
+        x = self.middle(x + self.first(x))
+        return self.head(x + self.last(x))
 
 
 def _block(channels: int, width: int, *pool: nn.Module) -> nn.Sequential:

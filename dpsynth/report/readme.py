@@ -236,8 +236,8 @@ def record() -> None:
         measured |= json.loads(tests.read_text(encoding="utf-8")) if tests.exists() else {}
         (results.COMMITTED / "measured.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
         run = Run(experiments.load("table").points()[0])
-        names = run.params.constants.classes[:10]
-        hero = figures.hero(pictures.strip(run), badge=displays.badge(run.params), classes=names)
+        badge, headings = displays.badge(run.params), pictures.headings(run.params)
+        hero = figures.hero(pictures.strip(run), badge=badge, classes=headings)
         (results.COMMITTED / "hero.png").write_bytes(hero.png())
 
 
