@@ -31,7 +31,9 @@ def tsne(
     same_length("is_synthetic", is_synthetic, places)
     mask = np.asarray(is_synthetic, dtype=bool)
     every = np.unique(groups)
-    shades = dict(zip(every, seaborn.husl_palette(len(every), l=0.6), strict=True))
+    few = len(every) <= 10  # a palette of ten, which are told apart better
+    palette = seaborn.color_palette("tab10", len(every)) if few else seaborn.husl_palette(len(every), l=0.6)
+    shades = dict(zip(every, palette, strict=True))
     called = {group: label_name(names, group) for group in every if names is None or len(names) > 1}
     short = all(len(name) < 3 for name in called.values())  # as digits: they are written where their images are
     key = [] if short else [
