@@ -62,7 +62,7 @@ def trained(images: Tensor, labels: Tensor, n_classes: int, seed: int) -> ResNet
         optimizer = torch.optim.AdamW(network.parameters(), weight_decay=DECAY)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=EPOCHS * steps)
         for _ in range(EPOCHS):
-            # tensor_split makes them of about equal size: none has a single image, of which there is no deviation
+            # of about equal size, so that of 20 images or more no batch has a single one, whose deviation is none
             for rows in torch.randperm(n, generator=draws).tensor_split(steps):
                 moves, rows = _moves(len(rows), draws), device.put(rows)
                 training.descend(optimizer, cross_entropy(network, scaled(moved(x[rows], *moves)), y[rows]))
