@@ -224,7 +224,7 @@ class Run:
         preflight.memory(p, self.row, self.settings)
         if p.constants.builtin:
             once(("test", p.private), lambda: self.held_out)
-            once(("measures", p.inception), lambda: preflight.measures(p))
+            once(("measures", p.inception, p.shape[0]), lambda: preflight.measures(p))
         else:
             _ = self.private
         _ = self.questions, self.plan
@@ -239,6 +239,8 @@ class Run:
         self._checked = True
 
     def _named(self, step: Step) -> Recipe | None:
+        if step.only and not step.only(self.params):
+            return None
         function = step.work or getattr(self.row, step.column)
         if step.twin and not self.plan.is_private:
             function = function.without_noise
