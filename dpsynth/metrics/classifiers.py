@@ -89,7 +89,7 @@ def _by_torch(x: Tensor, y: Tensor, test: Tensor, n_classes: int, seed: int) -> 
 def _cnn(x: Tensor, y: Tensor, n_classes: int, seed: int) -> nn.Module:
     images, labels = device.put(x), device.put(y)
     with networks.seeded(seed):  # dropout knows no other generator than the global one
-        network = _cnn_layers(x.shape, n_classes).to(device.kind(), memory_format=torch.channels_last).train()
+        network = device.placed(_cnn_layers(x.shape, n_classes)).train()
         optimizer = torch.optim.Adam(network.parameters())
         steps = CNN_EPOCHS * -(-len(x) // CNN_BATCH)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, CNN_RATE, total_steps=steps)

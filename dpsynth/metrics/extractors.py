@@ -142,7 +142,7 @@ def convnet(weights: dict[str, Tensor]) -> FeatureExtractor:
     except (KeyError, RuntimeError) as error:
         reason = f"these are not the weights of this version's Convnet ({error})"
         raise ValueError(f"{reason}; train it again") from None
-    network = network.to(device.kind(), memory_format=torch.channels_last).requires_grad_(False).eval()
+    network = device.placed(network).requires_grad_(False).eval()
     return FeatureExtractor(
         "convnet", "FD-convnet", "KID-convnet", rgb=False, batch=500, network=lambda x: network.features(scaled(x))
     )
@@ -196,7 +196,7 @@ def inception(weights: str | Path) -> FeatureExtractor:
     def network() -> FeatureExtractorInceptionV3:
         with networks.seeded(SEED):  # it draws initial weights before it loads its own
             inception = FeatureExtractorInceptionV3("", ["2048"], feature_extractor_weights_path=str(weights))
-        return inception.eval().to(device.kind())
+        return device.placed(inception).eval()
 
     return FeatureExtractor("inception", "FID", "KID", rgb=True, batch=50, network=lambda x: network()(x)[0])
 

@@ -58,7 +58,7 @@ def trained(images: Tensor, labels: Tensor, n_classes: int, seed: int) -> ResNet
     draws = torch.Generator().manual_seed(seed)
     x, y = device.put(images), device.put(labels)
     with networks.seeded(seed):  # dropout knows no other generator than the global one
-        network = ResNet9(images.shape[1], n_classes).to(device.kind(), memory_format=torch.channels_last).train()
+        network = device.placed(ResNet9(images.shape[1], n_classes)).train()
         optimizer = torch.optim.AdamW(network.parameters(), weight_decay=DECAY)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=EPOCHS * steps)
         for _ in range(EPOCHS):

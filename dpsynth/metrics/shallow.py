@@ -56,7 +56,7 @@ def mlp(images: Tensor, labels: Tensor, test: Tensor, n_classes: int, epochs: in
         bound = (6 / sum(layer.weight.shape)) ** 0.5  # Glorot's, as scikit-learn has it for biases too
         for weights in (layer.weight, layer.bias):
             nn.init.uniform_(weights, -bound, bound, generator=draws)
-    network = nn.Sequential(layers[0], nn.ReLU(), layers[1]).to(device.kind())
+    network = device.placed(nn.Sequential(layers[0], nn.ReLU(), layers[1]))
     optimizer = torch.optim.Adam(network.parameters(), MLP_RATE, weight_decay=MLP_DECAY / MLP_BATCH)
     for _ in range(epochs):
         for rows in device.put(torch.randperm(len(x), generator=draws)).split(MLP_BATCH):
