@@ -111,9 +111,11 @@ def precision() -> torch.dtype:
         return PRECISIONS[asked]
     if on_gpu():
         able = torch.cuda.get_device_capability() >= AMPERE
-    else:
+    elif hasattr(torch.cpu, "get_capabilities"):
         instructions = torch.cpu.get_capabilities()
         able = instructions.get("avx512_bf16") or instructions.get("amx_bf16")
+    else:  # torch before 2.12
+        able = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.bfloat16 if able else torch.float32
 
 
