@@ -17,7 +17,7 @@ from dpsynth.bench import samplers
 from dpsynth.methods import METHODS
 from dpsynth.pipeline import Run
 from dpsynth.project import PACKAGE
-from dpsynth.report import comparison, displays, paired, pictures, results, settings
+from dpsynth.report import comparison, displays, networks, paired, pictures, results, settings
 from dpsynth.report.timings import breakdown
 
 PROJECT = PACKAGE.parent
@@ -68,6 +68,7 @@ def blocks() -> dict[str, str]:
         **{name: block(results.read_committed("table")) for name, block in of_table.items()},
         **{name: _recorded(name, block) for name, block in of_file.items()},
         "settings": markdown(settings.table("laptop")),
+        "networks": markdown(networks.table()),
         "time": _time(measured),
         "breakdown": markdown(breakdown(measured)) if "artifacts" in measured else "Not run.",
     }
