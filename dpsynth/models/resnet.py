@@ -86,7 +86,7 @@ def normed(inward: int, outward: int, kernel: int, stride: int = 1) -> nn.Sequen
 def moved(x: Tensor, draws: torch.Generator) -> Tensor:
     """Each image, or its mirror image, cropped anew out of a border of `BORDER` grey pixels: (B, C, S, S) -> the same.
 
-    As He et al. (2016), Sec. 4.2; zero is grey, in [-1, 1].
+    As He et al. (2016), Sec. 4.2. Zero is grey, in [-1, 1]. `x` lies on the host, as the draws do.
     """
     mirrored = torch.rand(len(x), 1, 1, 1, generator=draws) < 0.5
     down, right = torch.randint(2 * BORDER + 1, (2, len(x)), generator=draws)

@@ -183,6 +183,18 @@ def test_the_papers_networks_go_through_every_stage(tiny_root, folder):
 
 
 @pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("dp_mepf", {"matching_steps": 1}),
+        ("dpsda", {"iterations": 1, "candidates": 2, "lookahead": 1, "api": "glyphs"}),
+    ],
+)
+def test_methods_that_ask_by_features_take_those_of_a_resnet(tiny_root, folder, method, options):
+    p = folder_params(folder, method=method, delta=1e-3, encoder_network="resnet18", encoder_batch=2, options=options)
+    assert Run(p).samples.images.shape == (20, 3, 16, 16)
+
+
+@pytest.mark.parametrize(
     ("method", "options", "sentence"),
     [
         ("privimage_d", {"unet": {"levels": [1, 1, 1, 1, 1, 1]}}, "unet: 6 levels halve a side 5 times"),

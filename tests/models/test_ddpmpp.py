@@ -6,9 +6,14 @@ import torch
 from dpsynth import privacy
 from dpsynth.methods import dp_sapf
 from dpsynth.models import ddpmpp, diffusion, latent, lora, networks, trainable
-from dpsynth.models.unet import embed_noise_level
+from dpsynth.models.unet import embed_noise_level, zeroed
 
 SMALL = {"levels": [1, 2, 3], "blocks": 1, "attention": [4, 8]}
+
+
+def fits(block, resample):
+    """Whether a block is from 16 channels to as many, and resamples so."""
+    return (block.conv1.in_channels, block.conv2.out_channels, block.resample) == (16, 16, resample)
 
 
 def without_zeros(model):
@@ -41,6 +46,28 @@ def test_a_fresh_network_says_zero():
     assert not ddpmpp.DDPMpp(3, 16, 3, 8, **SMALL)(x, noise, torch.tensor([0, 3])).any()
 
 
+@pytest.mark.parametrize(("resample", "side"), [(None, 8), ("down", 4), ("up", 16)])
+def test_a_fresh_block_is_its_shortcut_over_the_root_of_two(resample, side):
+    torch.manual_seed(0)
+    net, x = ddpmpp.DDPMpp(3, 16, 3, 8, **SMALL), torch.randn(2, 16, 8, 8)
+    block = next(b for b in (*net.down, *net.up, ddpmpp.ResBlock(16, 16, 32)) if fits(b, resample))
+    zeroed(block.conv2)  # as the network has it
+    said = block(x, torch.randn(2, 32))
+    assert said.shape == (2, 16, side, side)
+    resized = x if resample is None else x.view(2, 16, 4, 2, 4, 2).mean((3, 5))
+    if resample == "up":
+        resized = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    torch.testing.assert_close(said, block.shortcut(resized) / 2**0.5)
+    lowest = torch.randn(2, 24, 4, 4)
+    torch.testing.assert_close(net.attention_middle(lowest), lowest / 2**0.5)
+
+
+def test_the_noise_level_is_embedded_at_the_papers_frequencies():
+    angle = 0.7 * torch.tensor([1, 1e-4**0.25, 1e-2, 1e-4**0.75, 1e-4])
+    expected = torch.cat([angle.cos(), angle.sin()])[None]
+    torch.testing.assert_close(embed_noise_level(torch.tensor([0.7]), 10, ddpmpp.DECADES), expected)
+
+
 def test_no_record_sees_another(net):
     x, noise, label = torch.randn(5, 3, 16, 16), torch.randn(5), torch.tensor([0, 1, 2, 3, 0])
     alone = torch.cat([net(x[i : i + 1], noise[i : i + 1], label[i : i + 1]) for i in range(5)])
@@ -48,22 +75,15 @@ def test_no_record_sees_another(net):
 
 
 def test_noise_level_and_label_reach_every_block(net):
-    said, x = [], torch.randn(1, 3, 16, 16)
-    for block in (*net.down, *net.middle, *net.up):
-        block.register_forward_hook(lambda block, inputs, output: said[-1].append(block.norm2.last.clone()))
-        forward = block.norm2.forward
-
-        def keep(h, shift, block=block, forward=forward):
-            block.norm2.last = shift
-            return forward(h, shift)
-
-        block.norm2.forward = keep
+    blocks, said, x = (*net.down, *net.middle, *net.up), [], torch.randn(1, 3, 16, 16)
+    for block in blocks:
+        block.shift.register_forward_hook(lambda layer, inputs, output: said[-1].append(output.clone()))
     for noise, label in ((0.0, 0), (0.3, 0), (0.0, 1)):
         said.append([])
         net(x, torch.tensor([noise]), torch.tensor([label]))
-    assert len(said[0]) == len(net.down) + 2 + len(net.up)
-    for one, other in ((0, 1), (0, 2)):
-        assert all(not torch.allclose(a, b, atol=1e-5) for a, b in zip(said[one], said[other], strict=True))
+    assert len(said[0]) == len(blocks)
+    for other in said[1:]:
+        assert all(not torch.allclose(a, b, atol=1e-5) for a, b in zip(said[0], other, strict=True))
 
 
 def test_every_skip_is_used_once_and_by_its_own_side():
