@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from dpsynth import device
 from dpsynth.mistakes import naming
 from dpsynth.privacy.disk import replacing
 
@@ -49,7 +50,7 @@ class Work:
         if not path.exists():
             return None
         try:
-            state = torch.load(path, weights_only=True)
+            state = torch.load(path, map_location=device.HOST, weights_only=True)
             saved_of, saved_by = state.pop("of"), state.pop("by")
         except Exception as error:  # torch's readers raise whatever the bytes lead them to, seeks before the start too
             if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno != errno.EINVAL):

@@ -8,11 +8,13 @@ float32|bfloat16, where auto is bfloat16 if the device has instructions for it; 
 """
 
 import os
+from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+HOST = torch.device("cpu")
 AMPERE = (8, 0)  # the first GPUs with bfloat16
 ROWS_ON_GPU = 2048  # at once: few launches, and memory for a 32-pixel network of some million weights
 
@@ -39,13 +41,33 @@ def on_gpu() -> bool:
 
 
 def put(tensor: Tensor) -> Tensor:
-    """`tensor` where networks compute; a copy to a GPU does not wait for it."""
-    return tensor.to(kind(), non_blocking=True)
+    """`tensor` where networks compute; a copy to a GPU does not wait for what that is at."""
+    if not on_gpu() or tensor.is_cuda:
+        return tensor
+    return tensor.pin_memory().to("cuda", non_blocking=True)
 
 
 def host(tensor: Tensor) -> Tensor:
     """`tensor` in the memory of the processor."""
-    return tensor.to("cpu")
+    return tensor.to(HOST)
+
+
+def placed(network: nn.Module) -> nn.Module:
+    """`network` where networks compute, in the memory format that convolutions are quickest in; one that has shapes
+    alone keeps them."""
+    shapes_alone = any(weight.is_meta for weight in network.parameters())
+    return network.to(None if shapes_alone else kind(), memory_format=torch.channels_last)
+
+
+def finish() -> None:
+    """Wait for what a GPU is at."""
+    if on_gpu():
+        torch.cuda.synchronize()
+
+
+def compiled(function: Callable) -> Callable:
+    """`function` of tensors of fixed shapes as a GPU is quickest with; on the CPU as it is."""
+    return torch.compile(function, dynamic=False) if on_gpu() else function
 
 
 def precision() -> torch.dtype:
@@ -60,9 +82,10 @@ def precision() -> torch.dtype:
     return torch.bfloat16 if able else torch.float32
 
 
-def autocast(dtype: torch.dtype) -> torch.autocast:
-    """Context in which matrix products and convolutions are computed in `dtype`."""
-    return torch.autocast(kind(), torch.bfloat16, enabled=dtype == torch.bfloat16)
+def autocast(dtype: torch.dtype, like: Tensor) -> torch.autocast:
+    """Context in which matrix products and convolutions, where `like` is, are computed in `dtype`."""
+    where = kind() if like.is_meta else like.device.type
+    return torch.autocast(where, torch.bfloat16, enabled=dtype == torch.bfloat16)
 
 
 def at_once(rows: int) -> int:

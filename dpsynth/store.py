@@ -18,7 +18,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from dpsynth import provenance
+from dpsynth import device, provenance
 from dpsynth.checkpoints import Work, refuse_infinite
 from dpsynth.mistakes import naming
 from dpsynth.privacy.disk import forget_times, locked, sync
@@ -149,9 +149,9 @@ def _split(value: Stored) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     for field in dataclasses.fields(value):
         content = getattr(value, field.name)
         if isinstance(content, torch.Tensor):
-            tensors[field.name] = content.contiguous()
+            tensors[field.name] = device.host(content).contiguous()
         elif isinstance(content, dict) and content and all(isinstance(v, torch.Tensor) for v in content.values()):
-            tensors |= {f"{field.name}/{name}": tensor.contiguous() for name, tensor in content.items()}
+            tensors |= {f"{field.name}/{name}": device.host(tensor).contiguous() for name, tensor in content.items()}
         elif field.name != "artifact":
             fields[field.name] = content
     return tensors, fields

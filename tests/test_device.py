@@ -21,6 +21,6 @@ def test_one_file_names_the_device():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_products_are_computed_in_the_precision_asked_for(dtype):
-    with device.autocast(dtype):
+    with device.autocast(dtype, torch.ones(1)):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
     assert device.precision() in (torch.float32, torch.bfloat16)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from pydantic import Field
 
+from dpsynth import device
 from dpsynth.artifacts import Base, Codes, Corpus, Synthesiser
 from dpsynth.checkpoints import Work
 from dpsynth.data.public_sets import PublicSet
@@ -45,13 +46,13 @@ def train_autoencoder(
     """
     images, of_stage = public.images, seed_of(seed, "autoencoder")
     with networks.seeded(of_stage):
-        model = Autoencoder(*shape, width).to(memory_format=torch.channels_last)
+        model = device.placed(Autoencoder(*shape, width))
     optimizer = torch.optim.Adam(model.parameters(), lr=encoder_rate)
     training.minimise(
-        work, model, optimizer, lambda rows, draws: model.loss(scaled(images[rows]), draws), len(images), encoder_batch,
-        of_stage, encoder_steps, progress.public(encoder_steps, "autoencoder"),
+        work, model, optimizer, lambda rows, draws: model.loss(scaled(device.put(images[rows])), draws), len(images),
+        encoder_batch, of_stage, encoder_steps, progress.public(encoder_steps, "autoencoder"),
     )  # fmt: skip
-    unseen = scaled(images[training.held_out(len(images))])
+    unseen = scaled(device.put(images[training.held_out(len(images))]))
     model.standardise(unseen)
     with torch.no_grad():
         error = (model.decode(model.encode(unseen)) - unseen).square().mean().sqrt().item()

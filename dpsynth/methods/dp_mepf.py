@@ -15,6 +15,7 @@ from pydantic import Field, field_validator
 from torch import Tensor
 from torch.nn import functional as F
 
+from dpsynth import device
 from dpsynth.artifacts import Base, Encoder, Perceptual, Synthesiser
 from dpsynth.checkpoints import Work
 from dpsynth.methods import gans
@@ -94,7 +95,8 @@ def match_moments(
     embed, dim = perceptual(encoder, private.shape, moments)
     generator = networks.rebuild(base.architecture, base.weights)
     charge = permit.charge(work, private)
-    released = private.total(lambda x, labels, draws: embed(x), dim, charge, by_label=True).float()  # (labels, dim)
+    released = private.total(lambda x, labels, draws: embed(device.put(x)), dim, charge, by_label=True)  # (labels, dim)
+    released = device.put(released.float())
     optimizer = torch.optim.Adam(generator.parameters(), lr=matching_rate)
     averaged = training.Average(generator, average)
     history: training.History = {"images": [], "gap": []}
@@ -116,7 +118,7 @@ def perceptual(encoder: Encoder | Perceptual, shape: tuple, moments: int) -> tup
     """The features, (B, C, S, S) in [-1, 1] -> (B, dim), and dim: those of every layer of the encoder, as a unit vector
     (phi1); with two moments also their squares, as another (phi2). Each image is seen alone."""
     if isinstance(encoder, Perceptual):
-        model = vgg.Vgg19().eval().requires_grad_(False)
+        model = device.placed(vgg.Vgg19()).eval().requires_grad_(False)
         model.load_state_dict(encoder.weights)
     else:
         model = query.classifier(encoder, shape[0])
@@ -125,17 +127,17 @@ def perceptual(encoder: Encoder | Perceptual, shape: tuple, moments: int) -> tup
         features = F.normalize(model.activations(x))
         return features if moments == 1 else torch.cat([features, F.normalize(features.square())], dim=1)
 
-    return embed, embed(torch.zeros(1, *shape)).shape[1]
+    return embed, embed(device.put(torch.zeros(1, *shape))).shape[1]
 
 
-def match(generator: gan.Generator, embed: Callable, released: Tensor, optimizer, seed: int, step: int) -> float:
+def match(generator: gan.Generator, embed: Callable, released: Tensor, optimizer, seed: int, step: int) -> Tensor:
     """One step of Adam on the squared gap, over the squared norm of the release: what it was before the step.
 
     Args:
         released: (labels, dim), the noisy mean embedding; seed, step: address the latents of both halves of the batch.
     """
     draws, rows = training.generator(seed, step), len(released)
-    labels = torch.arange(rows).repeat(max(1, HALF // rows))
+    labels = device.put(torch.arange(rows).repeat(max(1, HALF // rows)))
     z = [gan.latents(len(labels), draws, generator.latent) for _ in range(2)]
 
     def gap(half: int) -> Tensor:
@@ -145,7 +147,7 @@ def match(generator: gan.Generator, embed: Callable, released: Tensor, optimizer
     one, other = gap(0), gap(1)
     loss = (one * other).sum() / released.square().sum()
     training.descend(optimizer, loss)
-    return loss.item()
+    return loss.detach()
 
 
 def _curves(gap: Tensor, mechanism: Sums, released: Tensor) -> dict[str, Tensor]:

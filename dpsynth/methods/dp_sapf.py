@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from dpsynth import privacy
+from dpsynth import device, privacy
 from dpsynth.artifacts import Base, Saliency, Synthesiser
 from dpsynth.checkpoints import Work
 from dpsynth.methods.diffusion import Denoising
@@ -58,7 +58,7 @@ def probe(
     """
     model = dp_sgd.ready(base, len(private.classes), seed)
     names = lora.candidates(model, convolutions)
-    wrapped = privacy.PerExample(model)
+    wrapped = privacy.per_example(model)
 
     def norms(x: Tensor, label: Tensor, draws) -> Tensor:
         return squared_norms(wrapped, names, x, label, draws, max_grad_norm)
@@ -76,19 +76,20 @@ def probe(
 
 
 def squared_norms(
-    wrapped: privacy.PerExample, names: list[str], x: Tensor, label: Tensor, draws, max_grad_norm: float
+    wrapped: privacy.Watched, names: list[str], x: Tensor, label: Tensor, draws, max_grad_norm: float
 ) -> Tensor:
     """Squared Frobenius norm of each named matrix's part of each record's clipped gradient, in units of C: (B, M).
 
     Each is in [0, 1], and so is the sum of a record's; NaN where the gradient is not finite.
     """
     model = wrapped.model
-    gradients = wrapped.gradients(partial(diffusion.losses, model, x, label, draws, through=wrapped), len(x))
+    x, label, placed = device.put(x), device.put(label), diffusion.Placed(draws)
+    gradients = wrapped.gradients(partial(diffusion.losses, model, x, label, placed, through=wrapped), len(x))
     squares = torch.stack([g.double().flatten(1).square().sum(1) for g in gradients], dim=1)  # (B, P)
     total = squares.sum(1, keepdim=True)
     places = {id(parameter): place for place, parameter in enumerate(wrapped.parameters)}
     chosen = [places[id(model.get_submodule(name).weight)] for name in names]
-    return squares[:, chosen] / total.clamp(min=max_grad_norm**2)
+    return device.host(squares[:, chosen] / total.clamp(min=max_grad_norm**2))
 
 
 def probe_mechanism(

@@ -15,6 +15,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from dpsynth import device
 from dpsynth.artifacts import Base, Encoder, Synthesiser
 from dpsynth.checkpoints import Work
 from dpsynth.methods.diffusion import AT_ONE_PLACE
@@ -69,9 +70,12 @@ class DenoiserApi:
         levels = SIGMA_LOW * (SIGMA_HIGH / SIGMA_LOW) ** amplitude * torch.linspace(1, 0, DENOISING + 1) ** 2
         varied = []
         for images, labels in zip(state["images"].split(AT_ONCE), state["labels"].split(AT_ONCE), strict=True):
-            x = scaled(images) + levels[0] * torch.randn(images.shape, generator=draws)
-            *_, x = samplers.ddim(lambda x, level, y=labels: self.model(x, level.expand(len(x)), y), x, levels)
-            varied.append(to_bytes(x))
+            x = device.put(scaled(images) + levels[0] * torch.randn(images.shape, generator=draws))
+            labels = device.put(labels)
+            *_, x = samplers.ddim(
+                lambda x, level, y=labels: self.model(x, level.expand(len(x)), y), x, device.put(levels)
+            )
+            varied.append(device.host(to_bytes(x)))
         return {**state, "images": torch.cat(varied)}
 
 
@@ -132,10 +136,10 @@ def nearest(net: query.Queried, points: Tensor) -> Callable:
     Args:
         net: each image is seen alone; points: (labels, candidates, D).
     """
-    flat, half_squares = points.flatten(0, 1), points.square().sum(2) / 2
+    flat, half_squares = device.put(points.flatten(0, 1)), points.square().sum(2) / 2
 
     def vote(x: Tensor, labels: Tensor, draws) -> Tensor:
-        products = (net.features(x) @ flat.T).view(len(x), *points.shape[:2])
+        products = device.host(net.features(device.put(x)) @ flat.T).view(len(x), *points.shape[:2])
         return (half_squares[labels] - products[torch.arange(len(x)), labels]).argmin(1, keepdim=True)
 
     return vote
@@ -157,7 +161,7 @@ def resampled(counts: Tensor, threshold: float, draws: torch.Generator) -> Tenso
 
 def embedded(net: query.Queried, images: Tensor) -> Tensor:
     """The encoder's last features of images at rest: (N, D)."""
-    return torch.cat([net.features(scaled(part)) for part in images.split(AT_ONCE)])
+    return torch.cat([device.host(net.features(scaled(device.put(part)))) for part in images.split(AT_ONCE)])
 
 
 class PopulationState:

@@ -17,7 +17,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from dpsynth import privacy
+from dpsynth import device, privacy
 from dpsynth.artifacts import Base, Corpus, Synthesiser
 from dpsynth.checkpoints import Work
 from dpsynth.methods.diffusion import HISTOGRAM
@@ -121,7 +121,8 @@ def dp_gan(
     model = ready(base, len(private.classes), seed)
     generator, discriminator = model.generator, model.discriminator
     judge = copy.deepcopy(discriminator).requires_grad_(False)
-    wrapped = privacy.PerExample(discriminator)
+    wrapped = privacy.per_example(discriminator)
+    of_real, of_fake = losses(wrapped, True), losses(wrapped, False)
     optimizer = torch.optim.Adam(discriminator.parameters(), lr=discriminator_rate, betas=BETAS)
     turns = torch.optim.Adam(generator.parameters(), lr=generator_rate, betas=BETAS)
     averaged = training.Average(generator, average)
@@ -129,11 +130,11 @@ def dp_gan(
     every = snapshots.every(n_steps)
     trained = {"model": model, "optimizer": optimizer, "turns": turns, "average": averaged}
     bar = progress.silent(n_steps, "DP-SGD", permit.plan)
-    charge = permit.charge(work, private)
+    charge, microbatch = permit.charge(work, private), device.at_once(MICROBATCH)
     for step in training.steps(work, n_steps, trained, history, bar):
         images, labels = _fakes(generator, n_fakes(permit.mechanism), seed_of(seed, "fakes"), step)
-        fakes = Fakes(images, labels, losses(wrapped, False))
-        private.gradient(wrapped, losses(wrapped, True), charge, step, MICROBATCH, fakes)
+        fakes = Fakes(images, labels, of_fake)
+        private.gradient(wrapped, of_real, charge, step, microbatch, fakes)
         optimizer.step()
         gan.scale_to_unit_norm(discriminator)
         if (step + 1) % turn == 0:
@@ -184,7 +185,7 @@ def generator_step(generator: gan.Generator, judge: gan.Discriminator, optimizer
     """One step of Adam on -D(G(z, y), y), 64 fakes with random labels; `judge` saw released numbers alone."""
     draws = training.generator(seed, step)
     z = gan.latents(BATCH, draws, generator.latent)
-    labels = torch.randint(generator.n_labels, (BATCH,), generator=draws)
+    labels = device.put(torch.randint(generator.n_labels, (BATCH,), generator=draws))
 
     def loss(rows: slice) -> Tensor:
         return -judge(generator(z[rows], labels[rows]), labels[rows]).sum() / BATCH
@@ -192,10 +193,10 @@ def generator_step(generator: gan.Generator, judge: gan.Discriminator, optimizer
     _descend(generator, loss, optimizer)
 
 
-def _discriminator_step(model: Gans, optimizer, corpus: Corpus, seed: int, step: int) -> float:
+def _discriminator_step(model: Gans, optimizer, corpus: Corpus, seed: int, step: int) -> Tensor:
     draws = training.generator(seed_of(seed, "pretrain gan"), step)
     rows = training.public_batch(len(corpus.images), BATCH, draws)
-    x, labels = scaled(corpus.images[rows]), corpus.labels[rows]
+    x, labels = scaled(device.put(corpus.images[rows])), device.put(corpus.labels[rows])
     with torch.no_grad():
         fakes = model.generator(gan.latents(BATCH, draws, model.generator.latent), labels)
 
@@ -208,7 +209,7 @@ def _discriminator_step(model: Gans, optimizer, corpus: Corpus, seed: int, step:
     return value
 
 
-def _descend(net: torch.nn.Module, loss: Callable, optimizer: torch.optim.Optimizer) -> float:
+def _descend(net: torch.nn.Module, loss: Callable, optimizer: torch.optim.Optimizer) -> Tensor:
     parameters = list(net.parameters())
     value, gradients = training.gradient(parameters, loss, SUB_BATCHES)
     training.assign(parameters, gradients)
@@ -218,7 +219,7 @@ def _descend(net: torch.nn.Module, loss: Callable, optimizer: torch.optim.Optimi
 
 @torch.no_grad()
 def _fakes(generator: gan.Generator, n: int, seed: int, step: int) -> tuple[Tensor, Tensor]:
-    labels = torch.arange(n) % generator.n_labels
+    labels = device.put(torch.arange(n) % generator.n_labels)
     return generator(gan.latents(n, training.generator(seed, step), generator.latent), labels), labels
 
 
@@ -227,7 +228,7 @@ def n_fakes(mechanism: Gradients) -> int:
     return max(1, round(mechanism.divisor))
 
 
-def losses(wrapped: privacy.PerExample, real: bool) -> Callable:
+def losses(wrapped: privacy.Watched, real: bool) -> Callable:
     """The hinge loss of each row, (rows,), of its own image alone: as `Private.gradient` and `Fakes` ask for it."""
     return lambda x, labels, draws: gan.hinge(wrapped(x, labels), real)
 

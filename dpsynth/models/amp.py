@@ -13,15 +13,16 @@ from torch import Tensor
 
 
 class Perturbed(NamedTuple):
-    """Losses of a step: at the clean weights, at the perturbed ones, and whether the projection moved Delta."""
+    """Losses of a step, () each: at the clean weights, at the perturbed ones, and whether the projection moved
+    Delta."""
 
-    clean: float
-    perturbed: float
-    binds: bool
+    clean: Tensor
+    perturbed: Tensor
+    binds: Tensor
 
 
 def gradient(
-    parameters: list[Tensor], at_weights: Callable[[], tuple[float, list[Tensor]]],
+    parameters: list[Tensor], at_weights: Callable[[], tuple[Tensor, list[Tensor]]],
     gamma: float, eta: float, normalise: bool,
 ) -> tuple[Perturbed, list[Tensor]]:  # fmt: skip
     """The losses of a step, and the gradient at theta + Delta; the clean weights theta are left in place.
@@ -40,7 +41,7 @@ def gradient(
     return Perturbed(clean, perturbed, binds), gradients
 
 
-def project(step: list[Tensor], gamma: float, normalise: bool) -> tuple[list[Tensor], bool]:
+def project(step: list[Tensor], gamma: float, normalise: bool) -> tuple[list[Tensor], Tensor]:
     """RPGen's Pi_gamma (Eq. 3): a step that is longer than gamma is cut down to that length, over all weights together.
 
     Args:
@@ -52,7 +53,7 @@ def project(step: list[Tensor], gamma: float, normalise: bool) -> tuple[list[Ten
     scale = gamma / norm.clamp(min=1e-12)
     if not normalise:
         scale = scale.clamp(max=1)
-    return torch._foreach_mul(step, scale), bool(norm >= gamma) or normalise
+    return torch._foreach_mul(step, scale), (norm >= gamma) | normalise
 
 
 @contextmanager

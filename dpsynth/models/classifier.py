@@ -38,7 +38,7 @@ class Classifier(nn.Module):
 def cross_entropy(model: Callable[[Tensor], Tensor], x: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
     """Mean cross-entropy of a classifier's logits on x (B, C, S, S) and labels (B,), computed in the precision that the
     machine is quickest in."""
-    with device.autocast(device.precision()):
+    with device.autocast(device.precision(), x):
         logits = model(x)
     return F.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
 

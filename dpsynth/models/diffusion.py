@@ -35,18 +35,33 @@ class Draws(Protocol):
 
 
 class PublicDraws:
-    """Draws for `rows` public images from a seeded generator."""
+    """Draws for `rows` public images from a seeded generator of the host: the same wherever networks compute."""
 
     def __init__(self, generator: torch.Generator, rows: int):
         self._generator, self._rows = generator, rows
 
     def normal(self, *shape: int) -> Tensor:
         """Standard normals: (rows, *shape)."""
-        return torch.randn(self._rows, *shape, generator=self._generator)
+        return device.put(torch.randn(self._rows, *shape, generator=self._generator))
 
     def uniform(self) -> Tensor:
         """Uniforms in [0, 1): (rows,)."""
-        return torch.rand(self._rows, generator=self._generator)
+        return device.put(torch.rand(self._rows, generator=self._generator))
+
+
+class Placed:
+    """Draws of the host, for a network that computes elsewhere."""
+
+    def __init__(self, draws: Draws):
+        self._draws = draws
+
+    def normal(self, *shape: int) -> Tensor:
+        """As of `Draws`."""
+        return device.put(self._draws.normal(*shape))
+
+    def uniform(self) -> Tensor:
+        """As of `Draws`."""
+        return device.put(self._draws.uniform())
 
 
 class Denoiser(nn.Module):
@@ -93,7 +108,7 @@ class Denoiser(nn.Module):
 
     def F(self, x: Tensor, sigma: Tensor, label: Tensor) -> Tensor:
         """The network itself, in the precision that the machine is quickest in."""
-        with device.autocast(self.precision):
+        with device.autocast(self.precision, x):
             return self.net(x, sigma.log() / 4, label).to(x.dtype)
 
 
@@ -107,7 +122,7 @@ def loss(model: nn.Module, prediction: Prediction, null: int, x: Tensor, label: 
     """
     noise, drop = draws.normal(*x.shape[1:]), draws.uniform() < NULL_RATE
     if prediction == "ddpm":
-        sigma = _ddpm_sigmas()[(draws.uniform() * 1000).long()]
+        sigma = _ddpm_sigmas().to(x.device)[(draws.uniform() * 1000).long()]
         weight = 1 / sigma**2
     else:
         sigma = (P_MEAN + P_STD * draws.normal()).exp()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dpsynth import device
 from dpsynth.privacy.engine.norm import GroupNormSwish
 
 LATENT = 64  # numbers that a generator's image is drawn from
@@ -126,5 +127,5 @@ def hinge(values: Tensor, real: bool) -> Tensor:
 
 
 def latents(n: int, draws: torch.Generator, dim: int = LATENT) -> Tensor:
-    """(n, dim) standard normals."""
-    return torch.randn(n, dim, generator=draws)
+    """(n, dim) standard normals, where networks compute."""
+    return device.put(torch.randn(n, dim, generator=draws))

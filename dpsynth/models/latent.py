@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dpsynth import device
 from dpsynth.models.diffusion import SIGMA_DATA, Denoiser, Prediction
 from dpsynth.privacy.engine.norm import GroupNormSwish
 
@@ -58,7 +59,7 @@ class Autoencoder(nn.Module):
     def loss(self, x: Tensor, draws: torch.Generator) -> Tensor:
         """Mean squared error of images drawn from noisy codes."""
         code = self.encode(x)
-        return F.mse_loss(self.decode(code + NOISE * torch.randn(code.shape, generator=draws)), x)
+        return F.mse_loss(self.decode(code + NOISE * device.put(torch.randn(code.shape, generator=draws))), x)
 
     @torch.no_grad()
     def standardise(self, x: Tensor) -> None:

@@ -8,6 +8,7 @@ an `nn.Conv2d` as the matrix (Cout, Cin kh kw).
 import torch
 from torch import Tensor, nn
 
+from dpsynth import device
 from dpsynth.models.networks import seeded
 
 RANK = 4  # as DP-SAPF, Sec. 5
@@ -50,7 +51,7 @@ def adapt(model: nn.Module, names: list[str], seed: int) -> None:
     model.requires_grad_(False)
     with seeded(seed):
         for name in names:
-            _replace(model, name, Adapted(model.get_submodule(name)))
+            _replace(model, name, device.placed(Adapted(model.get_submodule(name))))
 
 
 def merge(model: nn.Module) -> None:

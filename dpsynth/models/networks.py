@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dpsynth import device
+
 # Imported on use: else the code of every network were part of the name of every artifact. Those who train a network
 # import it, and so its code is part of the name of its weights, and of all that is made with them.
 NETWORKS = {
@@ -31,7 +33,7 @@ def build(architecture: dict[str, Any]) -> nn.Module:
     if name not in NETWORKS:
         raise ValueError(f"no network {name!r}; there are {', '.join(NETWORKS)}")
     module, _, network = NETWORKS[name].partition(":")
-    return getattr(importlib.import_module(module), network)(**arguments).to(memory_format=torch.channels_last)
+    return device.placed(getattr(importlib.import_module(module), network)(**arguments))
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from dpsynth import device
+
 
 class Population(nn.Module):
     """`each` images for each label, (n_labels * each, C, S, S) uint8, label after label."""
@@ -21,4 +23,4 @@ class Population(nn.Module):
             mine = (labels == label).nonzero()[:, 0]
             order = torch.randperm(self.each, generator=draws).repeat(-(-len(mine) // self.each))
             chosen[mine] = label * self.each + order[: len(mine)]
-        return self.images[chosen]
+        return device.host(self.images)[chosen]

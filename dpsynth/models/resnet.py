@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dpsynth import device
+
 STAGES = {"resnet18": (2, 2, 2, 2), "resnet50": (3, 4, 6, 3)}  # blocks of each stage, He et al. (2016), Table 1
 WIDTHS = (64, 128, 256, 512)
 EXPANSION = {"resnet18": 1, "resnet50": 4}  # channels of a block's output, over those within it
@@ -86,11 +88,11 @@ def normed(inward: int, outward: int, kernel: int, stride: int = 1) -> nn.Sequen
 def moved(x: Tensor, draws: torch.Generator) -> Tensor:
     """Each image, or its mirror image, cropped anew out of a border of `BORDER` grey pixels: (B, C, S, S) -> the same.
 
-    As He et al. (2016), Sec. 4.2. Zero is grey, in [-1, 1]. `x` lies on the host, as the draws do.
+    As He et al. (2016), Sec. 4.2. Zero is grey, in [-1, 1]. The draws are made on the host.
     """
-    mirrored = torch.rand(len(x), 1, 1, 1, generator=draws) < 0.5
-    down, right = torch.randint(2 * BORDER + 1, (2, len(x)), generator=draws)
+    mirrored = device.put(torch.rand(len(x), 1, 1, 1, generator=draws) < 0.5)
+    down, right = device.put(torch.randint(2 * BORDER + 1, (2, len(x)), generator=draws))
     padded = F.pad(torch.where(mirrored, x.flip(3), x), [BORDER] * 4)
-    side, image = torch.arange(x.shape[3]), torch.arange(len(x))[:, None, None]
+    side, image = torch.arange(x.shape[3], device=x.device), torch.arange(len(x), device=x.device)[:, None, None]
     rows, columns = (down[:, None] + side)[:, :, None], (right[:, None] + side)[:, None, :]
     return padded.permute(0, 2, 3, 1)[image, rows, columns].permute(0, 3, 1, 2)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
+from dpsynth import device
 from dpsynth.models.pixels import to_bytes
 
 Denoise = Callable[[Tensor, Tensor], Tensor]  # (x, sigma) -> D(x; sigma)
@@ -76,8 +77,8 @@ def trajectory(
             quickest of those that cost no accuracy on the choosing split (`make samplers`).
     """
     generator = torch.Generator().manual_seed(seed)
-    levels = noise_levels(n_steps)
-    x = levels[0] * torch.randn(len(labels), *model.net.shape, generator=generator)
+    levels, labels = device.put(noise_levels(n_steps)), device.put(labels)
+    x = levels[0] * device.put(torch.randn(len(labels), *model.net.shape, generator=generator))
     yield from solver(lambda x, sigma: model(x, sigma.expand(len(labels)), labels), x, levels)
 
 
@@ -88,7 +89,7 @@ def denoised(
     images = []
     for start in range(0, len(labels), batch):
         *_, x = trajectory(model, labels[start : start + batch], seed + start, solver, n_steps)
-        images.append(to_bytes(model.decode(x)))
+        images.append(device.host(to_bytes(model.decode(x))))
     return torch.cat(images)
 
 
@@ -96,7 +97,8 @@ def denoised(
 def generated(model: nn.Module, labels: Tensor, seed: int, batch: int = 500) -> Tensor:
     """Images of a `gan.Generator`: (N, C, S, S) uint8; the same seed gives every generator the same latents."""
     z = torch.randn(len(labels), model.latent, generator=torch.Generator().manual_seed(seed))
-    return to_bytes(torch.cat([model(*part) for part in zip(z.split(batch), labels.split(batch), strict=True)]))
+    parts = zip(z.split(batch), labels.split(batch), strict=True)
+    return torch.cat([device.host(to_bytes(model(*map(device.put, part)))) for part in parts])
 
 
 def sample(network: nn.Module, labels: Tensor, seed: int) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from dpsynth import device
 from dpsynth.privacy.engine.parallel import side_by_side
 from dpsynth.seeds import seed_of
 
@@ -54,27 +55,39 @@ def steps(
         yield step
         tell(step + 1)
         if time.monotonic() - saved > PATIENCE:
+            _await(history)
             states = {name: one.state_dict() for name, one in trained.items()}
             work.save(step=step + 1, trained=states, history=history)
             saved = time.monotonic()
+    _await(history)
+
+
+def _await(history: History) -> None:
+    """Numbers that a device was still computing, as numbers."""
+    for values in history.values():
+        values[:] = [v.item() if isinstance(v, Tensor) and v.ndim == 0 else v for v in values]
 
 
 def gradient(
     parameters: list[Tensor], loss: Callable[[Any], Tensor], sub_batches: Iterable
-) -> tuple[float, list[Tensor]]:
-    """Sum over `sub_batches` of `loss(sub_batch)`, and its gradient at each parameter.
+) -> tuple[Tensor, list[Tensor]]:
+    """Sum over `sub_batches` of `loss(sub_batch)`, (), and its gradient at each parameter.
 
-    They are computed side by side, one thread each, and added in order: the bits do not depend on the number of
-    threads, as long as each draws from a generator of its own.
+    On the CPU they are computed side by side, one thread each, and added in order: the bits do not depend on the number
+    of threads, as long as each draws from a generator of its own. Nothing waits for a GPU.
     """
 
-    def of(sub_batch: Any) -> tuple[float, tuple[Tensor, ...]]:
+    def of(sub_batch: Any) -> tuple[Tensor, tuple[Tensor, ...]]:
         value = loss(sub_batch)
-        return value.item(), torch.autograd.grad(value, parameters)
+        return value.detach(), torch.autograd.grad(value, parameters)
 
-    total, summed = 0.0, [torch.zeros_like(p) for p in parameters]
-    for value, gradients in side_by_side(of, sub_batches):
-        total += value
+    total, summed = (
+        torch.zeros((), dtype=torch.float64, device=parameters[0].device),
+        [torch.zeros_like(p) for p in parameters],
+    )
+    each = map(of, sub_batches) if device.on_gpu() else side_by_side(of, sub_batches)
+    for value, gradients in each:
+        total = total + value
         torch._foreach_add_(summed, gradients)
     return total, summed
 
@@ -147,7 +160,9 @@ class Average:
         return {"n": self.n, "weights": self.weights}
 
     def load_state_dict(self, state: dict) -> None:
-        self.n, self.weights = state["n"], state["weights"]
+        self.n = state["n"]
+        for name, weight in self.weights.items():
+            weight.copy_(state["weights"][name])
 
 
 def generator(seed: int, step: int) -> torch.Generator:

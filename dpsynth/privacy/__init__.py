@@ -4,7 +4,7 @@ It imports nothing else of dpsynth. Its contract, line by line, is the README.md
 """
 
 from dpsynth.privacy.coins import Coins
-from dpsynth.privacy.engine import PerExample
+from dpsynth.privacy.engine import PerExample, Watched, per_example
 from dpsynth.privacy.ledger import Charge, Ledger
 from dpsynth.privacy.mechanisms import Counts, Gradients, Sums
 from dpsynth.privacy.plan import BudgetError, Plan
@@ -12,5 +12,5 @@ from dpsynth.privacy.private import Fakes, Private, evaluation
 
 __all__ = [
     "BudgetError", "Charge", "Coins", "Counts", "Fakes", "Gradients", "Ledger", "PerExample", "Plan", "Private",
-    "Sums", "evaluation",
+    "Sums", "Watched", "evaluation", "per_example",
 ]  # fmt: skip

@@ -123,7 +123,7 @@ class Private:
         return torch.from_numpy(mechanism.snapped(noisy) / mechanism.divisor)
 
     def gradient(
-        self, model: engine.PerExample, loss: PerRecord, charge: Charge, step: int, microbatch: int,
+        self, model: engine.Watched, loss: PerRecord, charge: Charge, step: int, microbatch: int,
         fakes: Fakes | None = None,
     ) -> None:  # fmt: skip
         """One DP-SGD step's noisy gradient, written to the `grad` of each trainable parameter, in units of C.
@@ -132,28 +132,32 @@ class Private:
         mechanism. An empty draw gives noise alone. `step` counts from 0 and addresses the coins.
 
         Args:
-            model: from `PerExample`; loss: (rows,), one value a row; microbatch: rows computed on at once.
+            model: from `per_example`; loss: (rows,), one value a row; microbatch: rows computed on at once.
             fakes: their mean clipped gradient is added to the step: public, so it needs no noise.
         """
         mechanism = self._opened(charge, Gradients, step)
         records = self._drawn(charge, step)
 
-        def rescaled(images: Tensor, labels: Tensor, draws: engine.Draws) -> Tensor:
-            return loss(_scaled(images), labels, draws)
+        def normals(numbered: tuple[int, Tensor]) -> np.ndarray:
+            number, parameter = numbered
+            return charge.coins.normals(("noise", step, number), parameter.numel())
 
-        sums = engine.clipped_sum(
-            model, rescaled, self._images, self._labels, records, mechanism, charge.coins, step, microbatch
-        )
-        beside = _mean_of_fakes(model, fakes, charge, step, microbatch) if fakes else [0.0] * len(sums)
+        on_gpu = model.parameters[0].is_cuda
+        with engine.begun(normals, list(enumerate(model.parameters)), now=on_gpu) as noise_of:
+            sums = engine.clipped_sum(
+                model, Rescaled(loss), self._images, self._labels, records, mechanism, charge.coins, step, microbatch
+            )
+            beside = _mean_of_fakes(model, fakes, charge, step, microbatch) if fakes else [0.0] * len(sums)
 
-        def release(numbered: tuple) -> None:
-            number, (parameter, total, public) = numbered
-            noise = charge.coins.normals(("noise", step, number), total.numel())
-            noisy = total + mechanism.scale * torch.from_numpy(noise).view_as(total)
-            mean = mechanism.snapped(noisy) / mechanism.divisor
-            parameter.grad = ((mean + public) / mechanism.max_grad_norm).float()
+            def release(numbered: tuple) -> None:
+                number, (parameter, total, public) = numbered
+                noise = engine.moved(torch.from_numpy(noise_of(number)), total)
+                noisy = total + mechanism.scale * noise.view_as(total)
+                mean = mechanism.snapped(noisy) / mechanism.divisor
+                parameter.grad = ((mean + public) / mechanism.max_grad_norm).float()
 
-        list(engine.side_by_side(release, enumerate(zip(model.parameters, sums, beside, strict=True))))
+            each = map if on_gpu else engine.side_by_side
+            list(each(release, enumerate(zip(model.parameters, sums, beside, strict=True))))
 
     def _opened(self, charge: Charge, kind: type, step: int) -> Any:
         """The charge's mechanism, if the plan pays for this touch; its noise is marked as drawn."""
@@ -183,7 +187,7 @@ class Private:
             rows = part + [part[-1]] * (AT_ONCE - len(part))
             draws = engine.Draws(charge.coins, step, rows, 1)
             answers = question(_scaled(self._images[rows]), self._labels[rows], draws)
-            yield part, engine.one_each(answers, len(rows)).detach()[: len(part)]
+            yield part, engine.one_each(answers, len(rows)).detach()[: len(part)].to(self._labels.device)
 
     def _rows(self, records: list[int], by_label: bool) -> np.ndarray:
         return self._labels[records].numpy() if by_label else np.zeros(len(records), dtype=np.int64)
@@ -198,7 +202,7 @@ def _distinct(cast: np.ndarray, k: int, bins: int) -> np.ndarray:
     return cast
 
 
-def _mean_of_fakes(model: engine.PerExample, fakes: Fakes, charge: Charge, step: int, microbatch: int) -> list[Tensor]:
+def _mean_of_fakes(model: engine.Watched, fakes: Fakes, charge: Charge, step: int, microbatch: int) -> list[Tensor]:
     """Mean over the fakes of their gradients, each clipped as a record's is."""
     mechanism, everyone = dataclasses.replace(charge.mechanism, noise_multiplicity=1), list(range(len(fakes.images)))
     sums = engine.clipped_sum(
@@ -218,6 +222,16 @@ def evaluation(private: Private, reason: str) -> tuple[Tensor, Tensor]:
     if not private.builtin:
         raise PermissionError(f"{reason}: {private.name} is not a public benchmark; its records stay closed")
     return private._images, private._labels
+
+
+@dataclasses.dataclass(frozen=True)
+class Rescaled:
+    """`loss` of images as they lie, in bytes. Equal ones are one to a compiler."""
+
+    loss: PerRecord
+
+    def __call__(self, images: Tensor, labels: Tensor, draws: engine.Draws) -> Tensor:
+        return self.loss(_scaled(images), labels, draws)
 
 
 def _scaled(images: Tensor) -> Tensor:

@@ -13,10 +13,11 @@ from functools import partial
 import torch
 from pydantic import Field
 
-from dpsynth import privacy
+from dpsynth import device, privacy
 from dpsynth.artifacts import Base, Synthesiser
 from dpsynth.checkpoints import Work
 from dpsynth.models import diffusion, training
+from dpsynth.models.ahead import Ahead, Batch, Joined, Kept
 from dpsynth.models.pixels import scaled
 from dpsynth.models.trainable import learning, restrict
 from dpsynth.privacy import Gradients, Private
@@ -66,12 +67,12 @@ def descend(
 ) -> Synthesiser:  # fmt: skip
     """DP-SGD on the weights of `model` that require gradients."""
     facts = {"learning-percent": torch.tensor(learning(model))}
-    wrapped = privacy.PerExample(model)
+    wrapped = privacy.per_example(model)
     losses = partial(diffusion.losses, model, through=wrapped, augment=augment)
-    charge, steps = permit.charge(work, private), permit.mechanism.steps
+    charge, steps, microbatch = permit.charge(work, private), permit.mechanism.steps, device.at_once(MICROBATCH)
 
     def step_gradient(step: int) -> None:
-        private.gradient(wrapped, losses, charge, step, MICROBATCH)
+        private.gradient(wrapped, losses, charge, step, microbatch)
 
     bar, rate = progress.silent(steps, "DP-SGD", permit.plan), partial(_warmed_up, learning_rate)
     weights = training.adam(work, model, step_gradient, steps, rate, average, {}, bar)
@@ -90,18 +91,29 @@ def without_privacy(
     restrict(model, trainable)
     parameters = [p for p in model.parameters() if p.requires_grad]
 
+    views, at_once = noise_multiplicity * sample_rate * len(images), device.at_once(MICROBATCH) // MICROBATCH or 1
+
     def step_gradient(step: int) -> None:
         draws = training.generator(seed_of(seed, "twin"), step)
         rows = (torch.rand(len(images), generator=draws) < sample_rate).nonzero().flatten()
-        views = noise_multiplicity * sample_rate * len(images)
+        pieces = list(enumerate(rows.repeat_interleave(noise_multiplicity).split(MICROBATCH)))
 
-        def loss(numbered: tuple[int, torch.Tensor]) -> torch.Tensor:
-            number, part = numbered
-            draws = diffusion.PublicDraws(training.generator(seed_of(seed, f"twin {step}"), number), len(part))
-            return diffusion.losses(model, scaled(images[part]), labels[part], draws, augment=augment).sum() / views
+        def batch(number: int) -> Batch:
+            """Pieces, each with draws of its own, however many are computed on at once."""
+            joined = pieces[number * at_once : (number + 1) * at_once]
+            seeds = seed_of(seed, f"twin {step}")
+            draws = [diffusion.PublicDraws(training.generator(seeds, n), len(piece)) for n, piece in joined]
+            part = torch.cat([piece for _, piece in joined])
+            return Batch(device.put(images[part]), device.put(labels[part]), Kept(Joined(draws)))
 
-        pieces = rows.repeat_interleave(noise_multiplicity).split(MICROBATCH)
-        training.assign(parameters, training.gradient(parameters, loss, enumerate(pieces))[1])
+        def loss(number: int) -> torch.Tensor:
+            part = batches(number)
+            x = scaled(part.images)
+            return diffusion.losses(model, x, part.labels, part.draws, augment=augment).sum() / views
+
+        numbers = range(math.ceil(len(pieces) / at_once))
+        batches = Ahead(batch, lambda part: [part.draws], len(numbers))
+        training.assign(parameters, training.gradient(parameters, loss, numbers)[1])
 
     bar, rate = progress.silent(steps, "training without privacy"), partial(_warmed_up, learning_rate)
     weights = training.adam(work, model, step_gradient, steps, rate, average, {}, bar)
@@ -133,16 +145,19 @@ def minutes(base: Base, mechanism: Gradients, *, shape: tuple, n_classes: int, t
 
 def minutes_of(model: diffusion.Denoiser, mechanism: Gradients, shape: tuple[int, int], n_classes: int) -> float:
     """Minutes that DP-SGD on `model` should take, timed on blank images: tells nothing of the records."""
-    rows = MICROBATCH // mechanism.noise_multiplicity or 1
+    at_once = device.at_once(MICROBATCH)
+    rows = at_once // mechanism.noise_multiplicity or 1
     blank = torch.zeros(rows, shape[0], shape[1], shape[1], dtype=torch.uint8)
     everyone = Gradients("timing", 1.0, TRIALS + 1, 1.0, 1.0, mechanism.noise_multiplicity, 1.0)
     labels, seconds = torch.zeros(rows, dtype=torch.int64), []
-    step_gradient = rehearsal(model, blank, labels, n_classes, everyone, MICROBATCH)
+    step_gradient = rehearsal(model, blank, labels, n_classes, everyone, at_once)
     for step in range(TRIALS + 1):
         start = time.perf_counter()
         step_gradient(step)
+        device.finish()
         seconds.append(time.perf_counter() - start)
-    micro_batches = math.ceil(mechanism.divisor / rows / torch.get_num_threads())  # side by side
+    threads = 1 if device.on_gpu() else torch.get_num_threads()
+    micro_batches = math.ceil(mechanism.divisor / rows / threads)  # side by side
     return sorted(seconds[1:])[TRIALS // 2] * micro_batches * mechanism.steps / 60
 
 
@@ -152,7 +167,7 @@ def rehearsal(
 ) -> Callable[[int], None]:  # fmt: skip
     """What leaves a step's private gradient at the weights, of images that nobody owns, under coins that everybody
     knows: no ledger is asked, none is needed."""
-    classes, wrapped = tuple(map(str, range(n_classes))), privacy.PerExample(model)
+    classes, wrapped = tuple(map(str, range(n_classes))), privacy.per_example(model)
     toy = Private(name="rehearsal", images=images, labels=labels, classes=classes, n_records=len(images), builtin=True)
     plan = privacy.Plan("rehearsal", len(images), 1.0, 1e-5, (mechanism,))
     charge = privacy.Charge(mechanism, plan, "rehearsal", privacy.Coins(bytes(32)))

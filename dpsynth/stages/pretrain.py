@@ -12,9 +12,11 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field
 
+from dpsynth import device
 from dpsynth.artifacts import Base, Corpus
 from dpsynth.checkpoints import Work
 from dpsynth.models import amp, diffusion, networks, training
+from dpsynth.models.ahead import Ahead, Batch, Kept
 from dpsynth.models.pixels import scaled
 from dpsynth.recipes import work
 from dpsynth.seeds import seed_of
@@ -118,20 +120,20 @@ def fit(
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     history: training.History = {"clean": [], "perturbed": [], "binds": []}
+    compiled = device.compiled(model)
+
+    def loss(part: Batch) -> torch.Tensor:
+        x, draws = scaled(part.images), part.draws.again()
+        return diffusion.losses(model, x, part.labels, draws, through=compiled, augment=augment).mean() / SUB_BATCHES
+
+    batches = Ahead(partial(_parts, corpus, seed, batch), lambda parts: [part.draws for part in parts], n_steps)
 
     def step_gradient(step: int) -> None:
-        def loss(number: int) -> torch.Tensor:
-            draws = training.generator(seed_of(seed, f"pretrain {number}"), step)
-            rows = training.public_batch(len(corpus.images), batch // SUB_BATCHES, draws)
-            x, label = scaled(corpus.images[rows]), corpus.labels[rows]
-            public = diffusion.PublicDraws(draws, len(x))
-            return diffusion.losses(model, x, label, public, augment=augment).mean() / SUB_BATCHES
-
-        at_weights = partial(training.gradient, parameters, loss, range(SUB_BATCHES))
+        at_weights = partial(training.gradient, parameters, loss, batches(step))
         if perturb:
             losses, gradients = perturb(parameters, at_weights)
             for name, value in losses._asdict().items():
-                history[name].append(float(value))
+                history[name].append(value.double())
         else:
             clean, gradients = at_weights()
             history["clean"].append(clean)
@@ -142,6 +144,17 @@ def fit(
         work, model, step_gradient, n_steps, lambda step: rate * training.cosine(step, n_steps), average, history, bar
     )
     return Base(model.state_dict(), averaged, model.architecture, corpus.private_labels, history)
+
+
+def _parts(corpus: Corpus, seed: int, batch: int, step: int) -> list[Batch]:
+    """The batch of a step in SUB_BATCHES, each from a generator of its own."""
+    parts = []
+    for number in range(SUB_BATCHES):
+        generator = training.generator(seed_of(seed, f"pretrain {number}"), step)
+        rows = training.public_batch(len(corpus.images), batch // SUB_BATCHES, generator)
+        draws = Kept(diffusion.PublicDraws(generator, len(rows)))
+        parts.append(Batch(device.put(corpus.images[rows]), device.put(corpus.labels[rows]), draws))
+    return parts
 
 
 def initial(like: dict[str, Any], seed: int) -> diffusion.Denoiser:

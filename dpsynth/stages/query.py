@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from pydantic import Field
 
-from dpsynth import privacy
+from dpsynth import device, privacy
 from dpsynth.artifacts import Encoder, SemanticHistogram
 from dpsynth.checkpoints import Work
 from dpsynth.data.public_sets import PublicSet
@@ -56,10 +56,10 @@ def train_classifier(
     optimizer = torch.optim.AdamW(model.parameters(), lr=encoder_rate, weight_decay=0.05)
 
     def loss(rows: torch.Tensor, draws: torch.Generator) -> torch.Tensor:
-        x = scaled(public.images[rows])
+        x, labels = scaled(device.put(public.images[rows])), device.put(public.labels[rows])
         if encoder_network and x.shape[1] == 3:  # a mirrored character is another
             x = moved(x, draws)
-        return cross_entropy(model, x, public.labels[rows], smoothing=0.05)
+        return cross_entropy(model, x, labels, smoothing=0.05)
 
     bar = progress.public(encoder_steps, "query function")
     training.minimise(
@@ -118,7 +118,7 @@ def histogram_mechanism(
 def network(channels: int, n_classes: int, encoder_network: str | None) -> Queried:
     """The query function's network with random weights."""
     model = ResNet(channels, n_classes, encoder_network) if encoder_network else Classifier(channels, n_classes)
-    return model.to(memory_format=torch.channels_last)
+    return device.placed(model)
 
 
 def classifier(encoder: Encoder, channels: int) -> Queried:
@@ -131,9 +131,9 @@ def classifier(encoder: Encoder, channels: int) -> Queried:
 def predict(model: Queried, images: torch.Tensor, k: int) -> torch.Tensor:
     """The k likeliest classes of each image: (N, C, H, W) uint8 -> (N, k) int64."""
     model.eval()
-    return torch.cat([_top(model, scaled(part), k) for part in images.split(500)])
+    return torch.cat([device.host(_top(model, scaled(part), k)) for part in images.split(500)])
 
 
 @torch.no_grad()
 def _top(model: Queried, x: torch.Tensor, k: int) -> torch.Tensor:
-    return model(x).topk(k, dim=1).indices
+    return model(device.put(x)).topk(k, dim=1).indices

@@ -16,7 +16,7 @@ class Point(nn.Module):
 
     def here(self):
         loss = ((self.a - 1) ** 2).sum() + (self.b**2).sum()
-        return loss.item(), torch.autograd.grad(loss, [self.a, self.b])
+        return loss.detach(), torch.autograd.grad(loss, [self.a, self.b])
 
 
 def perturb(gamma, eta=0.4, normalise=False):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dpsynth import privacy
+from dpsynth import device, privacy
 from dpsynth.methods import dp_sapf
 from dpsynth.models import ddpmpp, diffusion, latent, lora, networks, trainable
 from dpsynth.models.unet import embed_noise_level, zeroed
@@ -143,7 +143,7 @@ def test_light_is_what_dpimagebench_trains_and_the_norms_of_attention():
 
 def test_dp_sapf_finds_its_matrices_and_adapters_change_nothing_at_first():
     torch.manual_seed(0)
-    model = without_zeros(diffusion.Denoiser(3, 16, 3, 8, unet=SMALL))
+    model = device.placed(without_zeros(diffusion.Denoiser(3, 16, 3, 8, unet=SMALL)))
     names = lora.candidates(model, True)
     assert {"net.time.0", "net.attention_up.1.qkv", "net.down.3.shortcut", "net.head"} < set(names)
     assert model.get_submodule(dp_sapf.LABEL_TABLE) is model.net.label

@@ -15,9 +15,9 @@ from dpsynth.bench.library_layers import plain
 from dpsynth.models import diffusion
 from dpsynth.models.unet import UNet
 from dpsynth.privacy import PerExample
-from dpsynth.privacy.engine import MARGIN, clip
+from dpsynth.privacy.engine import MARGIN, Carried, clip
 from dpsynth.privacy.engine.clip import Ghost
-from dpsynth.privacy.engine.layers import RULES
+from dpsynth.privacy.engine.layers import RULES, _conv2d, _conv2d_shifted
 from dpsynth.privacy.engine.norm import GroupNormSwish
 
 DTYPES = (torch.float32, torch.bfloat16)
@@ -46,6 +46,13 @@ KERNELS = {"materialised": 1e9, "ghost": 0.0}  # what `GHOST_IF_BELOW` must be f
 def kernel(request, monkeypatch):
     monkeypatch.setattr("dpsynth.privacy.engine.model.GHOST_IF_BELOW", dict.fromkeys(DTYPES, KERNELS[request.param]))
     return request.param
+
+
+@pytest.fixture(params=["hooks", "carriers"], autouse=True)
+def watching(request, monkeypatch):
+    """Each test holds of both engines: that of the CPU, and that of a GPU, which runs here without its compiler."""
+    if request.param == "carriers":
+        monkeypatch.setitem(globals(), "PerExample", partial(Carried, compiler=None))
 
 
 class Squared(nn.Module):
@@ -256,7 +263,7 @@ def test_a_weight_used_with_many_positions_and_with_few_gets_the_sum():
     layer, many, few = nn.Linear(16, 16, bias=False), torch.randn(2, 30, 16), torch.randn(2, 16)
     engine = PerExample(layer)
     for order in (1, -1):
-        uses = [lambda: layer(many).square().sum((1, 2)), lambda: layer(few).square().sum(1)][::order]
+        uses = [lambda: engine(many).square().sum((1, 2)), lambda: engine(few).square().sum(1)][::order]
         (found,) = engine.gradients(lambda u=uses: u[0]() + u[1](), 2)
         for r in range(2):
             rows = torch.cat([many[r], few[r : r + 1]])
@@ -268,6 +275,16 @@ def test_an_embedding_counts_each_use_of_an_entry():
     model, x = Squared(nn.Embedding(5, 3)), [torch.tensor([0, 0, 4, 2, 1, 1])]
     for a, b in zip(ours(model, x, 3), one_by_one(model, x, 3), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3, (5, 3)])
+@pytest.mark.parametrize("padding", [0, 1, 2])
+def test_a_gpus_way_with_several_views_is_the_processors(kernel_size, padding):
+    torch.manual_seed(0)
+    layer, a = nn.Conv2d(3, 4, kernel_size, padding=padding), torch.randn(6, 3, 7, 6)
+    g = torch.randn_like(layer(a))
+    for ours, theirs in zip(_conv2d_shifted(layer, a, g, 2), _conv2d(layer, a, g, 2), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
 class Twice(nn.Module):

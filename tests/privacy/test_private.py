@@ -1,5 +1,7 @@
 """The verbs, replayed on neighbours: what one record can change is at most the declared sensitivity."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from dpsynth import privacy
 from dpsynth.models import diffusion
 from dpsynth.models.pixels import scaled
 from dpsynth.privacy import Charge, Coins, Counts, Gradients, Plan, Private, engine
+from dpsynth.privacy.engine.philox import DeviceDraws
 
 COINS = Coins(bytes(range(32)))
 
@@ -46,6 +49,23 @@ def denoiser():
     return model
 
 
+@pytest.fixture(params=["hooks", "carriers"], autouse=True)
+def watching(request, monkeypatch):
+    """What is proved of the one engine is proved of the other, which is a GPU's; here it runs without its compiler."""
+    if request.param == "carriers":
+        monkeypatch.setattr(privacy, "PerExample", partial(engine.Carried, compiler=None))
+    return request.param
+
+
+def draws_of(watching, record, views):
+    """Those of a record in step 0, as the engine's step has them."""
+    if watching == "hooks":
+        return engine.Draws(COINS, 0, [record], views)
+    word = int(COINS.words(("draw key",), 1)[0])
+    key = torch.tensor([word % 2**32, word // 2**32])
+    return DeviceDraws(key, torch.tensor(0), torch.tensor([record]), views)
+
+
 def loss_of(model, prediction="edm"):
     return lambda x, y, draws: diffusion.loss(model, prediction, 3, x, y, draws)
 
@@ -64,14 +84,14 @@ def drawn(n, rate):
 
 
 @pytest.mark.parametrize("views", [1, 3])
-def test_a_step_is_the_clipped_sum_of_a_float64_loop_over_records(denoiser, views):
+def test_a_step_is_the_clipped_sum_of_a_float64_loop_over_records(denoiser, views, watching):
     images, labels = records(12)
     mechanism = gradients(clip=0.2, views=views)
     ours = one_step(denoiser, images, labels, mechanism, microbatch=7)
     denoiser.double()
     expected = 0
     for record in drawn(12, mechanism.sample_rate):
-        draws = engine.Draws(COINS, 0, [record], views)
+        draws = draws_of(watching, record, views)
         double = type(
             "D", (), {"normal": lambda s, *a, d=draws: d.normal(*a).double(), "uniform": lambda s, d=draws: d.uniform()}
         )()
@@ -107,6 +127,7 @@ def threads(request):
     torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize("watching", ["hooks"], indirect=True)  # on a GPU no threads of ours compute
 def test_the_bits_of_a_step_do_not_depend_on_the_number_of_threads(denoiser, threads):
     images, labels = records(23)
     found = one_step(denoiser, images, labels, gradients(rate=0.9, views=2), microbatch=4)

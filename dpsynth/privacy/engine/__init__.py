@@ -1,18 +1,31 @@
 """Clipped per-record gradients: what enters the sum of a DP-SGD step.
 
-One forward and one backward a micro-batch. Hooks keep each layer's input and see the gradient at its output; their
-product, taken record by record, is that record's weight gradient. Plain weight gradients are never formed.
+One forward and one backward a micro-batch. Each layer's input and the gradient at its output are kept; their product,
+taken record by record, is that record's weight gradient. Plain weight gradients are never formed.
 
 `layers` says what each layer's product is, `norm` is a group norm whose backward holds it already, `clip` bounds and
-sums, `model` watches a network, `sums` runs a step's micro-batches, `parallel` side by side.
+sums. `model` watches a network by hooks, for the CPU, and `carriers` without, for a GPU and its compiler. `sums` runs a
+step's micro-batches, `parallel` side by side; `philox` is the randomness of a loss on a GPU.
 """
 
+from torch import nn
+
+from dpsynth.privacy.engine.carriers import Carried
 from dpsynth.privacy.engine.clip import MARGIN, Materialised, bounded, clip, clip_factors
-from dpsynth.privacy.engine.model import PerExample
-from dpsynth.privacy.engine.parallel import side_by_side
-from dpsynth.privacy.engine.sums import Draws, clipped_sum, one_each
+from dpsynth.privacy.engine.model import PerExample, Watched
+from dpsynth.privacy.engine.parallel import begun, side_by_side
+from dpsynth.privacy.engine.sums import Draws, clipped_sum, moved, one_each
 
 __all__ = [
-    "MARGIN", "Draws", "Materialised", "PerExample", "bounded", "clip", "clip_factors", "clipped_sum", "one_each",
-    "side_by_side",
+    "MARGIN", "Carried", "Draws", "Materialised", "PerExample", "Watched", "begun", "bounded", "clip", "clip_factors",
+    "clipped_sum", "moved", "one_each", "per_example", "side_by_side",
 ]  # fmt: skip
+
+
+def per_example(model: nn.Module) -> Watched:
+    """The engine for where the weights of `model` are: by hooks on the CPU, compiled on a GPU.
+
+    Raises:
+        ValueError: as of `Watched`.
+    """
+    return Carried(model) if next(model.parameters()).is_cuda else PerExample(model)

@@ -26,7 +26,7 @@ class Materialised:
 
     def squares(self) -> Tensor:
         """Squared l2 norm of each record's gradient: (records,) float64."""
-        norms = [torch.linalg.vector_norm(piece, dim=1) for block in self.blocks for piece in _pieces(block)]
+        norms = [_norms(piece) for block in self.blocks for piece in _pieces(block)]
         return torch.stack(norms).double().square().sum(0)
 
     def select(self, records: slice | Tensor) -> "Materialised":
@@ -35,7 +35,7 @@ class Materialised:
 
     def weighted_sum(self, factors: Tensor) -> Tensor:
         """Sum over the records of their gradients times `factors` (records,): the weight's shape, float64."""
-        sums = [torch.cat([factors.to(p.dtype) @ p for p in _pieces(block)]) for block in self.blocks]
+        sums = [torch.cat([_weighted(factors, piece) for piece in _pieces(block)]) for block in self.blocks]
         return self._whole([total.view(block.shape[1:]) for total, block in zip(sums, self.blocks, strict=True)])
 
     def per_example(self) -> Tensor:
@@ -117,6 +117,18 @@ def clip(parts: list[Part], max_grad_norm: float) -> list[Tensor]:
     return [part.weighted_sum(factors) for part in parts]
 
 
+def clip_at_once(parts: list[Part], count: int, max_grad_norm: float) -> tuple[list[Tensor], Tensor]:
+    """`clip` of the first `count` records, of the parts of `count` and more, without waiting for the device.
+
+    Returns:
+        One float64 tensor a part, and whether every gradient is finite: () bool. If not, the sums are not to be used.
+    """
+    norms = torch.stack([part.squares() for part in parts]).sum(0).sqrt()
+    counted = torch.arange(len(norms), device=norms.device) < count
+    factors = torch.where(counted, clip_factors(norms, max_grad_norm), 0.0)
+    return [part.weighted_sum(factors) for part in parts], (norms < LARGEST).all()
+
+
 def bounded(vectors: Tensor, bound: float) -> tuple[Tensor, Tensor]:
     """Rows of `vectors` (B, D), each scaled down to an l2 norm of at most `bound`; rows not finite are left out.
 
@@ -133,8 +145,27 @@ def clip_factors(norms: Tensor, bound: float) -> Tensor:
     return bound * MARGIN / norms.clamp(min=bound * MARGIN)
 
 
+def rounded_down(factors: Tensor) -> Tensor:
+    """Factors of at least 0 in bfloat16, none above what it was in float32: its first 16 bits."""
+    return (factors.float().view(torch.int32) & -(2**16)).view(torch.float32).bfloat16()
+
+
 def _pieces(block: Tensor) -> Iterator[Tensor]:
+    """On a GPU the block is one piece, and as it is: its kernels add by trees, and read bfloat16."""
+    if block.is_cuda:
+        return iter((block.flatten(1),))
     return map(_wide, block.flatten(1).split(PIECE, dim=1))
+
+
+def _norms(piece: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(piece, dim=1, dtype=torch.promote_types(piece.dtype, torch.float32))
+
+
+def _weighted(factors: Tensor, piece: Tensor) -> Tensor:
+    """Sum over the records, in float32 or better."""
+    if piece.dtype == torch.bfloat16:
+        return torch.mm(rounded_down(factors)[None], piece, out_dtype=torch.float32)[0]
+    return factors.to(piece.dtype) @ piece
 
 
 def _wide(block: Tensor) -> Tensor:

@@ -1,14 +1,14 @@
 """A network under watch: one backward gives every record's gradient of every trainable weight."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from dpsynth.privacy.engine.clip import Ghost, Materialised, Part, clip
-from dpsynth.privacy.engine.layers import RULES
+from dpsynth.privacy.engine.layers import RULES, rule_of
 from dpsynth.privacy.engine.norm import GroupNormSwish
 
 # A layer's gradients stay ghosts where squared positions, times this, are at most the weight's size: measured
@@ -25,7 +25,7 @@ class _MicroBatch(threading.local):
         self.rows, self.leaves = {}, {}
 
 
-class PerExample:
+class Watched:
     """A model whose per-record gradients can be taken; shares the model's parameters, and computes its forward.
 
     While it exists, the model's parameters receive no plain gradients: `close` gives them back.
@@ -37,14 +37,8 @@ class PerExample:
     def __init__(self, model: nn.Module):
         check(model)
         self.model, self.parameters = model, [p for p in model.parameters() if p.requires_grad]
-        self._index = {id(p): i for i, p in enumerate(self.parameters)}
-        self._names = {id(layer): name for name, layer in model.named_modules()}
-        trained = [layer for layer in model.modules() if any(_trainable(layer))]
-        self._hooks = [layer.register_forward_hook(self._keep) for layer in trained if type(layer) in RULES]
-        self._norms = [layer for layer in trained if type(layer) is GroupNormSwish]
-        for layer in self._norms:
-            layer.rows = partial(self._rows, layer)
-        self._now = _MicroBatch()
+        self.index = {id(p): i for i, p in enumerate(self.parameters)}
+        self.trained = {id(layer): layer for layer in model.modules() if any(_trainable(layer))}
         for parameter in self.parameters:
             parameter.requires_grad_(False)
 
@@ -52,11 +46,7 @@ class PerExample:
         return self.model(*inputs)
 
     def close(self) -> None:
-        """Remove the hooks; parameters receive plain gradients again."""
-        for hook in self._hooks:
-            hook.remove()
-        for layer in self._norms:
-            layer.__dict__.pop("rows", None)
+        """Parameters receive plain gradients again."""
         for parameter in self.parameters:
             parameter.requires_grad_(True)
 
@@ -77,36 +67,49 @@ class PerExample:
         """
         return clip([part.select(slice(count)) for part in self._parts(losses, records)], max_grad_norm)
 
+    def whole(self, parts: list[Part | None], records: int) -> list[Part]:
+        """`parts`, with zeros for those of layers that this forward skipped."""
+        pairs = zip(parts, self.parameters, strict=True)
+        return [part or Materialised([torch.zeros(records, *p.shape, device=p.device)]) for part, p in pairs]
+
+    def _parts(self, losses: Callable[[], Tensor], records: int) -> list[Part]:
+        """One a parameter, of these records."""
+        raise NotImplementedError
+
+
+class PerExample(Watched):
+    """By hooks, each of which keeps a layer's input and sees the gradient at its output; for a thread a micro-batch."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__(model)
+        self._names = {id(layer): name for name, layer in model.named_modules()}
+        trained = self.trained.values()
+        self._hooks = [layer.register_forward_hook(self._keep) for layer in trained if type(layer) in RULES]
+        self._norms = [layer for layer in trained if type(layer) is GroupNormSwish]
+        for layer in self._norms:
+            layer.rows = partial(self._rows, layer)
+        self._now = _MicroBatch()
+
+    def close(self) -> None:
+        """Remove the hooks; parameters receive plain gradients again."""
+        for hook in self._hooks:
+            hook.remove()
+        for layer in self._norms:
+            layer.__dict__.pop("rows", None)
+        super().close()
+
     def _parts(self, losses: Callable[[], Tensor], records: int) -> list[Part]:
         self._now.records, self._now.parts = records, [None] * len(self.parameters)
         self._now.rows, self._now.leaves = {}, {}
         with torch.enable_grad():
             values = losses()
-            self._check_rows(len(values))
+            for key, seen in self._now.rows.items():
+                check_rows(self._names[key], seen, len(values))
             total = values.sum()
-            self._check_reach(total)
+            check_reach(total, self._now.leaves)
             torch.autograd.backward(total, inputs=list(self._now.leaves.values()))  # and no other leaf
         parts, self._now.parts, self._now.leaves = self._now.parts, None, {}
-        return [
-            part or Materialised([torch.zeros(records, *p.shape)])  # of a layer that this forward skipped
-            for part, p in zip(parts, self.parameters, strict=True)
-        ]
-
-    def _check_rows(self, rows: int) -> None:
-        """Refuse a network in which a layer saw more or fewer rows than there are losses."""
-        for key, seen in self._now.rows.items():
-            if seen != {rows}:
-                name = self._names[key]
-                raise ValueError(f"{name} worked on {sorted(seen)} rows, where the loss has {rows}: whose are they?")
-
-    def _check_reach(self, total: Tensor) -> None:
-        """Refuse a loss that reaches other weights: `backward` would leave their exact gradients behind."""
-        for leaf in leaves(total):
-            if id(leaf) not in self._now.leaves:
-                raise ValueError(
-                    f"the loss reaches a tensor of shape {tuple(leaf.shape)} that is not of the wrapped network and "
-                    "requires a gradient, which would be exact: detach it, or call requires_grad_(False)"
-                )
+        return self.whole(parts, records)
 
     def _saw(self, layer: nn.Module, rows: int) -> None:
         if self._now.parts is None:
@@ -124,11 +127,8 @@ class PerExample:
 
     @torch.no_grad()
     def _take(self, layer: nn.Module, a: Tensor, g: Tensor) -> None:
-        records, rule = self._now.records, RULES[type(layer)]
-        if id(layer.weight) in self._index:
-            self._add(layer.weight, _part(layer, a, g, records))
-        if id(getattr(layer, "bias", None)) in self._index:
-            self._add(layer.bias, Materialised([rule.bias(layer, g, records)]))
+        for parameter, part in parts_of(layer, a, g, self._now.records, self.index):
+            self._add(parameter, part)
 
     def _rows(self, layer: GroupNormSwish, n: int) -> tuple[Tensor, Tensor]:
         rows = []
@@ -136,7 +136,7 @@ class PerExample:
             self._saw(layer, n)
         for parameter in (layer.weight, layer.bias):
             row = parameter.detach().expand(n, -1)
-            if torch.is_grad_enabled() and id(parameter) in self._index:
+            if torch.is_grad_enabled() and id(parameter) in self.index:
                 self._now.leaves[id(row)] = row
                 row.requires_grad_().register_hook(partial(self._take_rows, parameter))
             rows.append(row)
@@ -144,10 +144,10 @@ class PerExample:
 
     @torch.no_grad()
     def _take_rows(self, parameter: Tensor, g: Tensor) -> None:
-        self._add(parameter, Materialised([g.view(self._now.records, -1, g.shape[1]).sum(1)]))
+        self._add(parameter, row_part(g, self._now.records))
 
     def _add(self, parameter: Tensor, part: Part) -> None:
-        place = self._index[id(parameter)]
+        place = self.index[id(parameter)]
         before = self._now.parts[place]
         self._now.parts[place] = part if before is None else before + part
 
@@ -180,8 +180,39 @@ def check(model: nn.Module) -> None:
         )
 
 
-def _part(layer: nn.Module, a: Tensor, g: Tensor, records: int) -> Part:
-    rule = RULES[type(layer)]
+def check_rows(name: str, seen: set[int], rows: int) -> None:
+    """Refuse a network in which a layer saw more or fewer rows than there are losses."""
+    if seen != {rows}:
+        raise ValueError(f"{name} worked on {sorted(seen)} rows, where the loss has {rows}: whose are they?")
+
+
+def check_reach(total: Tensor, own: Container[int]) -> None:
+    """Refuse a loss that reaches other weights: `backward` would leave their exact gradients behind."""
+    for leaf in leaves(total):
+        if id(leaf) not in own:
+            raise ValueError(
+                f"the loss reaches a tensor of shape {tuple(leaf.shape)} that is not of the wrapped network and "
+                "requires a gradient, which would be exact: detach it, or call requires_grad_(False)"
+            )
+
+
+def parts_of(
+    layer: nn.Module, a: Tensor, g: Tensor, records: int, index: Container[int]
+) -> Iterator[tuple[Tensor, Part]]:
+    """Of those of a layer's weights that are in `index`: the weight, and its part, from input and output's gradient."""
+    if id(layer.weight) in index:
+        yield layer.weight, _weight_part(layer, a, g, records)
+    if id(getattr(layer, "bias", None)) in index:
+        yield layer.bias, Materialised([rule_of(layer).bias(layer, g, records)])
+
+
+def row_part(g: Tensor, records: int) -> Part:
+    """Of a norm's weight or bias, from the gradient of its rows, one a view."""
+    return Materialised([g.view(records, -1, g.shape[1]).sum(1)])
+
+
+def _weight_part(layer: nn.Module, a: Tensor, g: Tensor, records: int) -> Part:
+    rule = rule_of(layer)
     positions = rule.products.positions(layer, g, records) if rule.products else None
     price = GHOST_IF_BELOW.get(g.dtype, GHOST_IF_BELOW[torch.float32])
     if positions is None or price * positions**2 > layer.weight.numel():

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import torch
 
@@ -21,3 +22,15 @@ def side_by_side(work: Callable, parts: Iterable) -> Iterator:
             yield from (future.result() for future in pending)
     finally:
         torch.set_num_threads(threads)
+
+
+@contextmanager
+def begun(work: Callable, parts: list, now: bool) -> Iterator[Callable]:
+    """A context that gives what `work(part)` of each part gives, by its number: worked on by other threads from now on,
+    while this one keeps a device busy; or, if not `now`, when it is asked for."""
+    if not now:
+        yield lambda number: work(parts[number])
+        return
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        pending = [pool.submit(work, part) for part in parts]
+        yield lambda number: pending[number].result()

@@ -6,14 +6,17 @@ is quicker than many threads in one operator, and the bits of a step do not depe
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from dpsynth.privacy.coins import Coins, as_normals, as_uniforms
-from dpsynth.privacy.engine.model import PerExample
+from dpsynth.privacy.engine.carriers import Carried
+from dpsynth.privacy.engine.model import Watched
 from dpsynth.privacy.engine.parallel import side_by_side
+from dpsynth.privacy.engine.philox import LOW, DeviceDraws
 from dpsynth.privacy.mechanisms import Gradients
 
 
@@ -46,7 +49,7 @@ class Draws:
 
 
 def clipped_sum(
-    model: PerExample, loss: Callable, images: Tensor, labels: Tensor, records: list[int],
+    model: Watched, loss: Callable, images: Tensor, labels: Tensor, records: list[int],
     mechanism: Gradients, coins: Coins, step: int, microbatch: int,
 ) -> list[Tensor]:  # fmt: skip
     """Sum over the drawn records of their clipped mean gradients.
@@ -61,6 +64,8 @@ def clipped_sum(
     """
     views = mechanism.noise_multiplicity
     at_once = max(1, microbatch // views)
+    if isinstance(model, Carried):
+        return _on_the_device(model, loss, images, labels, records, mechanism, coins, step, at_once)
 
     def part_sum(start: int) -> list[Tensor]:
         part = records[start : start + at_once]
@@ -78,6 +83,56 @@ def clipped_sum(
         for into, addition in zip(total, sums, strict=True):
             into += addition
     return total
+
+
+def _on_the_device(
+    model: Carried, loss: Callable, images: Tensor, labels: Tensor, records: list[int],
+    mechanism: Gradients, coins: Coins, step: int, at_once: int,
+) -> list[Tensor]:  # fmt: skip
+    """The same where nothing waits for the device before the end of the step; a micro-batch that turns out to hold a
+    gradient that is not finite is then asked again, and that record left out."""
+    like, views, bound = model.parameters[0], mechanism.noise_multiplicity, mechanism.max_grad_norm
+    word = int(coins.words(("draw key",), 1)[0])
+    key, now = (moved(torch.tensor(v), like) for v in ([word & LOW, word >> 32], step))
+    losses = OfRows(loss, views)
+
+    def inputs(part: list[int]) -> tuple[Tensor, ...]:
+        padded = torch.tensor(part + [part[-1]] * (at_once - len(part)))
+        return *(moved(t, like) for t in (images[padded], labels[padded], padded)), key, now
+
+    total = [torch.zeros(p.shape, dtype=torch.float64, device=like.device) for p in model.parameters]
+    parts = [records[start : start + at_once] for start in range(0, len(records), at_once)]
+    finite = []
+    for part in parts:
+        sums, all_finite = model.clipped_rows(losses, inputs(part), at_once, len(part), bound)
+        for into, addition in zip(total, sums, strict=True):
+            into += torch.where(all_finite, addition, 0.0)  # by selection: what is not finite is not multiplied by 0
+        finite.append(all_finite)
+    for part, whole in zip(parts, torch.stack(finite).tolist() if finite else [], strict=True):
+        if not whole:
+            again = inputs(part)
+            sums = model.clipped(lambda again=again: losses(*again), at_once, len(part), bound)
+            for into, addition in zip(total, sums, strict=True):
+                into += addition
+    return total
+
+
+@dataclass(frozen=True)
+class OfRows:
+    """Mean losses of a micro-batch's rows, from tensors alone: equal ones are compiled once."""
+
+    loss: Callable
+    views: int
+
+    def __call__(self, images: Tensor, labels: Tensor, records: Tensor, key: Tensor, step: Tensor) -> Tensor:
+        images, labels = (t.repeat_interleave(self.views, 0) for t in (images, labels))
+        draws = DeviceDraws(key, step, records, self.views)
+        return one_each(self.loss(images, labels, draws), len(labels)) / self.views  # averaged before the one clip
+
+
+def moved(tensor: Tensor, like: Tensor) -> Tensor:
+    """`tensor` on the device of `like`, without waiting for what that is at."""
+    return tensor.pin_memory().to(like.device, non_blocking=True) if like.is_cuda and not tensor.is_cuda else tensor
 
 
 def one_each(answers: Tensor, rows: int) -> Tensor:

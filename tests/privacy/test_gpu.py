@@ -1,0 +1,62 @@
+"""Every method, from encoder to samples, with networks on a GPU: a pretended one, and one that is there."""
+
+import os
+
+import pretend
+import pytest
+import torch
+import worlds
+
+from dpsynth.pipeline import Run
+
+THERE = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here: run where there is one")
+CASES = [case for case in worlds.CASES if case[1].get("api") != "glyphs"]
+NAMES = [name for name, case in zip(worlds.NAMES, worlds.CASES, strict=True) if case in CASES]
+
+
+@pytest.fixture(params=["pretended", pytest.param("there", marks=THERE)])
+def gpu(request, monkeypatch):
+    if request.param == "there":
+        monkeypatch.setenv("DPSYNTH_DEVICE", "cuda")
+        yield
+    else:
+        with pretend.gpu(monkeypatch):
+            yield
+
+
+@pytest.mark.parametrize(("method", "options"), CASES, ids=NAMES)
+def test_every_stage_of_every_method_computes_on_a_gpu(tmp_path, rendered, monkeypatch, gpu, method, options):
+    worlds.enter(tmp_path, worlds.more(0), rendered, monkeypatch)
+    run = Run(worlds.parameters(method, options))
+    images = run.samples.images
+    assert images.dtype == torch.uint8 and len(images) == run.params.n_synthetic
+    assert run.synthesiser.artifact.meta["device"] == "cuda"
+
+
+def test_public_training_on_a_gpu_draws_what_the_processor_draws(tmp_path, rendered, monkeypatch):
+    def trained(place):
+        os.makedirs(place)
+        worlds.enter(place, worlds.more(0), rendered, monkeypatch)
+        monkeypatch.setattr("dpsynth.device.precision", lambda: torch.float32)
+        return Run(worlds.parameters("rpgen", {})).base
+
+    ours = trained(tmp_path / "processor")
+    with pretend.gpu(monkeypatch):
+        theirs = trained(tmp_path / "gpu")
+    for name, weight in ours.weights.items():
+        torch.testing.assert_close(theirs.weights[name], weight, rtol=1e-3, atol=1e-5)
+    assert ours.history.keys() == theirs.history.keys()
+    torch.testing.assert_close(torch.tensor(theirs.history["perturbed"]), torch.tensor(ours.history["perturbed"]))
+
+
+def test_what_lies_on_two_devices_is_refused_by_the_pretence(monkeypatch):
+    with pretend.gpu(monkeypatch):
+        from dpsynth import device
+
+        there, here = device.put(torch.ones(3)), torch.ones(3)
+        assert there.is_cuda and not here.is_cuda and (there * 2).is_cuda and there[here.long()].is_cuda
+        for mixed in (lambda: there + here, lambda: here[there.long()], lambda: (2 * there).numpy()):
+            with pytest.raises((RuntimeError, TypeError)):
+                mixed()
+        assert device.host(there).numpy().tolist() == [1, 1, 1]
+        assert torch.zeros(2, device=there.device).is_cuda
