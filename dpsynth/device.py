@@ -7,6 +7,8 @@ Environment variables: DPSYNTH_DEVICE=auto|cpu|cuda, where auto is a GPU if ther
 float32|bfloat16, where auto is bfloat16 if the device has instructions for it; DPSYNTH_MICROBATCH=auto|N.
 """
 
+import gc
+import math
 import os
 from collections.abc import Callable
 
@@ -63,6 +65,39 @@ def finish() -> None:
     """Wait for what a GPU is at."""
     if on_gpu():
         torch.cuda.synchronize()
+
+
+def card() -> str:
+    """What computes: the name of the GPU, or "processor"."""
+    return torch.cuda.get_device_name() if on_gpu() else "processor"
+
+
+def forget_peak() -> None:
+    """Count the largest memory from now on."""
+    if on_gpu():
+        torch.cuda.reset_peak_memory_stats()
+
+
+def peak_gib() -> float:
+    """The largest memory that tensors took on the GPU since `forget_peak`; NaN where there is none."""
+    return torch.cuda.max_memory_allocated() / 2**30 if on_gpu() else math.nan
+
+
+def free() -> None:
+    """Give back what no tensor holds any more."""
+    gc.collect()
+    if on_gpu():
+        torch.cuda.empty_cache()
+
+
+def busy_seconds(work: Callable[[], None]) -> float:
+    """Seconds that the GPU computed in `work`; NaN where there is none."""
+    if not on_gpu():
+        return math.nan
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+        work()
+        finish()
+    return sum(event.self_device_time_total for event in profile.key_averages()) / 1e6
 
 
 def compiled(function: Callable) -> Callable:

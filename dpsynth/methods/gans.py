@@ -130,11 +130,11 @@ def dp_gan(
     every = snapshots.every(n_steps)
     trained = {"model": model, "optimizer": optimizer, "turns": turns, "average": averaged}
     bar = progress.silent(n_steps, "DP-SGD", permit.plan)
-    charge, microbatch = permit.charge(work, private), device.at_once(MICROBATCH)
+    charge = permit.charge(work, private)
     for step in training.steps(work, n_steps, trained, history, bar):
         images, labels = _fakes(generator, n_fakes(permit.mechanism), seed_of(seed, "fakes"), step)
         fakes = Fakes(images, labels, of_fake)
-        private.gradient(wrapped, of_real, charge, step, microbatch, fakes)
+        private.gradient(wrapped, of_real, charge, step, device.at_once(MICROBATCH), fakes)
         optimizer.step()
         gan.scale_to_unit_norm(discriminator)
         if (step + 1) % turn == 0:

@@ -69,10 +69,10 @@ def descend(
     facts = {"learning-percent": torch.tensor(learning(model))}
     wrapped = privacy.per_example(model)
     losses = partial(diffusion.losses, model, through=wrapped, augment=augment)
-    charge, steps, microbatch = permit.charge(work, private), permit.mechanism.steps, device.at_once(MICROBATCH)
+    charge, steps = permit.charge(work, private), permit.mechanism.steps
 
     def step_gradient(step: int) -> None:
-        private.gradient(wrapped, losses, charge, step, microbatch)
+        private.gradient(wrapped, losses, charge, step, device.at_once(MICROBATCH))
 
     bar, rate = progress.silent(steps, "DP-SGD", permit.plan), partial(_warmed_up, learning_rate)
     weights = training.adam(work, model, step_gradient, steps, rate, average, {}, bar)
