@@ -57,7 +57,7 @@ class Params(Strict):
     )
     width: int = Field(16, ge=8, le=2048, multiple_of=8, description="channels of the denoiser's first level")
     extractor_steps: int = Field(30, ge=1, le=10**8, description="steps of the feature extractor behind FD-convnet")
-    inception: str | None = Field(None, description="file of Inception's weights: FID in place of FD-convnet")
+    inception: str | None = Field(None, description="file of Inception's weights: FID in place of another FD")
     n_synthetic: int = Field(200, ge=20, le=10**7, description="synthetic images drawn for evaluation")
     n_records: int | None = Field(None, ge=1, le=10**10, description="folder sets: declared number of records")
     labels: tuple[str, ...] | None = Field(None, description="folder sets: declared class names")

@@ -10,17 +10,16 @@ from typing import Any
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
-from dpsynth import device, privacy, project, store
+from dpsynth import device, privacy, project, steps, store
 from dpsynth.data import catalog
 from dpsynth.data.public_sets import PublicSet
 from dpsynth.methods import Method, dp_ldm, gans
-from dpsynth.metrics import extractors
 from dpsynth.models import networks
 from dpsynth.params import Params
 from dpsynth.privacy import accounting
 from dpsynth.privacy.mechanisms import from_statement
 from dpsynth.recipes import Recipe
-from dpsynth.stages import pretrain
+from dpsynth.stages import evaluate, pretrain
 from dpsynth.stages.permit import Permit
 
 ROOM = 64 * 2**20  # bytes that a folder must have left: the networks of a small run
@@ -36,10 +35,12 @@ def once(seen: set, key: Any, check: Callable[[], Any]) -> None:
 
 
 def measures(p: Params) -> None:
-    """What benchmarks are measured by can be opened: glyphs, whatever is public; Inception's weights, if asked for."""
-    _ = catalog.public("glyphs", 1, 28).images
-    if p.inception:
-        extractors.inception(p.inception)
+    """What benchmarks are measured by can be opened: the glyphs that our convnet is trained on, whatever is public; or
+    the weights of Inception or EfficientNet."""
+    if steps.on_convnet(p):
+        _ = catalog.public("glyphs", 1, 28).images
+    else:
+        evaluate.seen_by(None, p.inception)
 
 
 def public(images: PublicSet, trains: bool) -> None:

@@ -254,10 +254,11 @@ def test_a_version_that_is_raised_renames_what_lasts_and_all_that_is_made_of_it(
 def test_the_machine_is_part_of_seeded_names_and_not_of_lasting_ones(tiny, monkeypatch):
     runs = [parameters("privimage_d", noise=noise) for noise in ("seeded", "secret")]
     here = [identities(Run(p)) for p in runs]
-    for change in (("kind", lambda: "cuda"), ("precision", lambda: torch.float64)):
+    usual = device.precision()
+    for change in ({"kind": "cuda", "precision": usual}, {"precision": torch.float64}):
         with monkeypatch.context() as patch:
-            assert getattr(device, change[0])() != change[1]()
-            patch.setattr(device, *change)
+            for name, value in change.items():
+                patch.setattr(device, name, lambda value=value: value)
             seeded, secret = (identities(Run(p)) for p in runs)
         assert all(seeded[kind] != here[0][kind] for kind in here[0]) and secret == here[1]
 

@@ -39,7 +39,7 @@ WORK = {
     ),
     "the hinge loss": ("models/gan.py", "def hinge(", "def hinge(_, ", {G: {"base", "synthesiser"}}),
     "the query's votes": (
-        "stages/query.py", "return model(device.put(x)).topk(k, dim=1).indices", "return model(device.put(x)).topk(k)[1]",
+        "stages/query.py", "model(device.put(x)).topk(k, dim=1).indices", "model(device.put(x)).topk(k)[1]",
         {RPGEN: {"encoder", "release"}, G: {"encoder", "release"}, PE: {"encoder"}},
     ),
     "the clip of gradients": (

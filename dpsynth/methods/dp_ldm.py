@@ -26,6 +26,8 @@ from dpsynth.seeds import seed_of
 from dpsynth.stages import dp_sgd, pretrain, progress, selection
 from dpsynth.stages.permit import Permit
 
+MEASURED = 5000  # images that are in the autoencoder together
+
 
 class Light(Pretrained):
     """DP-LDM's options: fewer weights learn, on pixels or on codes."""
@@ -39,7 +41,7 @@ def train_autoencoder(
     work: Work, public: PublicSet, *, shape: tuple, seed: int, width: int, encoder_steps: int, encoder_batch: int,
     encoder_rate: float,
 ) -> Codes:  # fmt: skip
-    """Train the autoencoder on the public set; every 20th image is held out to measure it.
+    """Train the autoencoder on the public set; every 20th image is held out, and MEASURED of them at most measure it.
 
     Args:
         encoder_steps, encoder_batch, encoder_rate: steps, images of each, and learning rate at its peak.
@@ -52,7 +54,7 @@ def train_autoencoder(
         work, model, optimizer, lambda rows, draws: model.loss(scaled(device.put(images[rows])), draws), len(images),
         encoder_batch, of_stage, encoder_steps, progress.public(encoder_steps, "autoencoder"),
     )  # fmt: skip
-    unseen = scaled(device.put(images[training.held_out(len(images))]))
+    unseen = scaled(device.put(images[training.held_out(len(images)).nonzero()[:MEASURED, 0]]))
     model.standardise(unseen)
     with torch.no_grad():
         error = (model.decode(model.encode(unseen)) - unseen).square().mean().sqrt().item()

@@ -195,8 +195,8 @@ def generator_step(generator: gan.Generator, judge: gan.Discriminator, optimizer
 
 def _discriminator_step(model: Gans, optimizer, corpus: Corpus, seed: int, step: int) -> Tensor:
     draws = training.generator(seed_of(seed, "pretrain gan"), step)
-    rows = training.public_batch(len(corpus.images), BATCH, draws)
-    x, labels = scaled(device.put(corpus.images[rows])), device.put(corpus.labels[rows])
+    rows = training.public_batch(len(corpus.labels), BATCH, draws)
+    x, labels = scaled(device.put(corpus.pixels[rows])), device.put(corpus.labels[rows])
     with torch.no_grad():
         fakes = model.generator(gan.latents(BATCH, draws, model.generator.latent), labels)
 

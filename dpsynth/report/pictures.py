@@ -16,9 +16,9 @@ from dpsynth.params import Params
 from dpsynth.pipeline import Run
 from dpsynth.privacy import Counts, accounting
 from dpsynth.seeds import seed_of
-from dpsynth.stages import dp_sgd, query, selection
+from dpsynth.stages import dp_sgd, evaluate, query, selection
 
-LIMIT = 10  # labels that a picture shows
+LIMIT = 10  # labels that a picture shows; of images without labels it shows so many times as many
 NOISE = (2, 5, 10, 20, 50, 100, 200, 484)  # of the recall curve; the last is the papers' for CIFAR-10
 
 Grid = tuple[Tensor, Tensor, list[str]]  # images (n, C, S, S) uint8, labels (n,), the names of all labels
@@ -59,9 +59,10 @@ def votes_without_noise(run: Run) -> SemanticHistogram:
 def examples(corpus: Corpus, names: tuple[str, ...], n: int) -> Grid:
     """`n` images of each of the first labels that have any, of its classes in turn."""
     labels = corpus.labels.unique().tolist()[:LIMIT]
+    n = _each(n, corpus.n_labels)
     rows = torch.cat([_in_turn((corpus.labels == label).nonzero().flatten(), n) for label in labels])
     classes = names if corpus.private_labels else [f"class {label}" for label in range(corpus.n_labels)]
-    return corpus.images[rows], corpus.labels[rows], list(classes)
+    return corpus.pixels[rows], corpus.labels[rows], list(classes)
 
 
 def _in_turn(rows: Tensor, n: int) -> Tensor:
@@ -73,7 +74,7 @@ def preview(run: Run, model: Base | Synthesiser, per_label: int) -> Grid:
     """A few samples of each of the model's first labels; nothing is stored."""
     network = networks.rebuild(model.architecture, model.averaged if isinstance(model, Base) else model.weights)
     n_labels = min(LIMIT, network.n_labels)
-    labels = torch.arange(n_labels).repeat_interleave(per_label)
+    labels = torch.arange(n_labels).repeat_interleave(_each(per_label, n_labels))
     speaks = isinstance(model, Synthesiser) or model.private_labels
     names = run.params.constants.classes if speaks else [f"class {n}" for n in range(n_labels)]
     images = samplers.sample(network, labels, seed_of(run.params.seed, "preview"))
@@ -82,9 +83,13 @@ def preview(run: Run, model: Base | Synthesiser, per_label: int) -> Grid:
 
 def by_label(samples: Samples, p: Params, per_label: int) -> Grid:
     """The first `per_label` samples of each of the first labels that have any."""
-    labels = samples.labels.unique()[:LIMIT]
-    rows = torch.cat([(samples.labels == label).nonzero().flatten()[:per_label] for label in labels])
+    labels, each = samples.labels.unique()[:LIMIT], _each(per_label, p.n_classes)
+    rows = torch.cat([(samples.labels == label).nonzero().flatten()[:each] for label in labels])
     return samples.images[rows], samples.labels[rows], list(p.constants.classes)
+
+
+def _each(per_label: int, n_labels: int) -> int:
+    return per_label if n_labels > 1 else LIMIT * per_label
 
 
 def neighbours(run: Run, n: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -96,7 +101,7 @@ def neighbours(run: Run, n: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def embedding(run: Run, n: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Joint t-SNE of extractor features of `n` synthetic and `n` held-out images.
+    """Joint t-SNE of features of `n` synthetic and `n` held-out images, by the extractor of the distances.
 
     Returns:
         Points (2n, 2), labels (2n,), and which are synthetic (2n,) bool.
@@ -106,23 +111,28 @@ def embedding(run: Run, n: int) -> tuple[Tensor, Tensor, Tensor]:
     n = min(n, len(samples.images), len(labels))
     chosen = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))[:n]
     images = torch.cat([samples.images[:n], held_out[chosen]])
-    features = extractors.features(images, extractors.convnet(run.artifact("extractor").weights))
+    features = extractors.features(images, evaluate.seen_by(run.artifact("extractor"), run.params.inception))
     labels = torch.cat([samples.labels[:n], labels[chosen]])
     return distances.tsne(features, seed), labels, torch.arange(len(images)) < n
 
 
 def strip(run: Run) -> dict[str, Tensor]:
-    """One image a label from each stage, for the headline figure: (n, C, S, S) uint8 by stage."""
+    """From each stage one image a label, of images without labels ten, for the headline figure: (n, C, S, S) uint8."""
     images, p = {}, run.params
     if p.constants.builtin:
         images["real"] = by_label(Samples(*privacy.evaluation(run.private, "headline figure")), p, 1)[0]
     if (corpus := run.corpus) is not None and corpus.private_labels:
         corpus_row = "selected public" if corpus.chosen else "released, moved"
-        images[corpus_row] = by_label(Samples(corpus.images, corpus.labels), p, 1)[0]
+        images[corpus_row] = examples(corpus, p.constants.classes, 1)[0]
         if run.base.private_labels:
             images["pre-trained"] = preview(run, run.base, 1)[0]
     images["synthetic"] = preview(run, run.synthesiser, 1)[0]
     return images
+
+
+def headings(p: Params) -> list[str]:
+    """What stands above the columns of `strip`: the labels, if there are several."""
+    return list(p.constants.classes[:LIMIT]) if p.n_classes > 1 else []
 
 
 def with_and_without(run: Run) -> dict[str, Base]:

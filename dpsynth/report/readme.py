@@ -15,6 +15,7 @@ import pandas as pd
 from dpsynth import bench, experiments, figures, project, terminal
 from dpsynth.bench import samplers
 from dpsynth.methods import METHODS
+from dpsynth.metrics.names import ACCURACIES, FRECHET, frechet
 from dpsynth.pipeline import Run
 from dpsynth.project import PACKAGE
 from dpsynth.report import comparison, displays, networks, paired, pictures, results, settings
@@ -23,7 +24,7 @@ from dpsynth.report.timings import breakdown
 PROJECT = PACKAGE.parent
 FIGURED = {"table1": ("CA-CNN", "moment-gap"), "ablations": ("learning-percent",)}  # what the pages show of each
 RECORDED = (*FIGURED, "choosing")  # of these the rows that are there, of the table of `make reproduce` only all
-SHOWN = ["epsilon", "seeds", "images", "CA-LR", "CA-MLP", "CA-CNN", "FD-convnet", "precision", "recall"]
+SHOWN = ["row", "epsilon", "seeds", "images", *ACCURACIES, *FRECHET, "precision", "recall"]  # what of it there is
 SUMMARY = ["epsilon", "seeds", "images", "CA-LR", "CA-MLP", "CA-CNN", "recall"]
 MARKER = re.compile(r"<!-- begin: (\w+) -->")
 BLOCK = re.compile(r"(<!-- begin: (\w+) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)
@@ -106,7 +107,7 @@ def _summary(frame: pd.DataFrame) -> str:
 
 def _table(frame: pd.DataFrame) -> str:
     """The table of `make reproduce` and its differences."""
-    table = markdown(comparison.table(frame)[SHOWN].reset_index())
+    table = markdown(_shown(comparison.table(frame)))
     pairs = [*paired.against(frame), paired.perturbation(frame)]
     return "\n".join([table, "", _setting(frame), "", *_differences(pairs)])
 
@@ -126,7 +127,7 @@ def _budgets(frame: pd.DataFrame) -> str:
     table = comparison.table(frame).reset_index()
     order = sorted(table["epsilon"].unique(), key=lambda e: float("inf") if e == "none" else float(e))
     wide = []
-    for metrics in (("CA-LR", "CA-CNN"), ("FD-convnet", "recall")):
+    for metrics in (("CA-LR", "CA-CNN"), (frechet(table.columns), "recall")):
         cells = {metric: table.pivot(index="row", columns="epsilon", values=metric)[order] for metric in metrics}
         titled = [part.add_prefix(f"{metric}, ε ") for metric, part in cells.items()]
         wide += [markdown(pd.concat(titled, axis=1).loc[table["row"].unique()].fillna("").reset_index()), ""]
@@ -135,8 +136,13 @@ def _budgets(frame: pd.DataFrame) -> str:
 
 def _variants(frame: pd.DataFrame) -> str:
     """A row a variant, at the one budget; and each variant beside its method as it usually runs."""
-    table = comparison.table(frame).reset_index()[["row", "CA-LR", "CA-MLP", "CA-CNN", "FD-convnet", "recall"]]
+    table = _shown(comparison.table(frame)).drop(columns=["epsilon", "seeds", "images", "precision"])
     return "\n".join([markdown(table), "", *_below(frame, paired.beside_usual(frame))])
+
+
+def _shown(table: pd.DataFrame) -> pd.DataFrame:
+    table = table.reset_index()
+    return table[[column for column in SHOWN if column in table]]
 
 
 def _differences(pairs: Iterable[paired.Pair]) -> list[str]:
@@ -231,8 +237,8 @@ def record() -> None:
         measured |= json.loads(tests.read_text(encoding="utf-8")) if tests.exists() else {}
         (results.COMMITTED / "measured.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
         run = Run(experiments.load("table").points()[0])
-        names = run.params.constants.classes[:10]
-        hero = figures.hero(pictures.strip(run), badge=displays.badge(run.params), classes=names)
+        badge, headings = displays.badge(run.params), pictures.headings(run.params)
+        hero = figures.hero(pictures.strip(run), badge=badge, classes=headings)
         (results.COMMITTED / "hero.png").write_bytes(hero.png())
 
 

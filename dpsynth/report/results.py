@@ -11,6 +11,7 @@ import pandas as pd
 from dpsynth import device, figures, project, provenance
 from dpsynth.experiments import Experiment
 from dpsynth.methods import METHODS
+from dpsynth.metrics.names import headline
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
 from dpsynth.privacy.disk import forget_times, replacing
@@ -150,8 +151,8 @@ def read_committed(experiment: str) -> pd.DataFrame:
 
 
 def draw(results: pd.DataFrame, folder: Path, wanted: Sequence[str] | None = None) -> list[Path]:
-    """Write a reproduction's figures into `folder`, <experiment>-<dataset>-<what>.png: accuracy of every row, and over
-    each fact that varies.
+    """Write a reproduction's figures into `folder`, <experiment>-<dataset>-<what>.png: accuracy of every row (of images
+    without labels, the Frechet distance), and over each fact that varies.
 
     Args:
         results: rows with `COLUMNS`, of one experiment, scale and data set; wanted: these of the figures alone.
@@ -159,7 +160,7 @@ def draw(results: pd.DataFrame, folder: Path, wanted: Sequence[str] | None = Non
     first = results.iloc[0]
     name = f"{first['experiment']}-{first['dataset']}"
     badge = f"{first['scale']} scale, not the papers' | {first['experiment']}, {first['dataset']}"
-    drawn = figures.whole(results, "CA-CNN", badge=f"{badge}, public {first['public']}")
+    drawn = figures.whole(results, headline({*results["metric"]}), badge=f"{badge}, public {first['public']}")
     written = {folder / f"{name}-{what}.png": drawn[what] for what in drawn if wanted is None or what in wanted}
     for path, figure in written.items():
         path.write_bytes(figure.png())

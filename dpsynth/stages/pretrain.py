@@ -15,6 +15,7 @@ from pydantic import Field
 from dpsynth import device
 from dpsynth.artifacts import Base, Corpus
 from dpsynth.checkpoints import Work
+from dpsynth.data.shapes import Pixels
 from dpsynth.models import amp, diffusion, networks, training
 from dpsynth.models.ahead import Ahead, Batch, Kept
 from dpsynth.models.pixels import scaled
@@ -126,7 +127,8 @@ def fit(
         x, draws = scaled(part.images), part.draws.again()
         return diffusion.losses(model, x, part.labels, draws, through=compiled, augment=augment).mean() / SUB_BATCHES
 
-    batches = Ahead(partial(_parts, corpus, seed, batch), lambda parts: [part.draws for part in parts], n_steps)
+    parts = partial(_parts, corpus.pixels, corpus.labels, seed, batch)
+    batches = Ahead(parts, lambda of_step: [part.draws for part in of_step], n_steps)
 
     def step_gradient(step: int) -> None:
         at_weights = partial(training.gradient, parameters, loss, batches(step))
@@ -146,14 +148,14 @@ def fit(
     return Base(model.state_dict(), averaged, model.architecture, corpus.private_labels, history)
 
 
-def _parts(corpus: Corpus, seed: int, batch: int, step: int) -> list[Batch]:
+def _parts(images: Pixels, labels: torch.Tensor, seed: int, batch: int, step: int) -> list[Batch]:
     """The batch of a step in SUB_BATCHES, each from a generator of its own."""
     parts = []
     for number in range(SUB_BATCHES):
         generator = training.generator(seed_of(seed, f"pretrain {number}"), step)
-        rows = training.public_batch(len(corpus.images), batch // SUB_BATCHES, generator)
+        rows = training.public_batch(len(images), batch // SUB_BATCHES, generator)
         draws = Kept(diffusion.PublicDraws(generator, len(rows)))
-        parts.append(Batch(device.put(corpus.images[rows]), device.put(corpus.labels[rows]), draws))
+        parts.append(Batch(device.put(images[rows]), device.put(labels[rows]), draws))
     return parts
 
 

@@ -11,6 +11,7 @@ import worlds
 from dpsynth import device, privacy
 from dpsynth.artifacts import Corpus
 from dpsynth.methods import gans
+from dpsynth.metrics import classifiers, distances, extractors
 from dpsynth.models import samplers
 from dpsynth.pipeline import Run
 
@@ -71,6 +72,16 @@ def test_public_training_on_a_gpu_draws_what_the_processor_draws(tmp_path, rende
         torch.testing.assert_close(theirs.weights[name], weight, rtol=1e-3, atol=1e-5)
     assert ours.history.keys() == theirs.history.keys()
     torch.testing.assert_close(torch.tensor(theirs.history["perturbed"]), torch.tensor(ours.history["perturbed"]))
+
+
+def test_the_metrics_are_computed_on_a_gpu(gpu):
+    draws = torch.Generator().manual_seed(0)
+    sets = [torch.randint(0, 256, (40, 3, 16, 16), generator=draws, dtype=torch.uint8) for _ in range(2)]
+    labels = torch.arange(40) % 3
+    found = classifiers.accuracies(sets[0], labels, sets[1], labels, 3, seed=0)
+    weights = extractors.train_convnet(*sets[:1], labels, 3, steps=2)
+    found |= distances.between(*sets, extractors.convnet(weights))
+    assert {"CA-LR", "CA-MLP", "CA-CNN", "CA-ResNet9", "FD-convnet", "recall"} <= found.keys()
 
 
 def test_what_lies_on_two_devices_is_refused_by_the_pretence(monkeypatch):

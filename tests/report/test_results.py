@@ -221,8 +221,8 @@ def test_the_comparison_has_means_spreads_and_its_order():
     assert list(table["epsilon"]) == ["none", "none", "1", "10", "10", "", "10"]
     assert list(table["seeds"]) == [1, 1, 1, 3, 1, 0, 1]
     assert list(table["CA-CNN"]) == ["98.0", "97.0", "88.0", "93.0 ± 3.0", "50.0", "not run", "84.0"]
-    assert table["KID-convnet"].iloc[3] == "0.0123" and table["KID-convnet"].iloc[0] == "not run"
-    measured = ["CA-LR", "CA-MLP", "CA-CNN", "FD-convnet", "KID-convnet", "precision", "recall"]
+    assert list(table["KID-convnet"]) == ["-", "-", "-", "0.0123", "-", "not run", "-"]
+    measured = ["CA-LR", "CA-MLP", "CA-CNN", "KID-convnet", "precision", "recall"]
     assert list(table.columns) == ["epsilon", "seeds", "images", *measured]
 
 
@@ -260,6 +260,20 @@ def test_the_figures_of_a_reproduction_are_files_named_after_it(tmp_path):
     written = results.draw(frame.assign(experiment="table1", dataset="mnist5k"), tmp_path)
     assert [path.name for path in written] == ["table1-mnist5k-CA-CNN.png"]
     assert written[0].read_bytes().startswith(b"\x89PNG")
+
+
+def test_images_without_labels_have_a_table_and_a_figure_of_distances(tmp_path):
+    distances = {"FD-effnet": 12.345, "KID-effnet": 0.001, "precision": 0.5, "recall": 0.25}
+    frame = rows_of(
+        *(("rpgen", "", 10.0, 0, name, value) for name, value in distances.items()),
+        *(("dpdm", "", 10.0, 0, name, 2 * value) for name, value in distances.items()),
+    )
+    table = comparison.table(frame)
+    assert list(table.columns[3:]) == ["CA-LR", "CA-MLP", "CA-CNN", *distances]
+    assert list(table.loc["rpgen", "CA-LR":]) == ["-", "-", "-", "12.35", "0.0010", "0.500", "0.250"]
+    assert set(table.loc["real", "CA-LR":]) == {"not run"}
+    (written,) = results.draw(frame.assign(experiment="table", dataset="celeba32"), tmp_path)
+    assert written.name == "table-celeba32-FD-effnet.png"
 
 
 def test_an_empty_table_says_what_was_not_run():
