@@ -17,11 +17,12 @@ from dpsynth.recipes import Stored
 @dataclass(frozen=True)
 class Encoder(Stored):
     """A classifier over public classes: the semantic query function. `accuracy` is on held-out public images, in [0,
-    1]."""
+    1]; `network` a name in `models.resnet`, or None for the small one."""
 
     weights: dict[str, Tensor]
     classes: list[str]
     accuracy: float
+    network: str | None = None
 
 
 @dataclass(frozen=True)

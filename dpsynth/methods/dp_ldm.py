@@ -64,28 +64,35 @@ def train_autoencoder(
 @work
 def train_latent(
     work: Work, corpus: Corpus, encoder: Codes, *, shape: tuple, seed: int, width: int, prediction: str,
+    unet: dict | None, augment: str | None,
     conditional: bool, pretrain_steps: int, pretrain_batch: int, pretrain_rate: float, pretrain_average: float,
 ) -> Base:  # fmt: skip
     """A denoiser of the codes of the corpus's images; the autoencoder is part of it, and stays as it is."""
     corpus = corpus if conditional else pretrain.without_labels(corpus)
-    architecture = {
-        "network": "latent_denoiser", "channels": shape[0], "size": shape[1], "n_labels": corpus.n_labels,
-        "width": width, "prediction": prediction,
-    }  # fmt: skip
-    model: LatentDenoiser = pretrain.initial(architecture, seed)
+    model: LatentDenoiser = pretrain.initial(architecture(shape, corpus.n_labels, width, prediction, unet), seed)
     model.autoencoder.load_state_dict(encoder.weights)
-    return pretrain.fit(work, model, corpus, seed, pretrain_steps, pretrain_batch, pretrain_rate, pretrain_average)
+    return pretrain.fit(
+        work, model, corpus, seed, pretrain_steps, pretrain_batch, pretrain_rate, pretrain_average, augment=augment
+    )
+
+
+def architecture(shape: tuple, n_labels: int, width: int, prediction: str, unet: dict | None) -> dict[str, Any]:
+    """Of a denoiser of codes: what `networks.build` takes."""
+    return {
+        "network": "latent_denoiser", "channels": shape[0], "size": shape[1], "n_labels": n_labels, "width": width,
+        "prediction": prediction, "unet": unet,
+    }  # fmt: skip
 
 
 @work
 def dp_sgd_on_codes(
     work: Work, private: Private, base: Base, permit: Permit,
-    *, seed: int, learning_rate: float, average: float, trainable: str,
+    *, seed: int, learning_rate: float, average: float, trainable: str, augment: str | None,
 ) -> Synthesiser:  # fmt: skip
     """`dp_sgd.dp_sgd`, on a denoiser whose autoencoder encodes each record: a work of its own, as that code counts."""
     model: LatentDenoiser = dp_sgd.ready(base, len(private.classes), seed)
     restrict(model, trainable)
-    return dp_sgd.descend(work, private, model, permit, learning_rate, average)
+    return dp_sgd.descend(work, private, model, permit, learning_rate, average, augment)
 
 
 ON_CODES = {

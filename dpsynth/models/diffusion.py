@@ -6,12 +6,13 @@ written once, in terms of D and sigma alone. `ddpm` keeps the epsilon-prediction
 """
 
 from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from dpsynth import device
+from dpsynth.models.ddpmpp import DDPMpp
 from dpsynth.models.unet import UNet
 
 SIGMA_DATA = 1 / 3**0.5  # images in [-1, 1], as DPDM's code has it
@@ -22,6 +23,7 @@ P_MEAN, P_STD = 0.0, 1.4
 NULL_RATE = 0.1  # labels dropped to the null label in training
 
 Prediction = Literal["edm", "ddpm"]
+Augment = Literal["flips"]
 
 
 class Draws(Protocol):
@@ -68,18 +70,21 @@ class Denoiser(nn.Module):
     Args:
         prediction: "edm" (Karras et al. 2022, Table 1, last column) or "ddpm" (epsilon-prediction).
         attention: "middle" or "every", as of `UNet`.
+        unet: `levels`, `blocks` and `attention` of a `DDPMpp`, the papers' network, in the place of a `UNet` and of
+            `attention`; or None.
     """
 
     def __init__(
         self, channels: int, size: int, n_labels: int, width: int, prediction: Prediction = "edm",
-        attention: str = "middle",
+        attention: str = "middle", unet: dict[str, Any] | None = None,
     ):  # fmt: skip
         super().__init__()
         self.architecture = dict(
             network="denoiser", channels=channels, size=size, n_labels=n_labels, width=width, prediction=prediction,
-            attention=attention,
+            attention=attention, unet=unet,
         )  # fmt: skip
-        self.net = UNet(channels, size, n_labels, width, attention)
+        shape = channels, size, n_labels, width
+        self.net = UNet(*shape, attention) if unet is None else DDPMpp(*shape, **unet)
         self.prediction, self.precision = prediction, device.precision()
         self.n_labels = self.null = n_labels  # labels are 0 to n_labels - 1; the next one is the null label
 
@@ -127,9 +132,23 @@ def loss(model: nn.Module, prediction: Prediction, null: int, x: Tensor, label: 
     return weight * (denoised - x).square().mean((1, 2, 3))
 
 
-def losses(model: Denoiser, x: Tensor, label: Tensor, draws: Draws, through: Callable | None = None) -> Tensor:
-    """`loss` of each image; `through`: the denoiser, wrapped."""
+def losses(
+    model: Denoiser, x: Tensor, label: Tensor, draws: Draws, through: Callable | None = None,
+    augment: Augment | None = None,
+) -> Tensor:  # fmt: skip
+    """`loss` of each image.
+
+    Args:
+        through: the denoiser, wrapped; augment: "flips", where each row is mirrored by a coin of its own draws.
+    """
+    if augment == "flips":
+        x = flipped(x, draws.uniform() < 0.5)
     return loss(through or model, model.prediction, model.null, model.encode(x), label, draws)
+
+
+def flipped(x: Tensor, coins: Tensor) -> Tensor:
+    """Each image, or its mirror image (left is right) where its coin says so: (B, C, S, S), (B,) bool."""
+    return torch.where(coins[:, None, None, None], x.flip(3), x)
 
 
 def _ddpm_sigmas() -> Tensor:

@@ -18,7 +18,7 @@ from dpsynth.methods import METHODS
 from dpsynth.metrics.names import ACCURACIES, FRECHET, frechet
 from dpsynth.pipeline import Run
 from dpsynth.project import PACKAGE
-from dpsynth.report import comparison, displays, paired, pictures, results, settings
+from dpsynth.report import comparison, displays, networks, paired, pictures, results, settings
 from dpsynth.report.timings import breakdown
 
 PROJECT = PACKAGE.parent
@@ -69,6 +69,7 @@ def blocks() -> dict[str, str]:
         **{name: block(results.read_committed("table")) for name, block in of_table.items()},
         **{name: _recorded(name, block) for name, block in of_file.items()},
         "settings": markdown(settings.table("laptop")),
+        "networks": markdown(networks.table()),
         "time": _time(measured),
         "breakdown": markdown(breakdown(measured)) if "artifacts" in measured else "Not run.",
     }

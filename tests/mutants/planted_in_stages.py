@@ -13,7 +13,7 @@ COUNTED = (EVOLUTION, BALLOT,
            "cast = (half_squares[labels] - products[torch.arange(len(x)), labels]).argmin(1, keepdim=True)\n"
            "        vote.true.index_put_((labels, cast[:, 0]), torch.ones(len(x)), accumulate=True)\n        vote.seen = x\n"
            "        return cast\n\n    vote.true = torch.zeros(points.shape[:2])\n    return vote\n")  # fmt: skip
-LOSSES = "    losses = partial(diffusion.losses, model, through=wrapped)\n    charge, steps"
+LOSSES = "    losses = partial(diffusion.losses, model, through=wrapped, augment=augment)\n    charge, steps"
 EMBED = "lambda x, labels, draws: embed(device.put(x)), dim"
 
 IN_STAGES = (

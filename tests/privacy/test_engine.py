@@ -38,6 +38,7 @@ LAYERS = {
     "our norm": (GroupNormSwish(8), (8, 3, 5)),
     "our norm without swish": (GroupNormSwish(8, swish=False), (8, 3, 5)),
 }
+PAPERS = {"levels": [1, 2, 3], "blocks": 1, "attention": [4, 8]}  # a small network of the papers' kind
 KERNELS = {"materialised": 1e9, "ghost": 0.0}  # what `GHOST_IF_BELOW` must be for either
 
 
@@ -171,9 +172,11 @@ def test_what_rounding_may_hide_is_counted_from_every_product(layer):
     torch.testing.assert_close(squares, (grads.mT @ patches).double().square().sum((1, 2)), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("views", [1, 3, 8])
-def test_the_whole_denoiser_agrees_with_a_float64_loop_in_ragged_micro_batches(kernel, views):
-    model, x, label, draws = denoiser(torch.float32, 5 * views)
+@pytest.mark.parametrize(
+    ("views", "unet"), [(1, None), (3, None), (8, None), (1, PAPERS), (3, PAPERS)]
+)  # fmt: skip
+def test_the_whole_denoiser_agrees_with_a_float64_loop_in_ragged_micro_batches(kernel, views, unet):
+    model, x, label, draws = denoiser(torch.float32, 5 * views, unet)
     engine = PerExample(model)
     found = engine.clipped(lambda: diffusion.loss(engine, "edm", 3, x, label, draws(0)) / views, 5, 3, 0.2)
     engine.close()
@@ -202,10 +205,10 @@ def test_bfloat16_is_close_to_float32():
     assert (found[0] - found[1]).norm() < 0.03 * found[0].norm()
 
 
-def denoiser(precision, rows):
+def denoiser(precision, rows, unet=None):
     """A denoiser without zeros, images and labels for it, and repeatable draws."""
     torch.manual_seed(0)
-    model = diffusion.Denoiser(1, 16, 3, 8)
+    model = diffusion.Denoiser(1, 16, 3, 8, unet=unet)
     model.precision = precision
     for parameter in model.parameters():
         parameter.data += 0.05 * torch.randn_like(parameter)
