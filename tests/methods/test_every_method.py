@@ -305,7 +305,7 @@ def test_more_saliency_votes_than_matrices_are_refused_before_anything_is_asked(
     ("method", "fails"),
     [
         ("rpgen", "stages.query.classifier"),
-        ("dpdm", "stages.dp_sgd.privacy.PerExample"),
+        ("dpdm", "stages.dp_sgd.privacy.per_example"),
         ("dp_sapf", "methods.dp_sapf.lora.candidates"),
         ("dpgan", "methods.gans.ready"),
         ("dp_mepf", "methods.dp_mepf.perceptual"),
