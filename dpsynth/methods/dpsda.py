@@ -47,7 +47,7 @@ class Evolution(Options, pretrain.Conditional, pretrain.Network):
         2, ge=0, le=1000, description="variations whose mean embedding stands for a candidate; 0: itself"
     )
     threshold: Real = Field(1.0, ge=0, lt=1e6, description="taken from every count, in deviations of the noise")
-    prediction: Literal["edm", "ddpm"] = Field("edm", description="of the denoiser, as for the methods that share it")
+    prediction: diffusion.Prediction = Field("edm", description="of the denoiser, as for the methods that share it")
 
 
 State = dict[str, Tensor]  # candidates: `images` (N, C, S, S) uint8, and what else their API must know of them

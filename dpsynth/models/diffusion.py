@@ -20,9 +20,10 @@ SIGMA_DATA = 1 / 3**0.5  # images in [-1, 1], as DPDM's code has it
 # training the shapes of digits, which are settled at large sigma, are what is missing: on the choosing split, 1,000
 # steps of pre-training gave a CNN accuracy of 62 percent with EDM's values and 78 with these.
 P_MEAN, P_STD = 0.0, 1.4
+PUBLISHED = -1.2, 1.2  # EDM's own
 NULL_RATE = 0.1  # labels dropped to the null label in training
 
-Prediction = Literal["edm", "ddpm"]
+Prediction = Literal["edm", "edm_published", "ddpm"]
 Augment = Literal["flips"]
 
 
@@ -68,7 +69,8 @@ class Denoiser(nn.Module):
     """D(x; sigma, label): (B, C, S, S), (B,), (B,) -> (B, C, S, S), an estimate of the clean image.
 
     Args:
-        prediction: "edm" (Karras et al. 2022, Table 1, last column) or "ddpm" (epsilon-prediction).
+        prediction: "edm" (Karras et al. 2022, Table 1, last column), "edm_published", the same at EDM's own noise
+            levels in training, or "ddpm" (epsilon-prediction).
         attention: "middle" or "every", as of `UNet`.
         unet: `levels`, `blocks` and `attention` of a `DDPMpp`, the papers' network, in the place of a `UNet` and of
             `attention`; or None.
@@ -115,7 +117,7 @@ class Denoiser(nn.Module):
 def loss(model: nn.Module, prediction: Prediction, null: int, x: Tensor, label: Tensor, draws: Draws) -> Tensor:
     """Denoising loss of each row: (B, C, S, S), (B,) -> (B,), mean over pixels.
 
-    EDM: ln sigma ~ N(P_MEAN, P_STD^2), weight (sigma^2 + sd^2) / (sigma sd)^2 (Karras et al. 2022, Eq. 8 and
+    EDM: ln sigma ~ N(P_MEAN, P_STD^2), or as it was published, weight (sigma^2 + sd^2) / (sigma sd)^2 (Karras et al. 2022, Eq. 8 and
     Table 1). DDPM: t uniform on 1,000 steps of the linear schedule, unit weight on epsilon (Ho et al. 2020,
     Eq. 14). `model` computes D(x; sigma, label) and may be a wrapper, which is why `prediction` and `null` are told
     apart from it.
@@ -125,7 +127,8 @@ def loss(model: nn.Module, prediction: Prediction, null: int, x: Tensor, label: 
         sigma = _ddpm_sigmas().to(x.device)[(draws.uniform() * 1000).long()]
         weight = 1 / sigma**2
     else:
-        sigma = (P_MEAN + P_STD * draws.normal()).exp()
+        mean, deviation = PUBLISHED if prediction == "edm_published" else (P_MEAN, P_STD)
+        sigma = (mean + deviation * draws.normal()).exp()
         weight = (sigma**2 + SIGMA_DATA**2) / (sigma * SIGMA_DATA) ** 2
     noisy = x + sigma[:, None, None, None] * noise
     denoised = model(noisy, sigma, torch.where(drop, null, label))

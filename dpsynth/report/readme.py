@@ -22,7 +22,7 @@ from dpsynth.report import comparison, displays, networks, paired, pictures, res
 from dpsynth.report.timings import breakdown
 
 PROJECT = PACKAGE.parent
-FIGURED = {"table1": ("CA-CNN", "moment-gap"), "ablations": ("learning-percent",)}  # what the pages show of each
+FIGURED = {"table1_digits": ("CA-CNN", "moment-gap"), "ablations": ("learning-percent",)}  # what the pages show of each
 RECORDED = (*FIGURED, "choosing")  # of these the rows that are there, of the table of `make reproduce` only all
 SHOWN = ["row", "epsilon", "seeds", "images", *ACCURACIES, *FRECHET, "precision", "recall"]  # what of it there is
 SUMMARY = ["epsilon", "seeds", "images", "CA-LR", "CA-MLP", "CA-CNN", "recall"]
@@ -61,7 +61,7 @@ def blocks() -> dict[str, str]:
     """What results/ says: {name of the block: markdown}."""
     of_table = {"summary": _summary, "claim": _claim, "hero": _hero, "table": _table}
     of_file = {
-        "table1": _budgets, "ablations": _variants, "choosing": _variants, "bench": _bench, "samplers": _samplers,
+        "table1_digits": _budgets, "ablations": _variants, "choosing": _variants, "bench": _bench, "samplers": _samplers,
     }  # fmt: skip
     path = results.COMMITTED / "measured.json"
     measured = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}

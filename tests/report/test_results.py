@@ -257,8 +257,8 @@ def test_the_twins_of_several_methods_stay_apart(root, untimed):
 
 def test_the_figures_of_a_reproduction_are_files_named_after_it(tmp_path):
     frame = rows_of(("rpgen", "", 10.0, 0, "CA-CNN", 90.0), ("dpdm", "", 10.0, 0, "CA-CNN", 50.0))
-    written = results.draw(frame.assign(experiment="table1", dataset="mnist5k"), tmp_path)
-    assert [path.name for path in written] == ["table1-mnist5k-CA-CNN.png"]
+    written = results.draw(frame.assign(experiment="table1_digits", dataset="mnist5k"), tmp_path)
+    assert [path.name for path in written] == ["table1_digits-mnist5k-CA-CNN.png"]
     assert written[0].read_bytes().startswith(b"\x89PNG")
 
 
