@@ -161,28 +161,40 @@ class Run:
         return "nonprivate" if math.isinf(self.params.epsilon) else self.params.method
 
     @cached_property
-    def rows(self) -> dict[str, Samples]:
-        """Samples by row: the method's own, then its reference rows.
+    def row_kinds(self) -> dict[str, str]:
+        """The kinds of samples by row: the method's own, then its reference rows.
 
         `floor_public` and `pretrained` where the corpus has the private labels, of private runs; `real`, of benchmarks.
         """
-        rows = {self.row_name: self.samples}
+        rows = {self.row_name: "samples"}
         if not self.params.constants.builtin:
             return rows
         if self.corpus is not None and self.corpus.private_labels and self.plan.is_private:
-            rows["floor_public"] = self.artifact("floor")
+            rows["floor_public"] = "floor"
             if self.base.private_labels:
-                rows["pretrained"] = self.artifact("pretrained")
-        return rows | {"real": self.artifact("real")}
+                rows["pretrained"] = "pretrained"
+        return rows | {"real": "real"}
+
+    @cached_property
+    def rows(self) -> dict[str, Samples]:
+        """Samples by row, as of `row_kinds`."""
+        return {row: self.artifact(kind) for row, kind in self.row_kinds.items()}
 
     @cached_property
     def measurements(self) -> dict[str, Measurement]:
         """Metrics by row, on held-out records; empty for a set of the user's own."""
-        if not self.params.constants.builtin:
-            return {}
-        recipe, extractor = self.recipe("measurement"), self.artifact("extractor")
-        inputs = [recipe.inputs | {"extractor": extractor, "samples": samples} for samples in self.rows.values()]
-        return dict(zip(self.rows, (store.build(replace(recipe, inputs=each)) for each in inputs), strict=True))
+        return {row: self.measurement(row) for row in self.row_kinds} if self.params.constants.builtin else {}
+
+    def measurement(self, row: str) -> Measurement:
+        """Metrics of one row of a benchmark, made or loaded."""
+        recipe = self.measurement_recipe(row)
+        inputs = {"extractor": self.artifact("extractor"), "samples": self.artifact(self.row_kinds[row])}
+        return store.build(replace(recipe, inputs=recipe.inputs | inputs))
+
+    def measurement_recipe(self, row: str) -> Recipe:
+        """What measures one row of a benchmark, before it does."""
+        recipe = self.recipe("measurement")
+        return replace(recipe, inputs=recipe.inputs | {"samples": self.recipe(self.row_kinds[row])})
 
     def expected_minutes(self) -> float | None:
         """Minutes that the learner should take, from public data alone; None where there is no estimate."""

@@ -3,6 +3,9 @@
 Those that open a benchmark's records do so through `privacy.evaluation`, and are listed by a test.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -54,6 +57,16 @@ def votes_without_noise(run: Run) -> SemanticHistogram:
     """What the query would answer without noise: an evaluation on a public benchmark, not a release."""
     inputs = {"private": run.private, "encoder": run.encoder}
     return store.build(recipes.recipe("votes", query.exact_histogram, run.settings, **inputs))
+
+
+def works(run: Run) -> dict[str, Callable[[], Any]]:
+    """What the run's pages make beside its own artifacts, by a name for people; each makes or loads it."""
+    story, beside = run.row.page is None, {}
+    if story and run.params.constants.builtin:
+        beside["votes without noise"] = lambda: votes_without_noise(run)
+    if story and run.settings.get("amp_gamma"):
+        beside["base without AMP"] = lambda: with_and_without(run)
+    return beside
 
 
 def examples(corpus: Corpus, names: tuple[str, ...], n: int) -> Grid:

@@ -96,6 +96,12 @@ def write_certificate(run: Run) -> Path:
     return _write_json(run, "certificate.json", run.certificate)
 
 
+def write(run: Run) -> None:
+    """Write all files of the run: what its pages write, each where it is told."""
+    for one in (write_certificate, write_synthetic, write_artifacts, write_metrics):
+        one(run)
+
+
 def join(scale: str, experiment: Experiment, points: Sequence[Params]) -> Path:
     """Put the metrics of `points` into build/<scale>/results.csv, in place of the rows `experiment` had.
 

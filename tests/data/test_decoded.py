@@ -183,9 +183,7 @@ def test_a_kill_leaves_nothing_that_is_taken_for_whole(pets, monkeypatch, reads)
     assert not arrays(pets.parent) and list((pets.parent / "ledger/decoded").glob("*.tmp"))
     private(pets)
     assert (
-        len(reads) == 12
-        and len(arrays(pets.parent)) == 1
-        and not list((pets.parent / "ledger/decoded").glob("*.tmp"))
+        len(reads) == 12 and len(arrays(pets.parent)) == 1 and not list((pets.parent / "ledger/decoded").glob("*.tmp"))
     )
 
 
