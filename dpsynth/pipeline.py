@@ -3,6 +3,7 @@
 What is made, in which order, from what, and which of it asks the private records, is said by `steps.STEPS`.
 """
 
+import copy
 import inspect
 import math
 from collections.abc import Callable
@@ -40,6 +41,7 @@ class Run:
         self.params, self.options, self.row = params, options_of(params), row_of(params)
         self._recipes: dict[str, Recipe | None] = {}
         self._made: dict[str, Stored | None] = {}
+        self.machine = ""  # whose artifacts are taken, where those of several stand
         self._checked = False
         if private is not None:
             if canonical(private.name) != canonical(params.private):
@@ -194,7 +196,8 @@ class Run:
     def measurement_recipe(self, row: str) -> Recipe:
         """What measures one row of a benchmark, before it does."""
         recipe = self.recipe("measurement")
-        return replace(recipe, inputs=recipe.inputs | {"samples": self.recipe(self.row_kinds[row])})
+        inputs = recipe.inputs | {"samples": self.recipe(self.row_kinds[row])}
+        return self.as_it_stands(replace(recipe, inputs=inputs))
 
     def expected_minutes(self) -> float | None:
         """Minutes that the learner should take, from public data alone; None where there is no estimate."""
@@ -213,6 +216,19 @@ class Run:
         if kind not in self._recipes:
             self._recipes[kind] = self._named(STEP_OF[kind])
         return self._recipes[kind]
+
+    def as_it_stands(self, recipe: Recipe) -> Recipe:
+        """The recipe; or the same as another kind of machine made it, if only that stands.
+
+        Where both do, all of a run is taken from the machine that has its synthesiser: a run is one chain of work.
+
+        Raises:
+            ValueError: as of `Recipe.standing`.
+        """
+        standing = recipe.standing()
+        if len(standing) > 1 and not self.machine:
+            self.machine = self._machine_of_all([each.machine for each in standing])
+        return next((each for each in standing if each.machine == self.machine), (*standing, recipe)[0])
 
     def recipes(self) -> dict[str, Recipe]:
         """What the steps before evaluation make, by kind, in order."""
@@ -265,7 +281,18 @@ class Run:
             earlier = tuple(recipe for before in step.after if (recipe := self.recipe(before)))
             inputs["permit"] = Permit(self.plan, self.ledger, function.name, earlier)
         kind = step.twin if step.private and not asks else step.kind
-        return recipes.recipe(kind, work, self.settings, lasts=self.params.noise == "secret", **inputs)
+        named = recipes.recipe(kind, work, self.settings, lasts=self.params.noise == "secret", **inputs)
+        return self.as_it_stands(named)
+
+    def _machine_of_all(self, machines: list[str]) -> str:
+        """The first of them that made the synthesiser; the first, if none did."""
+        _ = self.plan, self.private  # once for all trials
+        for machine in machines:
+            trial = copy.copy(self)
+            trial.machine, trial._recipes = machine, {}
+            if trial.recipe("synthesiser").path.exists():
+                return machine
+        return machines[0]
 
     def _before(self, kind: str) -> Any:
         """An input of a step, by name: a set that is opened, or what an earlier step makes."""

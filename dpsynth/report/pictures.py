@@ -56,7 +56,7 @@ def recall_curve(run: Run, n_draws: int = 20) -> dict[str, Tensor]:
 def votes_without_noise(run: Run) -> SemanticHistogram:
     """What the query would answer without noise: an evaluation on a public benchmark, not a release."""
     inputs = {"private": run.private, "encoder": run.encoder}
-    return store.build(recipes.recipe("votes", query.exact_histogram, run.settings, **inputs))
+    return store.build(run.as_it_stands(recipes.recipe("votes", query.exact_histogram, run.settings, **inputs)))
 
 
 def works(run: Run) -> dict[str, Callable[[], Any]]:
@@ -143,7 +143,9 @@ def with_and_without(run: Run) -> dict[str, Base]:
     if not run.settings.get("amp_gamma"):
         return {"pre-training": run.base}
     without = run.params.replace(options={**run.params.options, "amp_gamma": 0.0})
-    return {"with AMP": run.base, "without AMP": Run(without, run.private).base}
+    twin, base = Run(without, run.private), run.base
+    twin.machine = run.machine
+    return {"with AMP": base, "without AMP": twin.base}
 
 
 def learning_parts(run: Run) -> dict[str, tuple[int, int]]:
