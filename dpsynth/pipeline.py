@@ -208,7 +208,8 @@ class Run:
         """The artifact of one step, made or loaded; None where the method has none."""
         if kind not in self._made:
             recipe = self.recipe(kind)
-            self._made[kind] = recipe and self._build(STEP_OF[kind], recipe)
+            made = recipe and self._build(STEP_OF[kind], recipe)
+            self._made[kind] = self._with_images(made) if isinstance(made, Corpus) else made
         return self._made[kind]
 
     def recipe(self, kind: str) -> Recipe | None:
@@ -257,10 +258,12 @@ class Run:
         _ = self.questions, self.plan
         recipes = self.recipes()
         preflight.standing(recipes.values(), self.plan, self.ledger, p.releases, seen)
-        missing = {kind for kind, recipe in recipes.items() if "public" in recipe.inputs and not recipe.path.exists()}
-        if missing:
+        unmade = {kind: recipe for kind, recipe in recipes.items() if not recipe.path.exists()}
+        if missing := {kind for kind, recipe in unmade.items() if "public" in recipe.inputs}:
             trains = "encoder" in missing
             once(("public", self.public.identity, trains), lambda: preflight.public(self.public, trains))
+        if "corpus" in recipes and "corpus" not in unmade and any("corpus" in r.inputs for r in unmade.values()):
+            _ = self.corpus.pixels  # its public set is still there, and what it was
         self._checked = True
 
     def _named(self, step: Step) -> Recipe | None:
@@ -293,6 +296,10 @@ class Run:
             if trial.recipe("synthesiser").path.exists():
                 return machine
         return machines[0]
+
+    def _with_images(self, corpus: Corpus) -> Corpus:
+        """A corpus of rows is stored without the public set that they are of."""
+        return corpus if corpus.rows is None else replace(corpus, public=self.public)
 
     def _before(self, kind: str) -> Any:
         """An input of a step, by name: a set that is opened, or what an earlier step makes."""

@@ -156,7 +156,7 @@ def _split(value: Stored) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
             tensors[field.name] = content.contiguous()
         elif isinstance(content, dict) and content and all(isinstance(v, torch.Tensor) for v in content.values()):
             tensors |= {f"{field.name}/{name}": tensor.contiguous() for name, tensor in content.items()}
-        elif field.name != "artifact":
+        elif field.compare:  # what is not compared is of this process: the artifact's own place, an attached set
             fields[field.name] = content
     return tensors, fields
 

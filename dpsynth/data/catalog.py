@@ -4,8 +4,11 @@ Public sets come in any shape, unopened. Private sets come as `privacy.Private`;
 their `constants`, never depends on their records.
 """
 
-from dpsynth.data import folder_sets, folders, imagefiles
-from dpsynth.data.private_sets import PRIVATE, Constants
+from functools import partial
+
+from dpsynth.data import folder_sets, folders, imagefiles, prepared
+from dpsynth.data.originals import ORIGINALS
+from dpsynth.data.private_sets import PRIVATE, Constants, PreparedBenchmark
 from dpsynth.data.public_sets import PUBLIC, PublicSet
 from dpsynth.privacy import Private
 from dpsynth.project import FOLDER
@@ -38,20 +41,22 @@ def private(
     A folder is decoded once, into a file beside the ledger that `forget_decoded` removes.
 
     Raises:
-        FileNotFoundError: its files are missing; says where they were looked for, and what gets them.
-        ValueError: its files are broken or contradict the constants; and as `constants`.
+        FileNotFoundError: its files are missing, or not prepared; says where they were looked for, and what to do.
+        ValueError: its files are broken or contradict the constants; and as `constants`, and `prepared.opened`.
     """
     known = constants(name, split, n_records=n_records, labels=labels, size=size)
     if name.startswith(FOLDER):
         return folder_sets.private(name, known, imagefiles.colour(background))
-    images, targets = PRIVATE[name].load(split)
+    row = PRIVATE[name]
+    images, targets = row.load(split)
     expected = (known.n_records, known.channels, known.size, known.size)
     if images.shape != expected or targets.shape != expected[:1]:
         raise ValueError(
             f"the {split} files of {name} hold images of shape {tuple(images.shape)} and {len(targets)} "
             f"labels, where {expected} was published; delete them and fetch them again"
         )
-    return Private(
+    kind = partial(PreparedBenchmark, content=prepared.content(row.prepared)) if row.prepared else Private
+    return kind(
         name=name if split == "train" else f"{name}-{split}", images=images, labels=targets,
         classes=known.classes, n_records=known.n_records, builtin=True,
     )  # fmt: skip
@@ -87,6 +92,20 @@ def constants(name: str, split: str = "train", *, n_records=None, labels=None, s
         if value is not None and (tuple(value) if key == "labels" else value) != published[key]:
             raise ValueError(f"{key}={value!r} contradicts {name}, which has {published[key]!r}: omit it")
     return Constants(row.n_records[split], row.channels, row.size, row.classes, builtin=True)
+
+
+def prepared_as(name: str) -> str:
+    """The set that `dpsynth prepare` makes for the set `name`: `celeba32_gender` is read from `celeba32`.
+
+    Raises:
+        ValueError: it needs no preparing, or there is none.
+    """
+    of = PRIVATE[name].prepared if name in PRIVATE else name
+    if of in ORIGINALS:
+        return of
+    if name in PRIVATE or name in PUBLIC or name.startswith(FOLDER):
+        raise ValueError(f"{name} needs no preparing; {', '.join(ORIGINALS)} do")
+    raise ValueError(f"no set {name!r} to prepare; there are {', '.join(ORIGINALS)}")
 
 
 def forget_decoded(name: str) -> None:

@@ -180,8 +180,8 @@ def generator_step(generator: gan.Generator, judge: gan.Discriminator, optimizer
 
 def _discriminator_step(model: gan.Gan, optimizer, corpus: Corpus, seed: int, step: int) -> float:
     draws = training.generator(seed_of(seed, "pretrain gan"), step)
-    rows = training.public_batch(len(corpus.images), BATCH, draws)
-    x, labels = scaled(corpus.images[rows]), corpus.labels[rows]
+    rows = training.public_batch(len(corpus.labels), BATCH, draws)
+    x, labels = scaled(corpus.pixels[rows]), corpus.labels[rows]
     with torch.no_grad():
         fakes = model.generator(gan.latents(BATCH, draws), labels)
 

@@ -74,11 +74,11 @@ def selection(run: Run) -> str:
     if corpus is None:
         return "no images: the base is not trained on any"
     if not corpus.chosen:
-        return f"{len(corpus.images):,} images ({corpus.provenance}), {corpus.n_labels} labels"
+        return f"{len(corpus.labels):,} images ({corpus.provenance}), {corpus.n_labels} labels"
     n_classes = sum(map(len, corpus.chosen))
     ratio = 100 * n_classes / len(public.classes)
     return (
-        f"{len(corpus.images):,} of {len(public.images):,} public images, {n_classes} of {len(public.classes)} classes "
+        f"{len(corpus.labels):,} of {len(public.labels):,} public images, {n_classes} of {len(public.classes)} classes "
         f"(selection ratio {ratio:.1f} percent; {corpus.provenance}), {corpus.n_labels} labels"
     )
 

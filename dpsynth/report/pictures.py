@@ -74,7 +74,7 @@ def examples(corpus: Corpus, names: tuple[str, ...], n: int) -> Grid:
     labels = corpus.labels.unique().tolist()[:LIMIT]
     rows = torch.cat([_in_turn((corpus.labels == label).nonzero().flatten(), n) for label in labels])
     classes = names if corpus.private_labels else [f"class {label}" for label in range(corpus.n_labels)]
-    return corpus.images[rows], corpus.labels[rows], list(classes)
+    return corpus.pixels[rows], corpus.labels[rows], list(classes)
 
 
 def _in_turn(rows: Tensor, n: int) -> Tensor:
@@ -131,7 +131,7 @@ def strip(run: Run) -> dict[str, Tensor]:
         images["real"] = by_label(Samples(*privacy.evaluation(run.private, "headline figure")), p, 1)[0]
     if (corpus := run.corpus) is not None and corpus.private_labels:
         corpus_row = "selected public" if corpus.chosen else "released, moved"
-        images[corpus_row] = by_label(Samples(corpus.images, corpus.labels), p, 1)[0]
+        images[corpus_row] = examples(corpus, p.constants.classes, 1)[0]
         if run.base.private_labels:
             images["pre-trained"] = preview(run, run.base, 1)[0]
     images["synthetic"] = preview(run, run.synthesiser, 1)[0]

@@ -30,8 +30,8 @@ def draw(
 def floor(work: Work, corpus: Corpus, *, n_synthetic: int, seed: int) -> Samples:
     """The corpus itself, with its labels, used as if it were synthetic: at most `n_synthetic` images."""
     draws = torch.Generator().manual_seed(seed_of(seed, "floor"))
-    chosen = torch.randperm(len(corpus.images), generator=draws)[:n_synthetic]
-    return Samples(corpus.images[chosen], corpus.labels[chosen])
+    chosen = torch.randperm(len(corpus.labels), generator=draws)[:n_synthetic]
+    return Samples(corpus.pixels[chosen], corpus.labels[chosen])
 
 
 @work

@@ -85,14 +85,14 @@ def fit(
         `history` has `clean`, the loss at the weights; with perturbation also `perturbed`, the loss at the
         perturbed ones, and `binds`, 1.0 where the projection moved the perturbation.
     """
-    parameters = [p for p in model.parameters() if p.requires_grad]
+    parameters, images = [p for p in model.parameters() if p.requires_grad], corpus.pixels
     history: training.History = {"clean": [], "perturbed": [], "binds": []}
 
     def step_gradient(step: int) -> None:
         def loss(number: int) -> torch.Tensor:
             draws = training.generator(seed_of(seed, f"pretrain {number}"), step)
-            rows = training.public_batch(len(corpus.images), batch // SUB_BATCHES, draws)
-            x, label = scaled(corpus.images[rows]), corpus.labels[rows]
+            rows = training.public_batch(len(images), batch // SUB_BATCHES, draws)
+            x, label = scaled(images[rows]), corpus.labels[rows]
             return diffusion.losses(model, x, label, diffusion.PublicDraws(draws, len(x))).mean() / SUB_BATCHES
 
         at_weights = partial(training.gradient, parameters, loss, range(SUB_BATCHES))

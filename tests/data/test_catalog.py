@@ -9,9 +9,9 @@ from dpsynth.data import catalog, private_sets
     "name, shape, message",
     [
         (
-            "imagenet32",
+            "places365",
             (3, 32),
-            "no public set 'imagenet32' is available; there are glyphs, glyphs_without_digits and folder:",
+            "no public set 'places365' is available; there are glyphs, .*, tiny_imagenet64 and folder:",
         ),
         ("mnist5k", (1, 28), "no public set 'mnist5k'"),
         ("glyphs", (2, 28), r"channels=2 in \(1, 3\)"),
@@ -34,7 +34,7 @@ def test_constants_of_benchmarks():
 @pytest.mark.parametrize(
     "name, options, message",
     [
-        ("cifar10", {}, "no private set 'cifar10'; there are mnist5k, .*, fashion_mnist and folder:PATH"),
+        ("cifar100", {}, "no private set 'cifar100'; there are mnist5k, .*, cifar10, .* and folder:PATH"),
         ("mnist5k", {"split": "validation"}, "no split 'validation'; it has train, test"),
         ("mnist5k", {"n_records": 5000}, "n_records=5000 contradicts mnist5k, which has 4000"),
         ("mnist5k", {"labels": ["0"]}, "labels=.*contradicts"),
