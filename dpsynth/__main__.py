@@ -11,7 +11,7 @@ from dpsynth import mistakes, privacy, project, terminal
 from dpsynth.budget.certificate import certificate_of_set
 from dpsynth.data import catalog, prepared
 from dpsynth.data.originals import ORIGINALS
-from dpsynth.runner import headless, pack, process
+from dpsynth.runner import headless, pack, process, unpack
 from dpsynth.runner.command import add_axes
 
 
@@ -56,7 +56,7 @@ def _add_runs(commands: argparse._SubParsersAction) -> None:
     command.set_defaults(action=pack.write)
     command = commands.add_parser("unpack", help="put what was packed on another machine into this project")
     command.add_argument("pack", metavar="IN.tar", type=Path, help="the file that `dpsynth pack` wrote")
-    command.set_defaults(action=pack.read)
+    command.set_defaults(action=unpack.read)
 
 
 def _certificate(given: argparse.Namespace) -> None:

@@ -102,9 +102,7 @@ class Recipe:
         Raises:
             ValueError: only others do, and DPSYNTH_EQUAL_BITS is set.
         """
-        machines = () if self.lasts else device.machines()
-        others = [self._on(machine) for machine in machines if machine != self.machine]
-        own, others = [self] * self.path.exists(), [other for other in others if other.path.exists()]
+        own, others = [self] * self.path.exists(), [each for each in self.elsewhere() if each.path.exists()]
         if others and device.equal_bits() and not own:
             raise ValueError(
                 f"{others[0].path} was made on another kind of machine ({others[0].machine}; this is {self.machine}), "
@@ -112,10 +110,13 @@ class Recipe:
             )
         return own if device.equal_bits() else own + others
 
-    def _on(self, machine: str) -> "Recipe":
-        other = dataclasses.replace(self, machine=machine)
-        vars(other)["code"] = self.code  # which takes long to digest, and is the same
-        return other
+    def elsewhere(self) -> "list[Recipe]":
+        """The same as other machines make it; none of a name that lasts, which is one for all."""
+        machines = () if self.lasts else device.machines()
+        others = [dataclasses.replace(self, machine=machine) for machine in machines if machine != self.machine]
+        for other in others:
+            vars(other)["code"] = self.code  # which takes long to digest, and is the same
+        return others
 
     @functools.cached_property
     def ancestors(self) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """What the commands share that make the runs of a parameter file, with notebooks or without: no Jupyter in here."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dpsynth.experiments import Experiment
@@ -41,13 +41,22 @@ def checked(points: list[Params]) -> list[Run]:
     Raises:
         As `Run.check`.
     """
-    runs, checks, sealed = [], set(), {}
+    checks: set = set()
+    runs = []
+    for run in opened(points):
+        run.check(checks)
+        runs.append(run)
+    return runs
+
+
+def opened(points: list[Params]) -> Iterator[Run]:
+    """The runs; a private set that several have is opened once."""
+    sealed = {}
     for p in points:
         declared = (p.private, p.n_records, p.labels, p.size, p.background)
-        runs.append(Run(p, sealed.get(declared)))
-        runs[-1].check(checks)
-        sealed[declared] = runs[-1].private
-    return runs
+        run = Run(p, sealed.get(declared))
+        yield run
+        sealed[declared] = run.private
 
 
 def privacy_of(run: Run) -> str:

@@ -53,8 +53,8 @@ def pieces(run: Run) -> Iterator[Piece]:
         yield Piece(kind, partial(run.artifact, kind), run.recipe(kind).path)
     for row in run.row_kinds if builtin else ():
         yield Piece(f"measurement of {row}", partial(run.measurement, row), run.measurement_recipe(row).path)
-    for name, make in pictures.works(run).items():
-        yield Piece(name, make, steps=True)
+    for name, (recipe, make) in pictures.beside(run).items():
+        yield Piece(name, make, recipe.path, steps=True)
     yield Piece("certificate and metrics", partial(results.write, run))
 
 

@@ -14,67 +14,12 @@ import pytest
 
 from dpsynth import __main__ as command
 from dpsynth import deadline, experiments, mistakes, store
-from dpsynth.metrics import classifiers
-from dpsynth.models import training
 from dpsynth.pipeline import Run
 from dpsynth.report import results
-from dpsynth.runner import headless, pages
+from dpsynth.runner import cells, headless, pages
 
 ROOT = Path(__file__).parents[2]
 JUPYTER = ("papermill", "nbclient", "nbformat", "ipykernel", "IPython", "jupytext", "jupyter_client", "jupyterlab")
-FILE = """
-reproduces: A test.
-scale: smoke
-over: {method: [rpgen], seed: [3]}
-steps: 3
-sample_rate: 0.02
-width: 8
-pretrain_steps: 3
-encoder_steps: 2
-extractor_steps: 2
-n_synthetic: 40
-"""
-
-
-def accuracies(images, labels, held_out, truth, n_classes, seed):
-    """In place of classifiers that take half a minute: a number that tells images apart."""
-    return {"CA-CNN": images.double().mean().item()}
-
-
-@pytest.fixture(scope="module")
-def glyphs(tmp_path_factory):
-    """A cache with four glyphs a class."""
-    from dpsynth.data import glyphs
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(glyphs, "PER_CLASS", 4)
-        yield tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture
-def enter(glyphs, tmp_path, monkeypatch):
-    """Makes an empty project by name, and enters it."""
-    monkeypatch.setattr(classifiers, "accuracies", accuracies)
-    monkeypatch.setattr(training, "PATIENCE", 0.0)
-
-    def entered(name):
-        place = tmp_path / name
-        (place / "notebooks").mkdir(parents=True)
-        (place / "notebooks" / "01_semantic_query.py").touch()
-        shutil.copytree(ROOT / "params" / "scales", place / "params" / "scales")
-        (place / "params" / "tiny.yaml").write_text(FILE)
-        (place / "cache").symlink_to(glyphs)
-        monkeypatch.chdir(place)
-        monkeypatch.setenv("DPSYNTH_ROOT", str(place))
-        return place
-
-    return entered
-
-
-def made(place):
-    """The tensors of each artifact, by its name, and the ledger."""
-    artifacts = {p.parent.name: p.read_bytes() for p in place.glob("build/artifacts/*/tensors.safetensors")}
-    return artifacts | {"ledger": (place / "ledger/mnist5k.jsonl").read_bytes()}
 
 
 def table():
@@ -84,14 +29,14 @@ def table():
 
 
 @pytest.fixture
-def whole(enter, capsys):
-    """A project where all was made at once."""
-    place = enter("whole")
-    assert command.main(["run", "tiny"]) == 0
-    return place
+def whole(made):
+    """A project where all of a run of RPGen was made at once."""
+    return made("tiny")
 
 
-def test_stopped_after_each_step_it_ends_with_the_same_bits_and_the_same_ledger(whole, enter, monkeypatch, capsys):
+def test_stopped_after_each_step_it_ends_with_the_same_bits_and_the_same_ledger(
+    whole, enter, content, monkeypatch, capsys
+):
     metrics = table()
     place = enter("stopped")
     monkeypatch.setattr(deadline, "is_near", lambda seconds: seconds > 0)  # after each step, and before none
@@ -102,45 +47,61 @@ def test_stopped_after_each_step_it_ends_with_the_same_bits_and_the_same_ledger(
     said = capsys.readouterr().err
     assert codes == [4] * (len(codes) - 1) + [0] and len(codes) > 3 + 3 + 2 + 2
     assert "stopped in [1/1] mnist5k" in said and "before 9 minutes were over; the same command continues" in said
-    assert made(place) == made(whole) and table() == metrics
+    assert content(place) == content(whole) and table() == metrics
+
+
+def executed(p, chosen):
+    """Execute those cells of a run's pages for which `chosen(cell)` holds; their sources."""
+    sources = []
+    for page in pages.pages(p.method):
+        book, names = pages.read(ROOT / "notebooks" / f"{page}.py", p), {}
+        for cell in book.cells:
+            if cell.cell_type == "code" and chosen(cell):
+                exec(cell.source, names)
+                sources.append(cell.source)
+    return sources
+
+
+def test_it_makes_what_the_notebooks_make_to_the_bit(whole, enter, content):
+    metrics = table()
+    place = enter("paged")
+    experiment = experiments.load(Path("params/tiny.yaml"))
+    (p,) = experiment.points()
+    executed(p, lambda cell: not cells.shows(cell))
+    here, there = content(place), content(whole)
+    assert there.keys() - here.keys() == {path for path in there if path.startswith("votes-")}  # of a picture
+    assert all(there[name] == here[name] for name in here)
+    results.join("smoke", experiment, [p])
+    assert table() == metrics
 
 
 def test_the_notebooks_find_all_that_they_compute_and_make_nothing(whole, monkeypatch):
     monkeypatch.setattr(store, "_make", lambda recipe, timed: pytest.fail(f"a page made {recipe.kind}"))
-    before = {path: path.read_bytes() for path in whole.glob("build/smoke/*/*.json")}
+    files = {path: path.read_bytes() for path in whole.glob("build/smoke/*/*.[jc]s*")}
     (p,) = experiments.load(Path("params/tiny.yaml")).points()
-    metrics = (results.run_folder(p) / "metrics.csv").read_bytes()
-    asked = []
-    for page in pages.pages(p.method):
-        book, names = pages.read(ROOT / "notebooks" / f"{page}.py", p), {}
-        for cell in book.cells:
-            heavy = ("audit", "pictures.embedding", "pictures.preview", "source(", "toy(", "hero(", "displays.")
-            if cell.cell_type == "code" and ("import" in cell.source or not any(word in cell.source for word in heavy)):
-                exec(cell.source, names)
-                asked.append(cell.source)
+    slow = ("audit", "embedding", "preview", "source(", "toy(", "hero(", "displays.")
+    asked = executed(p, lambda cell: "import" in cell.source or not any(word in cell.source for word in slow))
     assert any("recall_curve" in source for source in asked) and any("with_and_without" in s for s in asked)
-    assert before and before == {path: path.read_bytes() for path in before}
-    assert (results.run_folder(p) / "metrics.csv").read_bytes() == metrics
+    assert len(files) == 3 and files == {path: path.read_bytes() for path in files}
 
 
 def test_what_stands_is_not_made_again_and_a_dry_run_makes_nothing(whole, monkeypatch, capsys):
-    capsys.readouterr()
     monkeypatch.setattr(store, "_make", lambda recipe, timed: pytest.fail(f"made {recipe.kind}"))
     assert command.main(["run", "tiny"]) == 0
     said = capsys.readouterr().out
-    assert said.count(": stands") == 14 and "rpgen" in said and "results.csv" in said
+    assert said.count(": stands") == 16 and "rpgen" in said and "results.csv" in said
     assert command.main(["run", "tiny", "--dry-run"]) == 0
     said = capsys.readouterr().out
     assert "synthesiser stands" in said and "epsilon" in said and "results" not in said
 
 
-def test_another_seed_joins_the_table_beside_what_stands(whole, capsys):
+def test_another_seed_joins_the_table_beside_what_stands(whole):
     assert command.main(["run", "tiny", "--seed", "4"]) == 0
     assert set(results.read_results("smoke")["seed"]) == {3, 4}
-    shutil.rmtree(next(whole.glob("build/artifacts/samples-*")))  # as if it were of other code
-    samples = {Run(p).recipe("samples").path.exists() for p in experiments.load(Path("params/tiny.yaml")).points()}
+    (p,) = experiments.load(Path("params/tiny.yaml")).points()
+    shutil.rmtree(Run(p).recipe("samples").path)  # as if what stands were of other code
     assert command.main(["run", "tiny", "--seed", "4"]) == 0
-    assert set(results.read_results("smoke")["seed"]) == ({3, 4} if samples == {True} else {4})
+    assert set(results.read_results("smoke")["seed"]) == {4}
 
 
 def test_it_needs_no_jupyter(enter):
@@ -199,7 +160,7 @@ def test_no_alarm_rings_after_the_work_is_done(monkeypatch):
 def test_a_set_of_the_users_own_takes_no_limit(enter, capsys):
     place = enter("own")
     own = "private: folder:photos\nnoise: secret\ndelta: 1e-3\nn_records: 40\nlabels: []\nsize: 32\n"
-    (place / "params/mine.yaml").write_text(FILE + own)
+    (place / "params/mine.yaml").write_text((place / "params/small.yaml").read_text() + own)
     assert command.main(["run", "mine", "--minutes", "5"]) == 2
     said = capsys.readouterr().err
     assert said.startswith("error: --minutes: how far a run comes") and said.count("\n") == 1

@@ -17,7 +17,9 @@ def public():
     labels = torch.arange(5).repeat_interleave(torch.tensor(SIZES))
     labels = labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))]
     images = torch.arange(len(labels), dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 4, 4).clone()
-    return SimpleNamespace(name="few", images=images, labels=labels, classes=tuple("abcde"), identity="few 1x4x4", content="as it is")
+    return SimpleNamespace(
+        name="few", images=images, labels=labels, classes=tuple("abcde"), identity="few 1x4x4", content="as it is"
+    )
 
 
 def corpus(public, votes, *, kept, by_label=True, match="top_k", seed=0):
