@@ -115,7 +115,7 @@ def _stratum(labels: np.ndarray, start: int, stop: int) -> np.ndarray:
 def _mnist(name: str, dataset: str, remedy: str, split: str) -> tuple[Tensor, Tensor]:
     """MNIST, or a set in its format: torchvision's files of `dataset`, or for Fashion-MNIST Debian's."""
     places, names = _mnist_places(dataset, {"train": "train", "test": "t10k"}[split])
-    files = _find(places, names) or (_download(dataset) and _find(places, names))
+    files = _find(places, names) or (_download(dataset, _torchvision()) and _find(places, names))
     if not files:
         raise FileNotFoundError(
             f"the files of {name} ({', '.join(names)}, gzipped or not) are in none of "
@@ -145,11 +145,11 @@ def _find(places: list[Path], names: list[str]) -> list[Path] | None:
     return None
 
 
-def _download(dataset: str) -> bool:
+def _download(dataset: str, cache: Path) -> bool:
     from torchvision import datasets
 
     try:
-        getattr(datasets, dataset)(_torchvision(), download=True)
+        getattr(datasets, dataset)(cache, download=True)
     except (OSError, RuntimeError):  # no network, no mirror, a wrong checksum
         return False
     return True
