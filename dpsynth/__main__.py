@@ -1,35 +1,67 @@
-"""The command line: `dpsynth certificate PRIVATE_SET` states what was ever released of a set, and what that costs;
-`dpsynth prepare NAME` decodes an image set once."""
+"""The command line: `dpsynth run FILE` makes all that a parameter file names, `dpsynth pack` and `dpsynth unpack` carry
+it to another machine, `dpsynth prepare NAME` decodes an image set once, `dpsynth certificate PRIVATE_SET` states what
+was ever released of a set, and what that costs."""
 
 import argparse
 import json
 import sys
+from pathlib import Path
 
 from dpsynth import mistakes, privacy, project, terminal
 from dpsynth.budget.certificate import certificate_of_set
 from dpsynth.data import catalog, prepared
 from dpsynth.data.originals import ORIGINALS
-from dpsynth.report import displays
+from dpsynth.runner import headless, pack, process, unpack
+from dpsynth.runner.command import add_axes
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; the exit code is 0, or 2 after one sentence on stderr."""
+    """Run the command; the exit code is 0, or 2 after one sentence on stderr, or as `mistakes` has them."""
     parser = terminal.parser("dpsynth", __doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_runs(commands)
+    command = commands.add_parser("prepare", help="decode an image set once; without a name: which there are")
+    command.add_argument("name", metavar="NAME", nargs="?", help=", ".join(ORIGINALS))
+    command.add_argument("--check", action="store_true", help="read what was prepared as a whole, by its SHA-256")
+    command.set_defaults(action=_prepare)
     command = commands.add_parser("certificate", help="the composition of all releases of a private set")
     command.add_argument("private", metavar="PRIVATE_SET", help="mnist5k, folder:PATH (from the project's folder), ...")
     command.add_argument("--delta", type=float, default=1e-5, help="the failure probability to state it at (1e-5)")
     command.add_argument("--json", action="store_true", help="as JSON, with every release")
     command.set_defaults(action=_certificate)
-    command = commands.add_parser("prepare", help="decode an image set once; without a name: which there are")
-    command.add_argument("name", metavar="NAME", nargs="?", help=", ".join(ORIGINALS))
-    command.add_argument("--check", action="store_true", help="read what was prepared as a whole, by its SHA-256")
-    command.set_defaults(action=_prepare)
     given = parser.parse_args(argv)
-    return mistakes.ended(lambda: given.action(given))
+
+    def action() -> None:
+        if given.action is headless.work and argv is None:
+            with mistakes.mistakes():
+                process.tuned()
+        given.action(given)
+
+    return mistakes.ended(action)
+
+
+def _add_runs(commands: argparse._SubParsersAction) -> None:
+    """The commands that take a parameter file, and the one that takes what was packed."""
+    command = commands.add_parser("run", help="all work of a parameter file, without notebooks")
+    command.add_argument("file", metavar="FILE", help="name or path of a parameter file below params/")
+    add_axes(command)
+    command.add_argument("--minutes", type=_minutes, help="stop at a checkpoint before so many are over: exit status 4")
+    command.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+    command.set_defaults(action=headless.work)
+    command = commands.add_parser("pack", help="what was made of a parameter file, and its data, in one file")
+    command.add_argument("file", metavar="FILE", help="name or path of a parameter file below params/")
+    command.add_argument("out", metavar="OUT.tar", type=Path, help="the file to write")
+    add_axes(command)
+    command.add_argument("--without-data", action="store_true", help="artifacts, checkpoints and ledgers alone")
+    command.set_defaults(action=pack.write)
+    command = commands.add_parser("unpack", help="put what was packed on another machine into this project")
+    command.add_argument("pack", metavar="IN.tar", type=Path, help="the file that `dpsynth pack` wrote")
+    command.set_defaults(action=unpack.read)
 
 
 def _certificate(given: argparse.Namespace) -> None:
+    from dpsynth.report import displays  # here, as it brings what the other commands can do without
+
     with mistakes.mistakes():
         ledger = privacy.Ledger(project.root() / "ledger", project.anchored(given.private), "secret", 0)
         statement = certificate_of_set(ledger, given.delta) | {"ledger": str(ledger.path.absolute())}
@@ -51,6 +83,12 @@ def _prepare(given: argparse.Namespace) -> None:
     shape = "x".join(map(str, images.shape[1:]))
     checked = "; their SHA-256 is the one written down" if given.check else ""
     print(f"{name}: {len(images):,} images of {shape} pixels in {prepared.folder(name)}{checked}")
+
+
+def _minutes(text: str) -> float:
+    if not 0 < float(text) < 1e6:
+        raise argparse.ArgumentTypeError(f"{text}: expected a number of minutes above 0")
+    return float(text)
 
 
 if __name__ == "__main__":

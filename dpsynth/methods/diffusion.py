@@ -14,7 +14,7 @@ from dpsynth.strict import Real
 class Denoising(Options, dp_sgd.Learning, pretrain.Network):
     """Options of the methods that fine-tune a denoiser."""
 
-    prediction: Prediction = Field("edm", description="EDM, EDM at its own noise levels, or DDPM's epsilon (RPGen's text)")
+    prediction: Prediction = Field("edm", description="EDM, EDM at published noise levels, or DDPM (RPGen's text)")
 
 
 class Fixed(Denoising):

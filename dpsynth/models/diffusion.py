@@ -117,8 +117,8 @@ class Denoiser(nn.Module):
 def loss(model: nn.Module, prediction: Prediction, null: int, x: Tensor, label: Tensor, draws: Draws) -> Tensor:
     """Denoising loss of each row: (B, C, S, S), (B,) -> (B,), mean over pixels.
 
-    EDM: ln sigma ~ N(P_MEAN, P_STD^2), or as it was published, weight (sigma^2 + sd^2) / (sigma sd)^2 (Karras et al. 2022, Eq. 8 and
-    Table 1). DDPM: t uniform on 1,000 steps of the linear schedule, unit weight on epsilon (Ho et al. 2020,
+    EDM: ln sigma ~ N(P_MEAN, P_STD^2), or PUBLISHED, weight (sigma^2 + sd^2) / (sigma sd)^2 (Karras et al. 2022,
+    Eq. 8 and Table 1). DDPM: t uniform on 1,000 steps of the linear schedule, unit weight on epsilon (Ho et al. 2020,
     Eq. 14). `model` computes D(x; sigma, label) and may be a wrapper, which is why `prediction` and `null` are told
     apart from it.
     """

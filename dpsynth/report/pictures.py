@@ -3,6 +3,11 @@
 Those that open a benchmark's records do so through `privacy.evaluation`, and are listed by a test.
 """
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -15,6 +20,7 @@ from dpsynth.models.trainable import by_part, restrict
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
 from dpsynth.privacy import Counts, accounting
+from dpsynth.recipes import Recipe
 from dpsynth.seeds import seed_of
 from dpsynth.stages import dp_sgd, evaluate, query, selection
 
@@ -52,8 +58,23 @@ def recall_curve(run: Run, n_draws: int = 20) -> dict[str, Tensor]:
 
 def votes_without_noise(run: Run) -> SemanticHistogram:
     """What the query would answer without noise: an evaluation on a public benchmark, not a release."""
-    inputs = {"private": run.private, "encoder": run.encoder}
-    return store.build(recipes.recipe("votes", query.exact_histogram, run.settings, **inputs))
+    recipe = _votes(run)
+    return store.build(replace(recipe, inputs=recipe.inputs | {"encoder": run.encoder}))
+
+
+def _votes(run: Run) -> Recipe:
+    inputs = {"private": run.private, "encoder": run.recipe("encoder")}
+    return run.as_it_stands(recipes.recipe("votes", query.exact_histogram, run.settings, **inputs))
+
+
+def beside(run: Run) -> dict[str, tuple[Recipe, Callable[[], Any]]]:
+    """What the run's pages make beside its own artifacts, by a name for people, and what makes or loads each."""
+    works: dict[str, tuple[Recipe, Callable[[], Any]]] = {}
+    if run.row.page is None and run.params.constants.builtin:
+        works["votes without noise"] = _votes(run), partial(votes_without_noise, run)
+    if run.row.page is None and (twin := _without_amp(run)):
+        works["base without AMP"] = twin.recipe("base"), partial(with_and_without, run)
+    return works
 
 
 def examples(corpus: Corpus, names: tuple[str, ...], n: int) -> Grid:
@@ -137,10 +158,18 @@ def headings(p: Params) -> list[str]:
 
 def with_and_without(run: Run) -> dict[str, Base]:
     """The base with and without perturbation, for methods that perturb; else the base alone."""
+    twin = _without_amp(run)
+    return {"with AMP": run.base, "without AMP": twin.base} if twin else {"pre-training": run.base}
+
+
+def _without_amp(run: Run) -> Run | None:
+    """The same run without perturbation, its artifacts of the same machine; None if it has none."""
     if not run.settings.get("amp_gamma"):
-        return {"pre-training": run.base}
-    without = run.params.replace(options={**run.params.options, "amp_gamma": 0.0})
-    return {"with AMP": run.base, "without AMP": Run(without, run.private).base}
+        return None
+    twin = Run(run.params.replace(options={**run.params.options, "amp_gamma": 0.0}), run.private)
+    _ = run.recipe("base")  # by which a machine is chosen, where there are several
+    twin.machine = run.machine
+    return twin
 
 
 def learning_parts(run: Run) -> dict[str, tuple[int, int]]:

@@ -61,7 +61,8 @@ def blocks() -> dict[str, str]:
     """What results/ says: {name of the block: markdown}."""
     of_table = {"summary": _summary, "claim": _claim, "hero": _hero, "table": _table}
     of_file = {
-        "table1_digits": _budgets, "ablations": _variants, "choosing": _variants, "bench": _bench, "samplers": _samplers,
+        "table1_digits": _budgets, "ablations": _variants, "choosing": _variants, "bench": _bench,
+        "samplers": _samplers,
     }  # fmt: skip
     path = results.COMMITTED / "measured.json"
     measured = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from IPython import display
 from matplotlib import pyplot
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
@@ -433,7 +434,7 @@ def test_what_cannot_be_drawn_is_refused_in_one_sentence(message):
 def test_a_notebook_shows_a_figure_once_a_cell(monkeypatch, is_value):
     shell, shown = SimpleNamespace(execution_count=1), []
     monkeypatch.setattr(style, "get_ipython", lambda: shell)
-    monkeypatch.setattr(style, "display", shown.append)
+    monkeypatch.setattr(display, "display", shown.append)
     figure = figures.grid(images(3), title="Three images", badge=BADGE)
     if is_value:
         figure._ipython_display_()

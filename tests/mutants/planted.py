@@ -112,6 +112,8 @@ BUGS = (
     _bug("fresh coins when a run resumes", KEYS, "if not path.exists():", "if True:"),
     _bug("the key outlives the release", LEDGER, "            self._keys.destroy(release)\n\n    def epsilon",
          "\n    def epsilon"),
+    _bug("ledgers that went apart are joined", LEDGER, "if entries[:shared] != copy[:shared]:", "if False:"),
+    _bug("of another machine's entries all but the first are lost", LEDGER, "return copy[shared:]", "return copy[shared:][:1]"),
     _bug("a key that others can read is used", KEYS, "if path.stat().st_mode & 0o077:", "if False:"),
     _bug("an edited ledger is believed", CHAIN, "if stated != digest:", "if False:"),
     _bug("budget check off by one touch", LEDGER, "for e in (*before, *earlier)), *ahead], plan.delta)",

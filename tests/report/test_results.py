@@ -18,7 +18,9 @@ from dpsynth.privacy import Counts, Gradients
 from dpsynth.report import comparison, results
 
 CERTIFICATE = {"epsilon": 9.99, "delta": 1e-5, "adjacency": "add or remove one record", "accountant": "PLD"}
-COSTS = pd.DataFrame({"seconds": [12.5, 300.0], "peak_MiB": [800.0, 900.5]}, index=["query", "finetune"])
+COSTS = pd.DataFrame(
+    {"seconds": [12.5, 300.0], "peak_MiB": [800.0, 900.5], "device": ["cuda", "cpu"]}, index=["query", "finetune"]
+)
 
 
 def measurement(accuracy, lineage=(), digest="f" * 64, path=None):
@@ -126,20 +128,24 @@ def test_a_certificate_is_json(root):
 
 def test_costs_are_read_from_the_lineage_of_the_measurements(root):
     made = [
-        ("encoder", 10.0, 500.0), ("release", 2.0, 700.0), ("base", 30.0, 600.0), ("synthesiser", None, None),
-        ("samples", 4.0, 650.0), ("measurement", 6.0, 640.0), ("measurement", 5.0, 630.0),
+        ("encoder", 10.0, 500.0, "cpu"), ("release", 2.0, 700.0, "cuda"), ("base", 30.0, 600.0, "cuda"),
+        ("synthesiser", None, None, "cuda"), ("samples", 4.0, 650.0, "cpu"), ("measurement", 6.0, 640.0, "cpu"),
+        ("measurement", 5.0, 630.0, "cpu"),
     ]  # fmt: skip
     digests = [f"{number:x}" * 64 for number in range(len(made))]
-    for (kind, seconds, peak), digest in zip(made, digests, strict=True):
+    for (kind, seconds, peak, device), digest in zip(made, digests, strict=True):
         folder = root / "build" / "artifacts" / f"{kind}-{digest[:16]}"
         folder.mkdir(parents=True)
         cost = {} if seconds is None else {"seconds": seconds, "peak_MiB": peak}
-        (folder / "meta.json").write_text(json.dumps({"kind": kind, **cost}))
+        (folder / "meta.json").write_text(json.dumps({"kind": kind, "device": device, **cost}))
         folder.with_name(folder.name + ".lock").touch()
     rows = {name: measurement(1, digests[:5], digest, folder) for name, digest in zip("ab", digests[5:], strict=True)}
     run = Told(Params(), **rows)
     costs = results.stage_costs(run)
-    assert costs.T.to_dict("list") == {"query": [12, 700], "pretrain": [30, 600], "evaluate": [15, 650]}
+    assert costs.T.to_dict("list") == {
+        "query": [12, 700, "cpu+cuda"], "pretrain": [30, 600, "cuda"], "evaluate": [15, 650, "cpu"],
+    }  # fmt: skip
+    assert results.devices(rows["a"].artifact) == "cpu+cuda"
     own = {"private": "folder:photos", "noise": "secret", "n_records": 4000, "labels": ["cat", "dog"], "size": 32}
     assert results.stage_costs(Told(Params(**own), **rows)).empty  # which would tell of the records
 
