@@ -59,7 +59,9 @@ class Params(Strict):
     extractor_steps: int = Field(30, ge=1, le=10**8, description="steps of the feature extractor behind FD-convnet")
     inception: str | None = Field(None, description="file of Inception's weights: FID in place of another FD")
     n_synthetic: int = Field(200, ge=20, le=10**7, description="synthetic images drawn for evaluation")
-    n_records: int | None = Field(None, ge=1, le=10**10, description="folder sets: declared number of records")
+    n_records: int | None = Field(
+        None, ge=1, le=10**10, description="folder sets: declared number of records; of a benchmark, its first"
+    )
     labels: tuple[str, ...] | None = Field(None, description="folder sets: declared class names")
     size: int | None = Field(None, ge=8, le=1024, multiple_of=4, description="folder sets: declared side in pixels")
     background: str = Field(catalog.BACKGROUND, description="folder sets: colour under transparent pixels")

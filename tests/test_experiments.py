@@ -200,7 +200,7 @@ def test_the_scale_is_the_files_another_that_is_asked_for_or_the_laptop(tmp_path
     assert load(path).scale == "laptop" and load(path).points() == [Params.at("laptop", method="dpdm")]
 
 
-@pytest.mark.parametrize("scale", ["paper", "overnight", "3", "[smoke]", "", "../scales/smoke", "smoke.yaml"])
+@pytest.mark.parametrize("scale", ["press", "overnight", "3", "[smoke]", "", "../scales/smoke", "smoke.yaml"])
 def test_a_scale_without_a_file_is_told_those_with_one(tmp_path, scale):
     with pytest.raises(ValueError, match=r"table\.yaml: no such scale .*; there are gpu, laptop, paper, smoke$"):
         load(write(tmp_path, "", scale=scale))
