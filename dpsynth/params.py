@@ -60,7 +60,7 @@ class Params(Strict):
     inception: str | None = Field(None, description="file of Inception's weights: FID in place of another FD")
     n_synthetic: int = Field(200, ge=20, le=10**7, description="synthetic images drawn for evaluation")
     n_records: int | None = Field(
-        None, ge=1, le=10**10, description="folder sets: declared number of records; of a benchmark, its first"
+        None, ge=1, le=10**10, description="number of records: of a folder declared, of a benchmark its first"
     )
     labels: tuple[str, ...] | None = Field(None, description="folder sets: declared class names")
     size: int | None = Field(None, ge=8, le=1024, multiple_of=4, description="folder sets: declared side in pixels")

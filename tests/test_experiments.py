@@ -19,6 +19,7 @@ from dpsynth.params import Params
 PROJECT = Path(__file__).parents[1]
 SCALES = PROJECT / "params" / "scales"
 ALL = sorted(PROJECT.glob("params/**/*.yaml"))
+SCALES = "gpu, laptop, laptop_colour, paper, smoke"
 FILES = [path for path in ALL if path.parent != SCALES]
 
 
@@ -84,7 +85,7 @@ def test_refuses_in_one_sentence_that_names_file_and_key(tmp_path, text, named):
 
 
 def test_an_unknown_method_is_told_the_known_ones(tmp_path):
-    with pytest.raises(ValueError, match=r"table\.yaml: no method 'gan'; .*rpgen, privimage_d, pdp_diffusion, dpdm"):
+    with pytest.raises(ValueError, match=rf"table\.yaml: no method 'gan'; .*rpgen, privimage_d, pdp_diffusion, dpdm"):
         load(write(tmp_path, ""), method="gan")
 
 
@@ -162,9 +163,11 @@ def test_committed_files_hold_at_each_scale_and_say_what_they_cost(path):
     first, *others = path.read_text(encoding="utf-8").splitlines()
     said = re.fullmatch(r"# make .+ \| (2 cores|one GPU.*?) \| .+ \| expected: results/\w+\.csv", first)
     machine = said[1].lower()
-    for scale in (None, *scales.names()):
+    own = any(line.startswith("private:") for line in others)  # another set than the scale's, of other sizes
+    for scale in (None, *(name for name in scales.names() if not (own and name == "laptop_colour"))):
         experiment = load(path, scale)
-        assert {p.scale for p in experiment.points()} == {scale or ("gpu" if "gpu" in machine else "laptop")}
+        (found,) = {p.scale for p in experiment.points()}
+        assert found == scale or (scale is None and found.startswith("gpu" if "gpu" in machine else "laptop"))
     assert experiment.reproduces.rstrip().endswith(".")
     assert not [line for line in others if re.match(r"delta|sample_rate|\w*steps|width|n_synthetic", line)]
 
@@ -202,9 +205,9 @@ def test_the_scale_is_the_files_another_that_is_asked_for_or_the_laptop(tmp_path
 
 @pytest.mark.parametrize("scale", ["press", "overnight", "3", "[smoke]", "", "../scales/smoke", "smoke.yaml"])
 def test_a_scale_without_a_file_is_told_those_with_one(tmp_path, scale):
-    with pytest.raises(ValueError, match=r"table\.yaml: no such scale .*; there are gpu, laptop, paper, smoke$"):
+    with pytest.raises(ValueError, match=rf"table\.yaml: no such scale .*; there are {SCALES}$"):
         load(write(tmp_path, "", scale=scale))
-    with pytest.raises(ValueError, match=r"table\.yaml: no such scale 'desk'; there are gpu, laptop, paper, smoke$"):
+    with pytest.raises(ValueError, match=rf"table\.yaml: no such scale 'desk'; there are {SCALES}$"):
         load(write(tmp_path, ""), "desk")
 
 

@@ -109,8 +109,8 @@ def test_a_run_at_a_scale_has_its_settings_its_method_s_and_what_is_asked_for():
         Run(Params.at("laptop", shapes=3))
     with pytest.raises(ValueError, match=r"dpdm has no option 'amp_gamma'; its own are .* \(it is one of rpgen\)$"):
         Run(Params.at("laptop", method="dpdm", amp_gamma=0.1))
-    with pytest.raises(ValueError, match="no such scale 'paper'; there are laptop, smoke"):
-        Params.at("paper")
+    with pytest.raises(ValueError, match="no such scale 'desk'; there are gpu, laptop"):
+        Params.at("desk")
     with pytest.raises(ValueError, match="options: each is written as a key of its own"):
         Params.at("laptop", options={"votes": 3})
 
