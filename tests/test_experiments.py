@@ -19,7 +19,7 @@ from dpsynth.params import Params
 PROJECT = Path(__file__).parents[1]
 SCALES = PROJECT / "params" / "scales"
 ALL = sorted(PROJECT.glob("params/**/*.yaml"))
-SCALES = "gpu, laptop, laptop_colour, paper, smoke"
+NAMES = "gpu, laptop, laptop_colour, paper, smoke"
 FILES = [path for path in ALL if path.parent != SCALES]
 
 
@@ -85,7 +85,7 @@ def test_refuses_in_one_sentence_that_names_file_and_key(tmp_path, text, named):
 
 
 def test_an_unknown_method_is_told_the_known_ones(tmp_path):
-    with pytest.raises(ValueError, match=rf"table\.yaml: no method 'gan'; .*rpgen, privimage_d, pdp_diffusion, dpdm"):
+    with pytest.raises(ValueError, match=r"table\.yaml: no method 'gan'; .*rpgen, privimage_d, pdp_diffusion, dpdm"):
         load(write(tmp_path, ""), method="gan")
 
 
@@ -205,9 +205,9 @@ def test_the_scale_is_the_files_another_that_is_asked_for_or_the_laptop(tmp_path
 
 @pytest.mark.parametrize("scale", ["press", "overnight", "3", "[smoke]", "", "../scales/smoke", "smoke.yaml"])
 def test_a_scale_without_a_file_is_told_those_with_one(tmp_path, scale):
-    with pytest.raises(ValueError, match=rf"table\.yaml: no such scale .*; there are {SCALES}$"):
+    with pytest.raises(ValueError, match=rf"table\.yaml: no such scale .*; there are {NAMES}$"):
         load(write(tmp_path, "", scale=scale))
-    with pytest.raises(ValueError, match=rf"table\.yaml: no such scale 'desk'; there are {SCALES}$"):
+    with pytest.raises(ValueError, match=rf"table\.yaml: no such scale 'desk'; there are {NAMES}$"):
         load(write(tmp_path, ""), "desk")
 
 
