@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 STARTED = time.time()  # what is younger may not be what runs
 # Modules whose definitions are not followed. Their part in an artifact is in its settings, or it has none.
@@ -60,10 +60,25 @@ def page_digest(module: str) -> str:
         name = waiting.pop()
         if name not in seen and (path := _path(name)):
             tree = ast.parse(path.read_text(encoding="utf-8"))
-            seen[name] = hashlib.sha256(ast.dump(_Silent().visit(tree)).encode()).hexdigest()
+            seen[name] = hashlib.sha256(told(_Silent().visit(tree)).encode()).hexdigest()
             for origin, part in imports(tree):
                 waiting += [origin, f"{origin}.{part}"]
     return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
+
+
+def told(tree: ast.AST) -> str:
+    """A tree as text, the same under every Python that we support: `ast.dump` names the fields that its own version
+    has, if they are empty too."""
+
+    def parts(node: Any) -> Any:
+        if isinstance(node, list):
+            return [parts(one) for one in node]
+        if isinstance(node, ast.AST):
+            fields = ast.iter_fields(node)
+            return [type(node).__name__, *([name, parts(value)] for name, value in fields if value not in (None, []))]
+        return repr(node)
+
+    return json.dumps(parts(tree))
 
 
 def _visit(module: str, name: str, seen: dict[str, str]) -> None:
@@ -75,7 +90,7 @@ def _visit(module: str, name: str, seen: dict[str, str]) -> None:
 
 def _read(place: str, statements: list[ast.stmt], module: str, seen: dict[str, str]) -> None:
     """Add a definition under the name `place`, and visit what it mentions."""
-    seen[place] = hashlib.sha256("".join(ast.dump(_Silent().visit(_copy(s))) for s in statements).encode()).hexdigest()
+    seen[place] = hashlib.sha256("".join(told(_Silent().visit(_copy(s))) for s in statements).encode()).hexdigest()
     chains = {chain for statement in statements for chain in _mentioned(statement)}
     meant = {_meaning(module, chain) for chain in chains} | ({RECORDS, COINS} if module == RECORDS[0] else set())
     for origin, name in sorted(meant - {("", ""), RECORDS}):

@@ -1,6 +1,7 @@
 """The digest wall: an artifact's name depends on the code of its work alone."""
 
 import ast
+import json
 from pathlib import Path
 
 import pytest
@@ -121,3 +122,19 @@ def test_work_that_is_defined_elsewhere_is_refused_in_a_sentence():
     work = type("Work", (), {"__module__": "elsewhere", "__qualname__": "mine"})
     with pytest.raises(ValueError, match="mine is defined in elsewhere: work belongs into a module of dpsynth"):
         sources.work_digest(work)
+
+
+def test_a_name_is_the_same_under_every_python():
+    """3.12 gave functions a field of type parameters, 3.13 leaves empty fields out of its dumps."""
+    tree = ast.parse('def f(a, *, b=None):\n    return f"{a!r} {b}", [], 0\n').body[0]
+    arguments = """["arguments", ["args", [["arg", ["arg", "'a'"]]]], ["kwonlyargs", [["arg", ["arg", "'b'"]]]],
+        ["kw_defaults", [["Constant"]]]]"""
+    values = """[["FormattedValue", ["value", ["Name", ["id", "'a'"], ["ctx", ["Load"]]]], ["conversion", "114"]],
+        ["Constant", ["value", "' '"]],
+        ["FormattedValue", ["value", ["Name", ["id", "'b'"], ["ctx", ["Load"]]]], ["conversion", "-1"]]]"""
+    several = f"""["Tuple", ["elts", [["JoinedStr", ["values", {values}]], ["List", ["ctx", ["Load"]]],
+        ["Constant", ["value", "0"]]]], ["ctx", ["Load"]]]"""
+    expected = (
+        f"""["FunctionDef", ["name", "'f'"], ["args", {arguments}], ["body", [["Return", ["value", {several}]]]]]"""
+    )
+    assert json.loads(sources.told(tree)) == json.loads(expected)
