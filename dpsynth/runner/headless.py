@@ -50,7 +50,8 @@ def pieces(run: Run) -> Iterator[Piece]:
         yield Piece(kind, partial(run.artifact, kind), recipe.path, steps=True)
     builtin = run.params.constants.builtin
     for kind in (*run.row_kinds.values(), *(["extractor"] if builtin else [])):
-        yield Piece(kind, partial(run.artifact, kind), run.recipe(kind).path)
+        if recipe := run.recipe(kind):  # images in colour need no extractor of ours
+            yield Piece(kind, partial(run.artifact, kind), recipe.path)
     for row in run.row_kinds if builtin else ():
         yield Piece(f"measurement of {row}", partial(run.measurement, row), run.measurement_recipe(row).path)
     for name, (recipe, make) in pictures.beside(run).items():

@@ -77,7 +77,7 @@ def _recipes(run: Run) -> Iterator[Recipe]:
         kinds = list(run.row_kinds.values())
         yield from (run.recipe(kind) for kind in kinds)
         if run.params.constants.builtin:
-            yield run.recipe("extractor")
+            yield from filter(None, [run.recipe("extractor")])  # images in colour need none of ours
             yield from (run.measurement_recipe(row) for row in run.row_kinds)
         yield from (recipe for recipe, _ in pictures.beside(run).values())
 

@@ -4,9 +4,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from dpsynth import __main__ as command
-from dpsynth.data import glyphs
+from dpsynth.data import glyphs, private_sets
+from dpsynth.data.private_sets import Benchmark
 from dpsynth.metrics import classifiers
 from dpsynth.models import training
 
@@ -37,6 +39,18 @@ def rendered(tmp_path_factory):
 
 
 @pytest.fixture
+def coloured(monkeypatch):
+    """A benchmark in colour, `toy`: three classes of 8 by 8 pixels."""
+
+    def load(split):
+        draws = torch.Generator().manual_seed(len(split))
+        return torch.randint(0, 256, (60, 3, 8, 8), generator=draws, dtype=torch.uint8), torch.arange(60) % 3
+
+    toy = Benchmark({"train": 60, "test": 60}, 3, 8, ("a", "b", "c"), load)
+    monkeypatch.setitem(private_sets.PRIVATE, "toy", toy)
+
+
+@pytest.fixture
 def enter(rendered, tmp_path, monkeypatch):
     """Makes a project by name, and enters it: `tiny` is RPGen, `small` DPDM. Checkpoints are saved after each step."""
     monkeypatch.setattr(glyphs, "PER_CLASS", 4)
@@ -50,6 +64,8 @@ def enter(rendered, tmp_path, monkeypatch):
             (place / "notebooks" / "01_semantic_query.py").touch()
             shutil.copytree(ROOT / "params" / "scales", place / "params" / "scales")
             (place / "params" / "tiny.yaml").write_text(FILE % "rpgen")
+            colour = "private: toy\ndelta: 0.001\nmethods: {rpgen: {kept: 2, votes: 1}}\n"
+            (place / "params" / "colour.yaml").write_text(FILE % "rpgen" + colour)
             (place / "params" / "small.yaml").write_text(FILE % "dpdm")
             shutil.copytree(rendered, place / "cache")
         monkeypatch.chdir(place)

@@ -191,3 +191,17 @@ def test_no_minutes_are_no_limit(capsys):
     with pytest.raises(SystemExit):
         command.main(["run", "tiny", "--minutes", "0"])
     assert "expected a number of minutes above 0" in capsys.readouterr().err
+
+
+def test_images_in_colour_are_run_and_packed_without_an_extractor_of_ours(enter, coloured, tmp_path, capsys):
+    enter("colour")
+    assert command.main(["run", "colour"]) == 0
+    frame = results.read_results("smoke")
+    assert {"FD-effnet", "CA-CNN"} <= set(frame["metric"]) and "FD-convnet" not in set(frame["metric"])
+    assert command.main(["pack", "colour", str(tmp_path / "p.tar"), "--without-data"]) == 0
+    enter("there")
+    assert command.main(["unpack", str(tmp_path / "p.tar")]) == 0
+    capsys.readouterr()
+    assert command.main(["run", "colour"]) == 0
+    made = [line for line in capsys.readouterr().out.splitlines() if line.endswith(" s")]
+    assert len(made) == 1 and "certificate and metrics" in made[0]  # all else stands
