@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
 
-from dpsynth import preflight, privacy, project, recipes, store
+from dpsynth import distributed, preflight, privacy, project, recipes, store
 from dpsynth.artifacts import Base, Corpus, Measurement, Samples, Synthesiser
 from dpsynth.budget import planning
 from dpsynth.budget.certificate import Certificate, certificate
@@ -228,11 +228,13 @@ class Run:
             _ = self.private
         _ = self.questions, self.plan
         recipes = self.recipes()
-        preflight.standing(recipes.values(), self.plan, self.ledger, p.releases, seen)
+        if distributed.rank() == 0:  # which alone has the ledger
+            preflight.standing(recipes.values(), self.plan, self.ledger, p.releases, seen)
         missing = {kind for kind, recipe in recipes.items() if "public" in recipe.inputs and not recipe.path.exists()}
         if missing:
             trains = "encoder" in missing
             once(("public", self.public.identity, trains), lambda: preflight.public(self.public, trains))
+        distributed.barrier()  # rank 0 reads what it will write
         self._checked = True
 
     def _named(self, step: Step) -> Recipe | None:
@@ -269,7 +271,7 @@ class Run:
             if (kind := step.model if argument == "model" else argument) in STEP_OF:
                 inputs[argument] = self.artifact(kind)
         stored = store.build(replace(recipe, inputs=inputs), timed=self.params.constants.builtin)
-        if "permit" in inputs:
+        if "permit" in inputs and distributed.rank() == 0:
             self.ledger.settle(stored.artifact.digest)
         return stored
 

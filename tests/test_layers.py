@@ -13,6 +13,7 @@ PACKAGE = Path(dpsynth.__file__).parent
 LAYERS = (
     ("privacy",),
     ("project", "strict", "seeds", "plainyaml", "device", "sources", "mistakes", "terminal"),
+    ("distributed",),
     ("provenance",),
     ("scales", "checkpoints", "data", "recipes"),
     ("params", "store"),

@@ -59,7 +59,7 @@ def train_autoencoder(
     return Codes(model.state_dict(), error)
 
 
-@work
+@work(joined=True)
 def train_latent(
     work: Work, corpus: Corpus, encoder: Codes, *, shape: tuple, seed: int, width: int, prediction: str,
     conditional: bool, pretrain_steps: int, pretrain_batch: int, pretrain_rate: float, pretrain_average: float,
@@ -75,7 +75,7 @@ def train_latent(
     return pretrain.fit(work, model, corpus, seed, pretrain_steps, pretrain_batch, pretrain_rate, pretrain_average)
 
 
-@work
+@work(joined=True)
 def dp_sgd_on_codes(
     work: Work, private: Private, base: Base, permit: Permit,
     *, seed: int, learning_rate: float, average: float, trainable: str,

@@ -145,7 +145,16 @@ class Private:
         on_gpu = model.parameters[0].is_cuda
         with engine.begun(normals, list(enumerate(model.parameters)), now=on_gpu) as noise_of:
             sums = engine.clipped_sum(
-                model, Rescaled(loss), self._images, self._labels, records, mechanism, charge.coins, step, microbatch
+                model,
+                Rescaled(loss),
+                self._images,
+                self._labels,
+                records,
+                mechanism,
+                charge.coins,
+                step,
+                microbatch,
+                engine.sharing(charge.joined),
             )
             beside = _mean_of_fakes(model, fakes, charge, step, microbatch) if fakes else [0.0] * len(sums)
 
@@ -206,7 +215,16 @@ def _mean_of_fakes(model: engine.Watched, fakes: Fakes, charge: Charge, step: in
     """Mean over the fakes of their gradients, each clipped as a record's is."""
     mechanism, everyone = dataclasses.replace(charge.mechanism, noise_multiplicity=1), list(range(len(fakes.images)))
     sums = engine.clipped_sum(
-        model, fakes.loss, fakes.images, fakes.labels, everyone, mechanism, charge.coins, step, microbatch
+        model,
+        fakes.loss,
+        fakes.images,
+        fakes.labels,
+        everyone,
+        mechanism,
+        charge.coins,
+        step,
+        microbatch,
+        engine.sharing(charge.joined),
     )
     return [total / len(everyone) for total in sums]
 

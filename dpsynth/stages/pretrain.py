@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from pydantic import Field
 
-from dpsynth import device
+from dpsynth import device, distributed
 from dpsynth.artifacts import Base, Corpus
 from dpsynth.checkpoints import Work
 from dpsynth.models import amp, diffusion, networks, training
@@ -38,7 +38,7 @@ def fresh(work: Work, *, shape: tuple, n_classes: int, seed: int, width: int, pr
     return Base.untrained(initial(architecture(shape, n_classes, width, prediction, attention), seed))
 
 
-@work
+@work(joined=True)
 def train_diffusion(
     work: Work, corpus: Corpus, *, shape: tuple, seed: int, width: int, prediction: str, attention: str,
     conditional: bool, pretrain_steps: int, pretrain_batch: int, pretrain_rate: float, pretrain_average: float,
@@ -55,7 +55,7 @@ def train_diffusion(
     return fit(work, model, corpus, seed, pretrain_steps, pretrain_batch, pretrain_rate, pretrain_average)
 
 
-@work
+@work(joined=True)
 def train_with_amp(
     work: Work, corpus: Corpus, *, shape: tuple, seed: int, width: int, prediction: str, attention: str,
     conditional: bool, pretrain_steps: int, pretrain_batch: int, pretrain_rate: float, pretrain_average: float,
@@ -86,19 +86,31 @@ def fit(
     Returns:
         `history` has `clean`, the loss at the weights; with perturbation also `perturbed`, the loss at the
         perturbed ones, and `binds`, 1.0 where the projection moved the perturbation.
+    Raises:
+        ValueError: there are more processes than images for them.
     """
+    if batch // SUB_BATCHES < distributed.world():
+        raise ValueError(
+            f"pretrain_batch={batch} gives {distributed.world()} processes no {SUB_BATCHES} images each; start fewer"
+        )
     parameters = [p for p in model.parameters() if p.requires_grad]
     history: training.History = {"clean": [], "perturbed": [], "binds": []}
     compiled = device.compiled(model)
 
     def loss(part: Batch) -> torch.Tensor:
         x = scaled(part.images)
-        return diffusion.losses(model, x, part.labels, part.draws.again(), compiled).mean() / SUB_BATCHES
+        values = diffusion.losses(model, x, part.labels, part.draws.again(), compiled)
+        return values.sum() / (batch // SUB_BATCHES) / SUB_BATCHES  # this process's part of the mean
 
     batches = Ahead(partial(_parts, corpus, seed, batch), lambda parts: [part.draws for part in parts], n_steps)
 
     def step_gradient(step: int) -> None:
-        at_weights = partial(training.gradient, parameters, loss, batches(step))
+        parts = batches(step)
+
+        def at_weights() -> tuple[torch.Tensor, list[torch.Tensor]]:
+            value, gradients = training.gradient(parameters, loss, parts)
+            return distributed.sum_of([value])[0], distributed.sum_of(gradients)
+
         if perturb:
             losses, gradients = perturb(parameters, at_weights)
             for name, value in losses._asdict().items():
@@ -116,13 +128,15 @@ def fit(
 
 
 def _parts(corpus: Corpus, seed: int, batch: int, step: int) -> list[Batch]:
-    """The batch of a step in SUB_BATCHES, each from a generator of its own."""
-    parts = []
+    """The batch of a step in SUB_BATCHES, each from a generator of its own; of each, this process's share of the rows,
+    with the draws that they have in one process."""
+    parts, share = [], distributed.share()
     for number in range(SUB_BATCHES):
         generator = training.generator(seed_of(seed, f"pretrain {number}"), step)
         rows = training.public_batch(len(corpus.images), batch // SUB_BATCHES, generator)
-        draws = Kept(diffusion.PublicDraws(generator, len(rows)))
-        parts.append(Batch(device.put(corpus.images[rows]), device.put(corpus.labels[rows]), draws))
+        draws = Kept(diffusion.PublicDraws(generator, len(rows), share))
+        mine = rows[share]
+        parts.append(Batch(device.put(corpus.images[mine]), device.put(corpus.labels[mine]), draws))
     return parts
 
 
