@@ -1,6 +1,7 @@
 """A step that several processes share, played by threads: one release, with the sum and the noise of one process."""
 
 import copy
+import itertools
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -127,7 +128,7 @@ def test_each_micro_batch_is_one_process_s():
         for n in (0, 1, 5, 14):
             parts = [[number] for number in range(n)]
             shares = [engine.Ranks(rank, world).share(parts) for rank in range(world)]
-            assert sorted(sum(shares, [])) == parts
+            assert sorted(itertools.chain(*shares)) == parts
             assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
@@ -162,7 +163,7 @@ def test_fakes_are_shared_out_too(watch, denoiser, processes):
 @pytest.mark.parametrize("otherwise", [{"microbatch": 4}, {"n": 22}, {"coins": Coins(bytes(32))}, {"noise": 1e-8}])
 def test_processes_that_would_count_a_record_twice_are_refused(watch, denoiser, processes, otherwise):
     with pytest.raises(
-        ValueError, match="do not draw the same records.*DPSYNTH_MICROBATCH; this step released nothing"
+        ValueError, match=r"do not draw the same records.*DPSYNTH_MICROBATCH; this step released nothing"
     ):
         processes(2).each(lambda rank: step(watch, denoiser, True, **(otherwise if rank else {})))
 

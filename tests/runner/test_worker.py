@@ -7,14 +7,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-import torch
 from safetensors.torch import load_file
 
-from dpsynth.privacy import coins
+from dpsynth.data import catalog, glyphs
 
 ROOT = Path(__file__).parents[2]
 FILE = """
@@ -50,10 +48,11 @@ PATIENCE = 120  # seconds
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
     """Four glyphs a class, drawn once."""
-    place = project(tmp_path_factory.mktemp("drawn") / "drawn", None)
-    code = "from dpsynth.data import catalog, glyphs; glyphs.PER_CLASS = 4; catalog.public('glyphs', 1, 28).images"
-    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"DPSYNTH_ROOT": str(place)}, cwd=place)
-    return place / "cache"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(glyphs, "PER_CLASS", 4)
+        patch.setenv("DPSYNTH_ROOT", str(root := tmp_path_factory.mktemp("drawn")))
+        assert catalog.public("glyphs", 1, 28).classes
+    return root / "cache"
 
 
 def project(place, cache, method="rpgen", noise="seeded"):
@@ -62,8 +61,7 @@ def project(place, cache, method="rpgen", noise="seeded"):
     (place / "notebooks" / "01_semantic_query.py").touch()
     shutil.copytree(ROOT / "params" / "scales", place / "params" / "scales")
     (place / "params" / "tiny.yaml").write_text(FILE % (method, noise))
-    if cache:
-        shutil.copytree(cache, place / "cache")
+    shutil.copytree(cache, place / "cache")
     return place
 
 
@@ -75,7 +73,7 @@ def start(place, world, plant=""):
     processes = []
     for rank in range(world):
         env = os.environ | {
-            "DPSYNTH_ROOT": str(place), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "RANK": str(rank),
+            "DPSYNTH_ROOT": str(place), "DPSYNTH_PRECISION": "float32", "PYTHONPATH": str(ROOT), "RANK": str(rank),
             "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world), "MASTER_ADDR": "localhost", "MASTER_PORT": port,
         }  # fmt: skip
         with open(place / f"out{rank}", "w") as out, open(place / f"err{rank}", "w") as err:
@@ -124,9 +122,26 @@ def one(tmp_path_factory, cache):
     return place
 
 
+SHARES = """
+import os
+from dpsynth.models import samplers
+from dpsynth.privacy.engine import sums
+from dpsynth.stages import pretrain
+def noting(module, name, of):
+    usual = getattr(module, name)
+    def noted(*given):
+        print(name, of(given), file=open(f"did{os.environ['RANK']}", "a"))
+        return usual(*given)
+    setattr(module, name, noted)
+noting(samplers, "trajectory", lambda given: len(given[1]))
+noting(sums, "_by_hooks", lambda given: len(given[4]))
+noting(pretrain, "Batch", lambda given: len(given[0]))
+"""
+
+
 def test_two_processes_make_what_one_makes(tmp_path, cache, one):
     place = project(tmp_path / "two", cache)
-    assert end(start(place, 2)) == [0, 0], errors(place, 0) + errors(place, 1)
+    assert end(start(place, 2, SHARES)) == [0, 0], errors(place, 0) + errors(place, 1)
     assert ledger(place) == ledger(one)
     names = [{path.name for path in (each / "build" / "artifacts").iterdir()} for each in (place, one)]
     assert names[0] == names[1]
@@ -141,27 +156,60 @@ def test_two_processes_make_what_one_makes(tmp_path, cache, one):
     assert (place / "out0").read_text() == (one / "out0").read_text() != ""
     assert not (place / "out1").read_text() and not errors(place, 1)
     assert not list(place.glob("ledger/keys/*")) and list(place.glob("build/smoke/*/metrics.csv"))
+    did = [(place / f"did{rank}").read_text().split("\n") for rank in (0, 1)]
+    assert [[of.count(f"trajectory {n}") for n in (250, 100)] for of in did] == [[2, 2], [2, 0]]  # twice 250, 250, 100
+    assert [of.count("Batch 32") for of in did] == [6, 6]  # in each of three steps half of each sub-batch of 64
+    micro_batches = [[int(line.split()[1]) for line in of if line.startswith("_by_hooks")] for of in did]
+    assert len(micro_batches[0]) == 3
+    assert all(first - second in (0, 1) and second for first, second in zip(*micro_batches, strict=True))
 
 
-SHARES = """
-import os
-from dpsynth.models import samplers
-from dpsynth.privacy import engine
-usual, steps = samplers.trajectory, engine.sums._by_hooks
-def noted(what):
-    print(what, file=open(f"did{os.environ['RANK']}", "a"))
-def trajectory(*given):
-    noted("batch")
-    return usual(*given)
-def by_hooks(*given):
-    noted("step " + str(len(given[4])))
-    return steps(*given)
-samplers.trajectory, engine.sums._by_hooks = trajectory, by_hooks
-from dpsynth.stages import pretrain
-parts = pretrain._parts
-def shared(*given):
-    made = parts(*given)
-    noted("rows " + str([len(part.images) for part in made]))
-    return made
-pretrain._parts = shared
+LEARNS = "from dpsynth.runner import worker; worker.make = lambda run: run.synthesiser"
+DIES = """
+import os, signal
+from dpsynth.privacy import Private
+usual = Private.gradient
+def gradient(self, model, loss, charge, step, *rest):
+    if os.environ["RANK"] == "1" and step == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    usual(self, model, loss, charge, step, *rest)
+Private.gradient = gradient
 """
+
+
+def test_a_run_whose_process_was_killed_goes_on_with_two_or_one_under_the_same_noise(tmp_path, cache):
+    place = project(tmp_path / "killed", cache, "dpdm", "secret")
+    assert end(start(place, 2, LEARNS + DIES)) == [2, -signal.SIGKILL]
+    assert errors(place, 1).count("\n") <= 1 and "Traceback" not in errors(place, 0)
+    assert len(list(place.glob("ledger/keys/*.key"))) == 1 and list(
+        place.glob("build/artifacts/*.partial/checkpoint.pt")
+    )
+    opened = (place / "ledger" / "mnist5k.jsonl").read_text()
+    alone = tmp_path / "alone"
+    shutil.copytree(place, alone)
+    assert end([*start(place, 2, LEARNS), *start(alone, 1, LEARNS)]) == [0, 0, 0], errors(place, 0) + errors(alone, 0)
+    for each in (place, alone):
+        closed = (each / "ledger" / "mnist5k.jsonl").read_text()
+        assert closed.startswith(opened) and closed.count('"open"') == closed.count('"close"') == 1
+        assert not list(each.glob("ledger/keys/*"))
+    assert furthest(artifacts(place, "synthesiser")[0], artifacts(alone, "synthesiser")[0]) == 0
+
+
+CLOSED = """
+import os
+from dpsynth.data import catalog
+usual = catalog.private
+def private(name, split, **declared):
+    if os.environ["RANK"] == "1":
+        raise PermissionError(13, "Permission denied", "there/mnist5k")
+    return usual(name, split, **declared)
+catalog.private = private
+"""
+
+
+def test_a_set_that_one_process_cannot_open_ends_all_with_one_sentence(tmp_path, cache):
+    place = project(tmp_path / "closed", cache, "dpdm")
+    assert end(start(place, 2, CLOSED)) == [2, 2]
+    said = errors(place, 0) + errors(place, 1)
+    assert said.startswith("rank 1: error: there/mnist5k: your rights do not reach it") and said.count("\n") == 1
+    assert not list(place.glob("ledger/*.jsonl"))
