@@ -1,12 +1,10 @@
 """Processes as torchrun starts them, on one machine, with messages by gloo: what they make is what one makes."""
 
 import json
-import os
+import multiprocessing
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -29,7 +27,12 @@ extractor_steps: 2
 n_synthetic: 600
 """
 SCRIPT = """
+import os
 import sys
+os.environ.update({env})
+os.chdir({place!r})
+for number, file in ((1, "out"), (2, "err")):
+    os.dup2(os.open(file + os.environ["RANK"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
 import torch
 from dpsynth.data import glyphs
 from dpsynth.metrics import classifiers
@@ -37,11 +40,13 @@ from dpsynth.models import training
 torch.set_num_threads(1)
 training.PATIENCE = 0.0
 glyphs.PER_CLASS = 4
-classifiers.accuracies = lambda images, *rest: {"CA-CNN": images.double().mean().item()}
-%s
+classifiers.accuracies = lambda images, *rest: {{"CA-CNN": images.double().mean().item()}}
+{plant}
 from dpsynth.runner import worker
-sys.exit(worker.main(sys.argv[1:]))
+sys.exit(worker.main(["tiny"]))
 """
+STARTS = multiprocessing.get_context("forkserver")  # imports once for all
+STARTS.set_forkserver_preload(["dpsynth.runner.worker", "dpsynth.metrics.classifiers"])
 PATIENCE = 120  # seconds
 
 
@@ -72,23 +77,22 @@ def start(place, world, plant=""):
         port = str(free.getsockname()[1])
     processes = []
     for rank in range(world):
-        env = os.environ | {
-            "DPSYNTH_ROOT": str(place), "DPSYNTH_PRECISION": "float32", "PYTHONPATH": str(ROOT), "RANK": str(rank),
-            "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world), "MASTER_ADDR": "localhost", "MASTER_PORT": port,
+        env = {
+            "DPSYNTH_ROOT": str(place), "DPSYNTH_PRECISION": "float32", "RANK": str(rank), "LOCAL_RANK": str(rank),
+            "WORLD_SIZE": str(world), "MASTER_ADDR": "localhost", "MASTER_PORT": port,
         }  # fmt: skip
-        with open(place / f"out{rank}", "w") as out, open(place / f"err{rank}", "w") as err:
-            command = [sys.executable, "-c", SCRIPT % plant, "tiny"]
-            processes.append(subprocess.Popen(command, env=env, cwd=place, stdout=out, stderr=err))
+        script = SCRIPT.format(env=env, place=str(place), plant=plant)
+        processes.append(STARTS.Process(target=exec, args=(script, {})))
+        processes[-1].start()
     return processes
 
 
 def end(processes):
     """Their exit codes."""
-    try:
-        return [process.wait(PATIENCE) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
+    for process in processes:
+        process.join(PATIENCE)
+        process.kill()
+    return [process.exitcode for process in processes]
 
 
 def errors(place, rank):
