@@ -154,6 +154,7 @@ def _make(recipe: Recipe, timed: bool) -> None:
         "format": FORMAT, "kind": work.kind, "digest": work.digest, "lineage": work.lineage,
         "settings": {setting: placed(value) for setting, value in recipe.settings.items()},
         "upstream": {key: identity_of(value) for key, value in recipe.inputs.items()}, "fields": fields, **cost,
+        "processes": distributed.world() if recipe.function.joined else 1,
         "code": recipe.code, "version": recipe.function.version, **provenance.facts(),
     }  # fmt: skip
     with naming(work.path / "meta.json"):

@@ -20,8 +20,10 @@ def public(n_steps: int, desc: str) -> Callable[[int], None]:
 def silent(n_steps: int, desc: str, plan: Plan | None = None) -> Callable[[int], None]:
     """No rate and no time, which would tell batch sizes; moves ten times in all. With a plan it shows also what so many
     of its learner's steps spent."""
-    shown = "{desc}: step {n_fmt}/{total_fmt}{postfix}"
-    bar = tqdm(total=n_steps, desc=desc, bar_format=shown, mininterval=5, disable=distributed.rank() > 0)
+    bar = tqdm(
+        total=n_steps, desc=desc, bar_format="{desc}: step {n_fmt}/{total_fmt}{postfix}", mininterval=5,
+        disable=distributed.rank() > 0,
+    )  # fmt: skip
 
     def tell(done: int) -> None:
         if done == n_steps or done % max(1, n_steps // 10) == 0:  # between these even a run that ends early tells none

@@ -157,6 +157,8 @@ def test_two_processes_make_what_one_makes(tmp_path, cache, one):
         assert here.read_bytes() == there.read_bytes()
     for kind, rounding in {"release": 0, "base": 1e-5, "synthesiser": 1e-5, "samples": 1}.items():
         assert furthest(artifacts(place, kind)[0], artifacts(one, kind)[0]) <= rounding, kind
+    for kind, processes in {"release": 1, "base": 2, "synthesiser": 2}.items():
+        assert json.loads((artifacts(place, kind)[1] / "meta.json").read_text())["processes"] == processes
     assert (place / "out0").read_text() == (one / "out0").read_text() != ""
     assert not (place / "out1").read_text() and not errors(place, 1)
     assert not list(place.glob("ledger/keys/*")) and list(place.glob("build/smoke/*/metrics.csv"))

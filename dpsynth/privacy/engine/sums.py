@@ -81,7 +81,7 @@ def _by_hooks(
     mechanism: Gradients, coins: Coins, step: int, at_once: int,
 ) -> list[Tensor]:  # fmt: skip
     """The sum of these micro-batches, on the CPU."""
-    views = mechanism.noise_multiplicity
+    views, bound = mechanism.noise_multiplicity, mechanism.max_grad_norm
 
     def part_sum(part: list[int]) -> list[Tensor]:
         padded = part + [part[-1]] * (at_once - len(part))
@@ -91,7 +91,7 @@ def _by_hooks(
         def mean_losses() -> Tensor:
             return one_each(loss(images[rows], labels[rows], draws), len(rows)) / views  # averaged before the one clip
 
-        return model.clipped(mean_losses, at_once, len(part), mechanism.max_grad_norm)
+        return model.clipped(mean_losses, at_once, len(part), bound)
 
     total = [torch.zeros(p.shape, dtype=torch.float64) for p in model.parameters]
     for sums in side_by_side(part_sum, parts):
