@@ -2,7 +2,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help reproduce table1 dry-run test mutants crash bench samplers lint lab edit readme record clean
+.PHONY: help reproduce table1 table1-digits dry-run test mutants crash bench bench-gpu samplers lint lab edit readme record clean
 
 export PYTHON ?= $(shell command -v python3.11 || command -v python3)
 EXPERIMENT ?= table
@@ -24,8 +24,11 @@ help: ## list the targets
 reproduce: .venv/.installed ## plan and execute the notebooks of every run, end with the comparison table
 	@.venv/bin/python -m dpsynth.runner.reproduce $(CHOICE) --jobs '$(JOBS)'
 
-table1: .venv/.installed ## the same for all twelve methods at epsilon 1, 5 and 10; hours, can be stopped and resumed
+table1: .venv/.installed ## RPGen's Table 1 on CIFAR-10 and Tiny-ImageNet, on a GPU (docs/gpu.md)
 	@$(MAKE) --no-print-directory reproduce EXPERIMENT=table1
+
+table1-digits: .venv/.installed ## all twelve methods on digits at epsilon 1, 5 and 10; hours, can be stopped and resumed
+	@$(MAKE) --no-print-directory reproduce EXPERIMENT=table1_digits
 
 dry-run: .venv/.installed ## print the plan of `make reproduce`, and what it would spend
 	@.venv/bin/python -m dpsynth.runner.reproduce $(CHOICE) --dry-run
@@ -42,6 +45,9 @@ crash: .venv/.installed ## kill a run 25 times, resume it, compare it with one t
 
 bench: .venv/.installed ## time a DP-SGD step beside an ordinary one and Opacus's; writes build/bench.csv
 	@.venv/bin/python -m dpsynth.bench
+
+bench-gpu: .venv/.installed ## the same on a GPU, at the sizes of docs/gpu.md; writes build/bench-gpu.csv
+	@.venv/bin/python -m dpsynth.bench.gpu
 
 samplers: .venv/.installed ## compare samplers by quality and speed, on the choosing split; writes build/samplers.csv
 	@.venv/bin/python -m dpsynth.bench.samplers

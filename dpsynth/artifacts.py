@@ -4,21 +4,25 @@ Images are uint8 (N, C, H, W) at rest; labels int64 (N,).
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from torch import Tensor, nn
 
+from dpsynth.data.public_sets import PublicSet
+from dpsynth.data.shapes import Pixels, Rows
 from dpsynth.recipes import Stored
 
 
 @dataclass(frozen=True)
 class Encoder(Stored):
     """A classifier over public classes: the semantic query function. `accuracy` is on held-out public images, in [0,
-    1]."""
+    1]; `network` a name in `models.resnet`, or None for the small one."""
 
     weights: dict[str, Tensor]
     classes: list[str]
     accuracy: float
+    network: str | None = None
 
 
 @dataclass(frozen=True)
@@ -71,16 +75,42 @@ class Saliency(Stored):
 
 @dataclass(frozen=True)
 class Corpus(Stored):
-    """Images the base model sees. `private_labels`: its labels are the private set's, by `chosen`, a row of public
-    classes for each private label; otherwise they are public classes (renumbered, in the order of `chosen[0]`).
-    `chosen` is empty where the images are no public ones but releases (DP-FETA)."""
+    """Images the base model sees: `rows` of a public set, (N,) int64, or `images` of its own, (N, C, S, S) uint8.
 
-    images: Tensor
+    `private_labels`: its labels are the private set's, by `chosen`, a row of public classes for each private label;
+    otherwise they are public classes (renumbered, in the order of `chosen[0]`). `chosen` is empty where the images are
+    no public ones but releases (DP-FETA). `content` tells what the public set was when its rows were chosen; the
+    set itself, `public`, is not stored: a run attaches it.
+    """
+
+    images: Tensor | None
     labels: Tensor
     n_labels: int
     private_labels: bool
     chosen: list[list[int]]
     provenance: str
+    rows: Tensor | None = None
+    content: str = ""
+    public: PublicSet | None = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def pixels(self) -> Pixels:
+        """Its images, (N, C, S, S) uint8, of which those are looked up that are indexed.
+
+        Raises:
+            ValueError: the public set is not what it was, or is not attached; and as it is opened.
+        """
+        if self.rows is None:
+            return self.images
+        if self.public is None:
+            raise ValueError(f"a corpus of rows ({self.provenance}) has its images from a run: ask `Run(...).corpus`")
+        if self.public.content != self.content:
+            where = self.artifact.path if self.artifact else "this corpus"
+            raise ValueError(
+                f"{self.public.name} holds other images than when {where} was chosen from it: put its files back, or "
+                "delete that folder, which is made again and costs no privacy"
+            )
+        return Rows(self.public.images, self.rows)
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,19 @@ None of it is a parameter of a run, of its plan or of its certificate: the same 
 say which device kind and precision made them, as their bits depend on both.
 
 Environment variables: DPSYNTH_DEVICE=auto|cpu|cuda, where auto is a GPU if there is one; DPSYNTH_PRECISION=auto|
-float32|bfloat16, where auto is bfloat16 if the device has instructions for it; DPSYNTH_MICROBATCH=auto|N.
+float32|bfloat16, where auto is bfloat16 if the device has instructions for it; DPSYNTH_MICROBATCH=auto|N. Where both
+are auto, artifacts that stand are used whatever made them; DPSYNTH_EQUAL_BITS=1 refuses those of other machines.
 """
 
+import gc
+import math
 import os
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
+KINDS = ("cpu", "cuda")
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 HOST = torch.device("cpu")
 AMPERE = (8, 0)  # the first GPUs with bfloat16
@@ -27,7 +31,7 @@ def kind() -> str:
     Raises:
         ValueError: DPSYNTH_DEVICE asks for what is not there, or for no such thing.
     """
-    asked = _asked("DEVICE", ("cpu", "cuda"))
+    asked = _asked("DEVICE", KINDS)
     there = torch.cuda.is_available()
     if asked == "cuda" and not there:
         raise ValueError(
@@ -87,6 +91,39 @@ def finish() -> None:
         torch.cuda.synchronize()
 
 
+def card() -> str:
+    """What computes: the name of the GPU, or "processor"."""
+    return torch.cuda.get_device_name() if on_gpu() else "processor"
+
+
+def forget_peak() -> None:
+    """Count the largest memory from now on."""
+    if on_gpu():
+        torch.cuda.reset_peak_memory_stats()
+
+
+def peak_gib() -> float:
+    """The largest memory that tensors took on the GPU since `forget_peak`; NaN where there is none."""
+    return torch.cuda.max_memory_allocated() / 2**30 if on_gpu() else math.nan
+
+
+def free() -> None:
+    """Give back what no tensor holds any more."""
+    gc.collect()
+    if on_gpu():
+        torch.cuda.empty_cache()
+
+
+def busy_seconds(work: Callable[[], None]) -> float:
+    """Seconds that the GPU computed in `work`; NaN where there is none."""
+    if not on_gpu():
+        return math.nan
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+        work()
+        finish()
+    return sum(event.self_device_time_total for event in profile.key_averages()) / 1e6
+
+
 def compiled(function: Callable) -> Callable:
     """`function` of tensors of fixed shapes as a GPU is quickest with; on the CPU as it is."""
     return torch.compile(function, dynamic=False) if on_gpu() else function
@@ -98,10 +135,32 @@ def precision() -> torch.dtype:
         return PRECISIONS[asked]
     if on_gpu():
         able = torch.cuda.get_device_capability() >= AMPERE
-    else:
+    elif hasattr(torch.cpu, "get_capabilities"):
         instructions = torch.cpu.get_capabilities()
         able = instructions.get("avx512_bf16") or instructions.get("amx_bf16")
+    else:  # torch before 2.12
+        able = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.bfloat16 if able else torch.float32
+
+
+def machine() -> str:
+    """What bits depend on beside the code: device kind and precision, as the names of artifacts hold them."""
+    return f"{kind()} {precision()}"
+
+
+def machines() -> tuple[str, ...]:
+    """This machine first, then those whose artifacts may stand for its own: of whatever was not asked for."""
+    kinds = [asked] if (asked := _asked("DEVICE", KINDS)) else KINDS
+    precisions = [asked] if (asked := _asked("PRECISION", tuple(PRECISIONS))) else PRECISIONS
+    every = (f"{one} {PRECISIONS[name]}" for one in kinds for name in precisions)
+    return tuple(dict.fromkeys([machine(), *every]))
+
+
+def equal_bits() -> bool:
+    """Whether what another kind of machine made is refused, as its bits are others: DPSYNTH_EQUAL_BITS=1."""
+    if (asked := os.environ.get("DPSYNTH_EQUAL_BITS", "0")) not in ("0", "1"):
+        raise ValueError(f"DPSYNTH_EQUAL_BITS={asked}: expected 0 or 1")
+    return asked == "1"
 
 
 def autocast(dtype: torch.dtype, like: Tensor) -> torch.autocast:

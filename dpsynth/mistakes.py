@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 
 from dpsynth.privacy import disk
 
-CELL, MISTAKE, UNDRAWN, INTERRUPT, KILL = 1, 2, 3, 130, 138  # exit codes
+CELL, MISTAKE, UNDRAWN, OUT_OF_TIME, INTERRUPT, KILL = 1, 2, 3, 4, 130, 138  # exit codes
 RESUMES = "the same command continues where this one stopped"
 NO_LOCKS = (
     "its file system has no locks, without which two runs could spend one budget twice: "

@@ -52,11 +52,16 @@ class Params(Strict):
     encoder_steps: int = Field(30, ge=1, le=10**8, description="steps of the query function, or of the autoencoder")
     encoder_batch: int = Field(128, ge=2, le=10**5, description="public images a step of the encoder")
     encoder_rate: Real = Field(2e-3, gt=0, lt=1, description="Adam, the encoder, at its peak")
+    encoder_network: Literal["resnet18", "resnet50"] | None = Field(
+        None, description="the query function's network: a ResNet, as for colour; or null, a small one"
+    )
     width: int = Field(16, ge=8, le=2048, multiple_of=8, description="channels of the denoiser's first level")
     extractor_steps: int = Field(30, ge=1, le=10**8, description="steps of the feature extractor behind FD-convnet")
-    inception: str | None = Field(None, description="file of Inception's weights: FID in place of FD-convnet")
+    inception: str | None = Field(None, description="file of Inception's weights: FID in place of another FD")
     n_synthetic: int = Field(200, ge=20, le=10**7, description="synthetic images drawn for evaluation")
-    n_records: int | None = Field(None, ge=1, le=10**10, description="folder sets: declared number of records")
+    n_records: int | None = Field(
+        None, ge=1, le=10**10, description="number of records: of a folder declared, of a benchmark its first"
+    )
     labels: tuple[str, ...] | None = Field(None, description="folder sets: declared class names")
     size: int | None = Field(None, ge=8, le=1024, multiple_of=4, description="folder sets: declared side in pixels")
     background: str = Field(catalog.BACKGROUND, description="folder sets: colour under transparent pixels")

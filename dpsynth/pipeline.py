@@ -3,6 +3,7 @@
 What is made, in which order, from what, and which of it asks the private records, is said by `steps.STEPS`.
 """
 
+import copy
 import inspect
 import math
 from collections.abc import Callable
@@ -40,6 +41,7 @@ class Run:
         self.params, self.options, self.row = params, options_of(params), row_of(params)
         self._recipes: dict[str, Recipe | None] = {}
         self._made: dict[str, Stored | None] = {}
+        self.machine = ""  # whose artifacts are taken, where those of several stand
         self._checked = False
         if private is not None:
             if canonical(private.name) != canonical(params.private):
@@ -161,28 +163,41 @@ class Run:
         return "nonprivate" if math.isinf(self.params.epsilon) else self.params.method
 
     @cached_property
-    def rows(self) -> dict[str, Samples]:
-        """Samples by row: the method's own, then its reference rows.
+    def row_kinds(self) -> dict[str, str]:
+        """The kinds of samples by row: the method's own, then its reference rows.
 
         `floor_public` and `pretrained` where the corpus has the private labels, of private runs; `real`, of benchmarks.
         """
-        rows = {self.row_name: self.samples}
+        rows = {self.row_name: "samples"}
         if not self.params.constants.builtin:
             return rows
         if self.corpus is not None and self.corpus.private_labels and self.plan.is_private:
-            rows["floor_public"] = self.artifact("floor")
+            rows["floor_public"] = "floor"
             if self.base.private_labels:
-                rows["pretrained"] = self.artifact("pretrained")
-        return rows | {"real": self.artifact("real")}
+                rows["pretrained"] = "pretrained"
+        return rows | {"real": "real"}
+
+    @cached_property
+    def rows(self) -> dict[str, Samples]:
+        """Samples by row, as of `row_kinds`."""
+        return {row: self.artifact(kind) for row, kind in self.row_kinds.items()}
 
     @cached_property
     def measurements(self) -> dict[str, Measurement]:
         """Metrics by row, on held-out records; empty for a set of the user's own."""
-        if not self.params.constants.builtin:
-            return {}
-        recipe, extractor = self.recipe("measurement"), self.artifact("extractor")
-        inputs = [recipe.inputs | {"extractor": extractor, "samples": samples} for samples in self.rows.values()]
-        return dict(zip(self.rows, (store.build(replace(recipe, inputs=each)) for each in inputs), strict=True))
+        return {row: self.measurement(row) for row in self.row_kinds} if self.params.constants.builtin else {}
+
+    def measurement(self, row: str) -> Measurement:
+        """Metrics of one row of a benchmark, made or loaded."""
+        recipe = self.measurement_recipe(row)
+        inputs = {"extractor": self.artifact("extractor"), "samples": self.artifact(self.row_kinds[row])}
+        return store.build(replace(recipe, inputs=recipe.inputs | inputs))
+
+    def measurement_recipe(self, row: str) -> Recipe:
+        """What measures one row of a benchmark, before it does."""
+        recipe = self.recipe("measurement")
+        inputs = recipe.inputs | {"samples": self.recipe(self.row_kinds[row])}
+        return self.as_it_stands(replace(recipe, inputs=inputs))
 
     def expected_minutes(self) -> float | None:
         """Minutes that the learner should take, from public data alone; None where there is no estimate."""
@@ -193,7 +208,8 @@ class Run:
         """The artifact of one step, made or loaded; None where the method has none."""
         if kind not in self._made:
             recipe = self.recipe(kind)
-            self._made[kind] = recipe and self._build(STEP_OF[kind], recipe)
+            made = recipe and self._build(STEP_OF[kind], recipe)
+            self._made[kind] = self._with_images(made) if isinstance(made, Corpus) else made
         return self._made[kind]
 
     def recipe(self, kind: str) -> Recipe | None:
@@ -201,6 +217,19 @@ class Run:
         if kind not in self._recipes:
             self._recipes[kind] = self._named(STEP_OF[kind])
         return self._recipes[kind]
+
+    def as_it_stands(self, recipe: Recipe) -> Recipe:
+        """The recipe; or the same as another kind of machine made it, if only that stands.
+
+        Where both do, all of a run is taken from the machine that has its synthesiser: a run is one chain of work.
+
+        Raises:
+            ValueError: as of `Recipe.standing`.
+        """
+        standing = recipe.standing()
+        if len(standing) > 1 and not self.machine:
+            self.machine = self._machine_of_all([each.machine for each in standing])
+        return next((each for each in standing if each.machine == self.machine), (*standing, recipe)[0])
 
     def recipes(self) -> dict[str, Recipe]:
         """What the steps before evaluation make, by kind, in order."""
@@ -223,21 +252,25 @@ class Run:
         preflight.memory(p, self.row, self.settings)
         if p.constants.builtin:
             once(("test", p.private), lambda: self.held_out)
-            once(("measures", p.inception), lambda: preflight.measures(p))
+            once(("measures", p.inception, p.shape[0]), lambda: preflight.measures(p))
         else:
             _ = self.private
         _ = self.questions, self.plan
         recipes = self.recipes()
         if distributed.rank() == 0:  # which alone has the ledger
             preflight.standing(recipes.values(), self.plan, self.ledger, p.releases, seen)
-        missing = {kind for kind, recipe in recipes.items() if "public" in recipe.inputs and not recipe.path.exists()}
-        if missing:
+        unmade = {kind: recipe for kind, recipe in recipes.items() if not recipe.path.exists()}
+        if missing := {kind for kind, recipe in unmade.items() if "public" in recipe.inputs}:
             trains = "encoder" in missing
             once(("public", self.public.identity, trains), lambda: preflight.public(self.public, trains))
+        if "corpus" in recipes and "corpus" not in unmade and any("corpus" in r.inputs for r in unmade.values()):
+            _ = self.corpus.pixels  # its public set is still there, and what it was
         distributed.barrier()  # rank 0 reads what it will write
         self._checked = True
 
     def _named(self, step: Step) -> Recipe | None:
+        if step.only and not step.only(self.params):
+            return None
         function = step.work or getattr(self.row, step.column)
         if step.twin and not self.plan.is_private:
             function = function.without_noise
@@ -255,7 +288,22 @@ class Run:
             earlier = tuple(recipe for before in step.after if (recipe := self.recipe(before)))
             inputs["permit"] = Permit(self.plan, self.ledger, function.name, earlier)
         kind = step.twin if step.private and not asks else step.kind
-        return recipes.recipe(kind, work, self.settings, lasts=self.params.noise == "secret", **inputs)
+        named = recipes.recipe(kind, work, self.settings, lasts=self.params.noise == "secret", **inputs)
+        return self.as_it_stands(named)
+
+    def _machine_of_all(self, machines: list[str]) -> str:
+        """The first of them that made the synthesiser; the first, if none did."""
+        _ = self.plan, self.private  # once for all trials
+        for machine in machines:
+            trial = copy.copy(self)
+            trial.machine, trial._recipes = machine, {}
+            if trial.recipe("synthesiser").path.exists():
+                return machine
+        return machines[0]
+
+    def _with_images(self, corpus: Corpus) -> Corpus:
+        """A corpus of rows is stored without the public set that they are of."""
+        return corpus if corpus.rows is None else replace(corpus, public=self.public)
 
     def _before(self, kind: str) -> Any:
         """An input of a step, by name: a set that is opened, or what an earlier step makes."""

@@ -10,17 +10,16 @@ from typing import Any
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
-from dpsynth import device, privacy, project, store
+from dpsynth import device, privacy, project, steps, store
 from dpsynth.data import catalog
 from dpsynth.data.public_sets import PublicSet
-from dpsynth.methods import Method
-from dpsynth.metrics import extractors
+from dpsynth.methods import Method, dp_ldm, gans
 from dpsynth.models import networks
 from dpsynth.params import Params
 from dpsynth.privacy import accounting
 from dpsynth.privacy.mechanisms import from_statement
 from dpsynth.recipes import Recipe
-from dpsynth.stages import pretrain
+from dpsynth.stages import evaluate, pretrain
 from dpsynth.stages.permit import Permit
 
 ROOM = 64 * 2**20  # bytes that a folder must have left: the networks of a small run
@@ -36,10 +35,12 @@ def once(seen: set, key: Any, check: Callable[[], Any]) -> None:
 
 
 def measures(p: Params) -> None:
-    """What benchmarks are measured by can be opened: glyphs, whatever is public; Inception's weights, if asked for."""
-    _ = catalog.public("glyphs", 1, 28).images
-    if p.inception:
-        extractors.inception(p.inception)
+    """What benchmarks are measured by can be opened: the glyphs that our convnet is trained on, whatever is public; or
+    the weights of Inception or EfficientNet."""
+    if steps.on_convnet(p):
+        _ = catalog.public("glyphs", 1, 28).images
+    else:
+        evaluate.seen_by(None, p.inception)
 
 
 def public(images: PublicSet, trains: bool) -> None:
@@ -98,7 +99,8 @@ def _once_more(
 
 
 def memory(p: Params, row: Method, settings: Mapping[str, Any]) -> None:
-    """The images that are held at once, and a batch in the denoiser, fit in this machine's memory."""
+    """The networks can be built, and the images that are held at once, and a batch in the denoiser, fit in this
+    machine's memory."""
     channels, size = p.shape
     pixels = f"{channels}x{size}x{size} pixels"
     image = SAFETY * channels * size**2
@@ -106,11 +108,24 @@ def memory(p: Params, row: Method, settings: Mapping[str, Any]) -> None:
     if candidates := settings.get("candidates"):
         population = f"candidates={candidates} for each of {p.n_classes} labels, of {pixels},"
         _fits(candidates * p.n_classes * image, population, "candidates or size")
-    if row.base in (pretrain.fresh, pretrain.train_diffusion, pretrain.train_with_amp):
-        attention = settings["attention"]
-        architecture = pretrain.architecture(p.shape, p.n_classes, p.width, settings["prediction"], attention)
-        batch = f"a batch of images of {pixels} in a network of width {p.width} and attention {attention!r}"
+    if architecture := _denoiser(p, row, settings):
+        named = ("attention", "unet") if architecture.get("unet") is None else ("unet",)
+        kind = " and ".join(f"{name} {architecture[name]!r}" for name in named if architecture.get(name))
+        batch = f"a batch of images of {pixels} in a network of width {p.width}{kind and f' and {kind}'}"
         _fits(batch_bytes(architecture), batch, "size or width")
+    if row.base in (gans.fresh_gan, gans.train_gan):
+        with torch.device("meta"):
+            networks.build(gans.architecture(p.shape, p.n_classes, p.width, settings["gan_network"]))
+
+
+def _denoiser(p: Params, row: Method, settings: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The architecture of a base that is a denoiser."""
+    shared = p.shape, p.n_classes, p.width
+    if row.base in (pretrain.fresh, pretrain.train_diffusion, pretrain.train_with_amp):
+        return pretrain.architecture(*shared, settings["prediction"], settings["attention"], settings["unet"])
+    if row.base is dp_ldm.train_latent:
+        return dp_ldm.architecture(*shared, settings["prediction"], settings["unet"])
+    return None
 
 
 def batch_bytes(architecture: dict[str, Any]) -> int:
@@ -125,8 +140,8 @@ def batch_bytes(architecture: dict[str, Any]) -> int:
         return tensor
 
     with torch.device("meta"), saved_tensors_hooks(keep, lambda tensor: tensor):
-        images = torch.empty(ROWS, architecture["channels"], architecture["size"], architecture["size"])
-        networks.build(architecture)(images, torch.ones(ROWS), torch.zeros(ROWS, dtype=torch.int64))
+        network = networks.build(architecture)
+        network(torch.empty(ROWS, *network.net.shape), torch.ones(ROWS), torch.zeros(ROWS, dtype=torch.int64))
     counted = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
     return counted * device.precision().itemsize // torch.float32.itemsize
 

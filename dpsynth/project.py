@@ -34,13 +34,19 @@ def folder() -> Path:
     )
 
 
+def data() -> Path:
+    """Where image sets that are not embedded lie, and are prepared: $DPSYNTH_DATA, else cache/data below the root."""
+    return Path(os.environ.get("DPSYNTH_DATA") or root() / "cache" / "data").absolute()
+
+
 def enter() -> None:
     """Make the project's folder the working directory, from which a command's relative paths are taken.
 
-    A relative $DPSYNTH_ROOT keeps its meaning.
+    A relative $DPSYNTH_ROOT or $DPSYNTH_DATA keeps its meaning.
     """
-    if named := os.environ.get("DPSYNTH_ROOT"):
-        os.environ["DPSYNTH_ROOT"] = os.path.abspath(named)
+    for variable in ("DPSYNTH_ROOT", "DPSYNTH_DATA"):
+        if named := os.environ.get(variable):
+            os.environ[variable] = os.path.abspath(named)
     os.chdir(folder())
 
 

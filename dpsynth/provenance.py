@@ -17,9 +17,9 @@ PACKAGES = ("torch", "torchvision", "opacus", "dp-accounting", "scikit-learn", "
 
 
 def facts() -> dict[str, Any]:
-    """For meta.json: commit, versions of packages, device kind, precision, threads."""
+    """For meta.json: commit, versions of the packages that there are, device kind, precision, threads."""
     return {
-        "versions": {package: importlib.metadata.version(package) for package in PACKAGES}, "commit": commit(),
+        "versions": {package: version for package in PACKAGES if (version := _version(package))}, "commit": commit(),
         "device": device.kind(), "precision": str(device.precision()), "threads": torch.get_num_threads(),
     }  # fmt: skip
 
@@ -36,9 +36,14 @@ def commit() -> str:
         if Path(_git(package, "rev-parse", "--show-toplevel")).resolve() == package.parent:
             edited = _git(package, "status", "--porcelain", "-uno")
             return _git(package, "rev-parse", "--short=12", "HEAD") + ("+" if edited else "")
+    return _version(DISTRIBUTION) or "unknown"
+
+
+def _version(package: str) -> str | None:
+    """Of an installed package; a machine that only makes artifacts need not have all."""
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-        return importlib.metadata.version(DISTRIBUTION)
-    return "unknown"
+        return importlib.metadata.version(package)
+    return None
 
 
 def _git(folder: Path, *command: str) -> str:

@@ -66,6 +66,7 @@ class Recipe:
     Attributes:
         inputs: artifacts, names of such, None, or objects with an `identity` (and perhaps a `lineage`).
         lasts: it is named by the work's version and not by code and machine.
+        machine: device kind and precision that make it, or made it.
     """
 
     kind: str
@@ -73,6 +74,7 @@ class Recipe:
     settings: dict[str, Any]
     inputs: dict[str, Any]
     lasts: bool = False
+    machine: str = dataclasses.field(default_factory=lambda: device.machine())
 
     @functools.cached_property
     def identity(self) -> str:
@@ -84,7 +86,7 @@ class Recipe:
         what = [FORMAT, self.kind, self.function.__qualname__, settings, identities, made_by]
         return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()
 
-    @property
+    @functools.cached_property
     def code(self) -> str:
         """Digest of the code that makes it, and of the code that reads a public set among its inputs."""
         read = [value.version for value in self.inputs.values() if hasattr(value, "version")]
@@ -93,7 +95,29 @@ class Recipe:
     @property
     def made_by(self) -> str:
         """That code, and the kind of machine that bits depend on."""
-        return f"{self.code} {device.kind()} {device.precision()}"
+        return f"{self.code} {self.machine}"
+
+    def standing(self) -> "list[Recipe]":
+        """Those that stand of this recipe and the same as other machines make it, its own first.
+
+        Raises:
+            ValueError: only others do, and DPSYNTH_EQUAL_BITS is set.
+        """
+        own, others = [self] * self.path.exists(), [each for each in self.elsewhere() if each.path.exists()]
+        if others and device.equal_bits() and not own:
+            raise ValueError(
+                f"{others[0].path} was made on another kind of machine ({others[0].machine}; this is {self.machine}), "
+                "and DPSYNTH_EQUAL_BITS=1 asks for this one's bits: move it away and it is made here, or unset that"
+            )
+        return own if device.equal_bits() else own + others
+
+    def elsewhere(self) -> "list[Recipe]":
+        """The same as other machines make it; none of a name that lasts, which is one for all."""
+        machines = () if self.lasts else device.machines()
+        others = [dataclasses.replace(self, machine=machine) for machine in machines if machine != self.machine]
+        for other in others:
+            vars(other)["code"] = self.code  # which takes long to digest, and is the same
+        return others
 
     @functools.cached_property
     def ancestors(self) -> tuple[str, ...]:

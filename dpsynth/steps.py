@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from dpsynth.methods.method import Method, PrivateStep
+from dpsynth.params import Params
 from dpsynth.stages import evaluate
 
 
@@ -19,6 +20,7 @@ class Step(NamedTuple):
             same before.
         model: the step whose model it draws from.
         after: questions of the plan that come before it and are no inputs of it.
+        only: runs that have it; None for all.
     """
 
     kind: str
@@ -30,6 +32,12 @@ class Step(NamedTuple):
     twin: str = ""
     model: str = ""
     after: tuple[str, ...] = ()
+    only: Callable[[Params], bool] | None = None
+
+
+def on_convnet(p: Params) -> bool:
+    """Whether a run is measured on the features of our own convnet: grey images are, without Inception's file."""
+    return p.shape[0] == 1 and not p.inception
 
 
 STEPS = (
@@ -45,7 +53,7 @@ STEPS = (
     Step("floor", "evaluate", ("corpus",), work=evaluate.floor),
     Step("pretrained", "evaluate", ("prior",), work=evaluate.draw, model="base"),
     Step("real", "evaluate", ("private",), work=evaluate.real),
-    Step("extractor", "evaluate", ("glyphs",), work=evaluate.train_extractor),
+    Step("extractor", "evaluate", ("glyphs",), work=evaluate.train_extractor, only=on_convnet),
     Step("measurement", "evaluate", ("extractor", "held_out", "samples"), work=evaluate.measure),  # one a row
 )  # fmt: skip
 STEP_OF = {step.kind: step for step in STEPS}

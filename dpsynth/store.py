@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 
 from dpsynth import device, distributed, provenance
 from dpsynth.checkpoints import Work, refuse_infinite
-from dpsynth.mistakes import naming
+from dpsynth.mistakes import RESUMES, naming
 from dpsynth.privacy.disk import forget_times, locked, sync
 from dpsynth.project import placed
 from dpsynth.recipes import FORMAT, Artifact, Recipe, Stored, identity_of
@@ -40,7 +40,7 @@ def build(recipe: Recipe, *, timed: bool = True) -> Any:
         timed: record seconds and peak memory, which must not be told of a user's own records.
     Raises:
         ValueError: the folder holds an artifact of another format, one that is not whole, or one that was edited; what
-            was made is not finite; another process has other code, settings or inputs.
+            was made is not finite; another machine's is gone; another process has other code, settings or inputs.
     """
     if distributed.rank() == 0:
         with _locked(recipe.path):
@@ -48,6 +48,9 @@ def build(recipe: Recipe, *, timed: bool = True) -> Any:
                 _make(recipe, timed)
             else:
                 distributed.told((recipe.identity, ""))
+        if recipe.machine != device.machine():
+            made = f"{recipe.path.name} was made on another machine ({recipe.machine})"
+            sys.stderr.write(f"{made} and is used as it is\n")
     else:
         _help(recipe)
     distributed.barrier()
@@ -140,6 +143,8 @@ def _help(recipe: Recipe) -> None:
 
 
 def _make(recipe: Recipe, timed: bool) -> None:
+    if recipe.machine != device.machine():
+        raise ValueError(f"{recipe.path} was made on another machine ({recipe.machine}), and is gone; {RESUMES}")
     work = _work(recipe)
     work.path.mkdir(parents=True, exist_ok=True)
     distributed.told((recipe.identity, work.made_by))
@@ -179,7 +184,7 @@ def _split(value: Stored) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
             tensors[field.name] = device.host(content).contiguous()
         elif isinstance(content, dict) and content and all(isinstance(v, torch.Tensor) for v in content.values()):
             tensors |= {f"{field.name}/{name}": device.host(tensor).contiguous() for name, tensor in content.items()}
-        elif field.name != "artifact":
+        elif field.compare:  # what is not compared is of this process: the artifact's own place, an attached set
             fields[field.name] = content
     return tensors, fields
 

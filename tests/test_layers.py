@@ -14,6 +14,7 @@ LAYERS = (
     ("privacy",),
     ("project", "strict", "seeds", "plainyaml", "device", "sources", "mistakes", "terminal"),
     ("distributed",),
+    ("deadline",),
     ("provenance",),
     ("scales", "checkpoints", "data", "recipes"),
     ("params", "store"),

@@ -64,9 +64,9 @@ def test_every_parameter_enters_digest_and_run_name():
         "noise": "secret", "seed": 1, "sample_rate": 0.2, "steps": 6, "noise_multiplicity": 2,
         "learning_rate": 2e-3, "pretrain_steps": 21, "encoder_steps": 31, "extractor_steps": 31,
         "pretrain_batch": 64, "pretrain_rate": 7e-4, "pretrain_average": 0.99, "encoder_batch": 64,
-        "encoder_rate": 2e-4, "inception": "weights.pth", "width": 24, "n_synthetic": 201,
-        "options": {"kept": 4}, "private": "fashion_mnist", "public": "folder:public", "n_records": 4000,
-        "labels": list("0123456789"), "size": 28, "background": "black",
+        "encoder_rate": 2e-4, "encoder_network": "resnet18", "inception": "weights.pth", "width": 24,
+        "n_synthetic": 201, "options": {"kept": 4}, "private": "fashion_mnist", "public": "folder:public",
+        "n_records": 4000, "labels": list("0123456789"), "size": 28, "background": "black",
     }  # fmt: skip
     assert set(changed) == set(Params.model_fields) - {"releases"}  # leave to ask, which changes nothing that is made
     assert Params(releases=2).digest == Params().digest
@@ -109,8 +109,8 @@ def test_a_run_at_a_scale_has_its_settings_its_method_s_and_what_is_asked_for():
         Run(Params.at("laptop", shapes=3))
     with pytest.raises(ValueError, match=r"dpdm has no option 'amp_gamma'; its own are .* \(it is one of rpgen\)$"):
         Run(Params.at("laptop", method="dpdm", amp_gamma=0.1))
-    with pytest.raises(ValueError, match="no such scale 'paper'; there are laptop, smoke"):
-        Params.at("paper")
+    with pytest.raises(ValueError, match="no such scale 'desk'; there are gpu, laptop"):
+        Params.at("desk")
     with pytest.raises(ValueError, match="options: each is written as a key of its own"):
         Params.at("laptop", options={"votes": 3})
 

@@ -254,10 +254,11 @@ def test_a_version_that_is_raised_renames_what_lasts_and_all_that_is_made_of_it(
 def test_the_machine_is_part_of_seeded_names_and_not_of_lasting_ones(tiny, monkeypatch):
     runs = [parameters("privimage_d", noise=noise) for noise in ("seeded", "secret")]
     here = [identities(Run(p)) for p in runs]
-    for change in (("kind", lambda: "cuda"), ("precision", lambda: torch.float64)):
+    for kind, precision in (("cuda", device.precision()), (device.kind(), torch.float64)):
         with monkeypatch.context() as patch:
-            assert getattr(device, change[0])() != change[1]()
-            patch.setattr(device, *change)
+            assert (device.kind(), device.precision()) != (kind, precision)
+            patch.setattr(device, "kind", lambda kind=kind: kind)
+            patch.setattr(device, "precision", lambda precision=precision: precision)
             seeded, secret = (identities(Run(p)) for p in runs)
         assert all(seeded[kind] != here[0][kind] for kind in here[0]) and secret == here[1]
 
@@ -327,3 +328,103 @@ def test_a_run_takes_no_records_of_another_set(tiny):
         Run(parameters(), other)
     with pytest.raises(TypeError, match="are closed: they cannot be pickled"):
         pickle.dumps(Run(parameters(), Run(parameters()).private))
+
+
+def on(patch, machine):
+    """This machine is, by name, another one: "cuda torch.bfloat16"."""
+    patch.setattr(device, "machine", lambda: machine)
+
+
+HERE, THERE = "cpu torch.float32", "cuda torch.bfloat16"
+
+
+def folders(run):
+    """Of what a run makes, by kind."""
+    return {kind: recipe.path.name for kind, recipe in (run.recipes() | {"samples": run.recipe("samples")}).items()}
+
+
+def test_what_another_machine_made_is_used_and_what_is_made_of_it_is_named_by_it(tiny, monkeypatch, capsys):
+    p = parameters()
+    on(monkeypatch, THERE)
+    run = Run(p)
+    made = {kind: recipe.path.name for kind, recipe in run.recipes().items() if run.artifact(kind)}
+    on(monkeypatch, HERE)
+    (there, here), before = (Run(p) for _ in range(2)), set(artifacts(tiny))
+    assert {kind: folders(there)[kind] for kind in made} == made
+    capsys.readouterr()
+    assert there.samples.artifact.lineage[-2] == run.synthesiser.artifact.digest
+    said = capsys.readouterr().err
+    assert f"{made['synthesiser']} was made on another machine ({THERE}) and is used as it is\n" in said
+    assert set(artifacts(tiny)) - before == {"samples"} and here.recipe("samples").machine == HERE
+    on(monkeypatch, THERE)
+    assert folders(Run(p))["samples"] == here.recipe("samples").path.name
+
+
+def test_a_run_is_taken_from_the_machine_that_has_its_synthesiser(tiny, monkeypatch):
+    p = parameters()
+    on(monkeypatch, HERE)
+    here = Run(p).base.artifact.path.name
+    alone = folders(Run(p))
+    on(monkeypatch, THERE)
+    monkeypatch.setattr(device, "machines", lambda: (THERE,))  # as if DPSYNTH_DEVICE and DPSYNTH_PRECISION were set
+    there = Run(p)
+    made = {kind: there.artifact(kind).artifact.path.name for kind in there.recipes()}
+    monkeypatch.undo()
+    monkeypatch.setenv("DPSYNTH_ROOT", str(tiny))
+    on(monkeypatch, HERE)
+    assert made["base"] != here and alone["base"] == here
+    run = Run(p)
+    assert {kind: folders(run)[kind] for kind in made} == made and run.base.artifact.path.name == made["base"]
+
+
+def test_where_equal_bits_are_asked_for_another_machines_are_refused(tiny, monkeypatch):
+    p = parameters()
+    on(monkeypatch, THERE)
+    path = Run(p).base.artifact.path
+    on(monkeypatch, HERE)
+    monkeypatch.setenv("DPSYNTH_EQUAL_BITS", "1")
+    with pytest.raises(
+        ValueError, match=r"was made on another kind of machine .cuda torch.bfloat16; this is cpu"
+    ) as error:
+        Run(p).check()
+    assert str(path) in str(error.value) and "DPSYNTH_EQUAL_BITS=1" in str(error.value)
+    path.rename(path.with_name("away"))
+    assert Run(p).base.artifact.path != path
+    path.with_name("away").rename(path)
+    assert Run(p).recipe("base").machine == HERE
+
+
+@pytest.mark.parametrize(("name", "value"), [("DPSYNTH_DEVICE", "cpu"), ("DPSYNTH_PRECISION", "float32")])
+def test_a_machine_that_is_asked_for_by_name_is_the_one_that_is_used(tiny, monkeypatch, name, value):
+    p = parameters()
+    with monkeypatch.context() as patch:
+        on(patch, THERE)
+        base = Run(p).base
+    monkeypatch.setenv(name, value)
+    assert Run(p).recipe("base").path != base.artifact.path
+    monkeypatch.delenv(name)
+    assert Run(p).recipe("base").path == base.artifact.path
+
+
+def test_what_another_machine_made_and_is_gone_is_not_made_here_under_its_name(tiny, monkeypatch):
+    p = parameters()
+    on(monkeypatch, THERE)
+    path = Run(p).base.artifact.path
+    on(monkeypatch, HERE)
+    run = Run(p)
+    assert run.recipe("base").path == path
+    path.rename(path.with_name("gone"))
+    with pytest.raises(
+        ValueError, match=r"was made on another machine .cuda torch.bfloat16., and is gone; the same command"
+    ):
+        run.base
+    assert Run(p).base.artifact.path != path
+
+
+def test_a_lasting_name_is_the_same_on_every_machine_and_its_seal_is_not(tiny, monkeypatch):
+    p, recipes_of = parameters(noise="secret"), []
+    for machine in (HERE, THERE):
+        on(monkeypatch, machine)
+        recipes_of.append(Run(p).recipe("synthesiser"))
+    here, there = recipes_of
+    assert here.path == there.path and here.standing() == there.standing() == [] and here.made_by != there.made_by

@@ -24,7 +24,7 @@ WORDS = {
     "what is refused": ("stages/selection.py", "cannot keep", "can not keep"),
     "the store": ("recipes.py", "FORMAT = 2", "FORMAT = 2 + 0"),
     "the pipeline": (
-        "pipeline.py", "rows = {self.row_name: self.samples}", "rows = dict(((self.row_name, self.samples),))",
+        "pipeline.py", 'rows = {self.row_name: "samples"}', 'rows = dict(((self.row_name, "samples"),))',
     ),
 }  # fmt: skip
 RPGEN, G, PE = "rpgen", "privimage_g", "dpsda"
@@ -39,7 +39,7 @@ WORK = {
     ),
     "the hinge loss": ("models/gan.py", "def hinge(", "def hinge(_, ", {G: {"base", "synthesiser"}}),
     "the query's votes": (
-        "stages/query.py", "return model(x).topk(k, dim=1).indices", "return model(x).topk(k)[1]",
+        "stages/query.py", "model(device.put(x)).topk(k, dim=1).indices", "model(device.put(x)).topk(k)[1]",
         {RPGEN: {"encoder", "release"}, G: {"encoder", "release"}, PE: {"encoder"}},
     ),
     "the clip of gradients": (

@@ -55,6 +55,7 @@ class Bench:
         shape = (setting.batch, setting.channels, setting.size, setting.size)
         self.images = torch.randint(0, 256, shape, generator=draws, dtype=torch.uint8)
         self.labels = torch.randint(CLASSES, (setting.batch,), generator=draws)
+        self.everyone = torch.arange(setting.batch)
 
     def network(self, precision: torch.dtype) -> diffusion.Denoiser:
         """A denoiser without zeroed layers, which would be quicker than life."""
@@ -64,6 +65,10 @@ class Bench:
             parameter.data += 0.02 * torch.randn_like(parameter)
         model.precision = precision
         return model.to(memory_format=torch.channels_last)
+
+    def plain(self, precision: torch.dtype) -> nn.Module:
+        """The same with layers of the library, as Opacus has rules for."""
+        return plain(self.network(precision))
 
     def library(self) -> nn.Module:
         """The U-Net of `diffusers` with 1.17M weights, attention at its two lower levels, as a denoiser of ours.
@@ -131,12 +136,12 @@ class Bench:
 
     def opacus(self, precision: torch.dtype, **how: bool) -> Callable[[], None]:
         """Per-record gradients by Opacus; views are averaged before its clip, which it does not do by itself."""
-        module = GradSampleModule(plain(self.network(precision)), loss_reduction="sum", **how)
+        module = GradSampleModule(self.plain(precision), loss_reduction="sum", **how)
         optimizer = DPOptimizer(torch.optim.Adam(module.parameters()), **self._noise())
 
         def step() -> None:
             optimizer.zero_grad()
-            self.losses(module, torch.arange(self.at.batch)).sum().backward()
+            self.losses(module, self.everyone).sum().backward()
             for parameter in module.parameters():
                 views = parameter.grad_sample.unflatten(0, (self.at.batch, self.at.views))
                 parameter.grad_sample = views.mean(1) if self.at.views > 1 else parameter.grad_sample
@@ -147,12 +152,12 @@ class Bench:
     def ghost(self, precision: torch.dtype) -> Callable[[], None]:
         """Opacus's two backward passes (`ghost`): norms first, then the sum of the weighted losses."""
         module = GradSampleModuleFastGradientClipping(
-            plain(self.network(precision)), loss_reduction="sum", use_ghost_clipping=True, max_grad_norm=1.0
+            self.plain(precision), loss_reduction="sum", use_ghost_clipping=True, max_grad_norm=1.0
         )
         optimizer = DPOptimizerFastGradientClipping(torch.optim.Adam(module.parameters()), **self._noise())
 
         def step() -> None:
-            losses = self.losses(module, torch.arange(self.at.batch))
+            losses = self.losses(module, self.everyone)
             DPTensorFastGradientClipping(module, optimizer, losses, "sum").backward()
             optimizer.step()
 

@@ -1,9 +1,11 @@
 """The plan of a run, calibrated once and kept: every question that it will ask of the private records."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from dpsynth import privacy, recipes, store
+from dpsynth import privacy, project, recipes, store
 from dpsynth.budget import calibration
 from dpsynth.checkpoints import Work
 from dpsynth.params import Params
@@ -68,6 +70,14 @@ def spent_along(plan: privacy.Plan) -> tuple[list[int], list[float]]:
     """Epsilon spent after so many releases of the learner, all before it included: numbers and epsilons."""
     steps = sorted({round(i * plan.mechanisms[-1].steps / 10) for i in range(11)})
     return steps, [plan.spent(step) for step in steps]
+
+
+def kept(p: Params) -> list[Path]:
+    """The artifacts that plans at the budget of `p` are kept in: with them another machine plans the same."""
+    folder, names = project.root() / "build" / "artifacts", ("plan-*/meta.json", "noise-*/meta.json")
+    metas = {file.parent: json.loads(file.read_text(encoding="utf-8")) for name in names for file in folder.glob(name)}
+    budget = {"epsilon": p.epsilon, "delta": p.delta}
+    return [path for path, meta in sorted(metas.items()) if meta["settings"].items() >= budget.items()]
 
 
 def _kept(kind: str, function, p: Params, settings: dict) -> Stored:

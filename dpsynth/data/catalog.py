@@ -4,8 +4,9 @@ Public sets come in any shape, unopened. Private sets come as `privacy.Private`;
 their `constants`, never depends on their records.
 """
 
-from dpsynth.data import folder_sets, folders, imagefiles
-from dpsynth.data.private_sets import PRIVATE, Constants
+from dpsynth.data import folder_sets, folders, imagefiles, prepared
+from dpsynth.data.originals import ORIGINALS
+from dpsynth.data.private_sets import PRIVATE, Constants, PreparedBenchmark
 from dpsynth.data.public_sets import PUBLIC, PublicSet
 from dpsynth.privacy import Private
 from dpsynth.project import FOLDER
@@ -38,23 +39,28 @@ def private(
     A folder is decoded once, into a file beside the ledger that `forget_decoded` removes.
 
     Raises:
-        FileNotFoundError: its files are missing; says where they were looked for, and what gets them.
-        ValueError: its files are broken or contradict the constants; and as `constants`.
+        FileNotFoundError: its files are missing, or not prepared; says where they were looked for, and what to do.
+        ValueError: its files are broken or contradict the constants; and as `constants`, and `prepared.opened`.
     """
     known = constants(name, split, n_records=n_records, labels=labels, size=size)
     if name.startswith(FOLDER):
         return folder_sets.private(name, known, imagefiles.colour(background))
-    images, targets = PRIVATE[name].load(split)
-    expected = (known.n_records, known.channels, known.size, known.size)
+    row = PRIVATE[name]
+    images, targets = row.load(split)
+    expected = (row.n_records[split], known.channels, known.size, known.size)
     if images.shape != expected or targets.shape != expected[:1]:
         raise ValueError(
             f"the {split} files of {name} hold images of shape {tuple(images.shape)} and {len(targets)} "
             f"labels, where {expected} was published; delete them and fetch them again"
         )
-    return Private(
-        name=name if split == "train" else f"{name}-{split}", images=images, labels=targets,
-        classes=known.classes, n_records=known.n_records, builtin=True,
-    )  # fmt: skip
+    images, targets = images[: known.n_records], targets[: known.n_records]
+    records = {
+        "name": name if split == "train" else f"{name}-{split}", "images": images, "labels": targets,
+        "classes": known.classes, "n_records": known.n_records, "builtin": True,
+    }  # fmt: skip
+    if row.prepared:
+        return PreparedBenchmark(content=prepared.content(row.prepared), **records)
+    return Private(**records)
 
 
 def constants(name: str, split: str = "train", *, n_records=None, labels=None, size=None) -> Constants:
@@ -66,7 +72,7 @@ def constants(name: str, split: str = "train", *, n_records=None, labels=None, s
     Args:
         name: one of PRIVATE, or "folder:PATH", which needs the other three declared.
         split: "train" or "test"; a folder is "train" as a whole.
-        n_records: how many images.
+        n_records: how many images; of a benchmark's training records, the first so many.
         labels: class folders in the order of their labels; empty for images without, directly in the folder.
         size: pixels a side; images are cropped to their middle square and resized.
     Raises:
@@ -82,11 +88,30 @@ def constants(name: str, split: str = "train", *, n_records=None, labels=None, s
     row = PRIVATE[name]
     if split not in row.n_records:
         raise ValueError(f"{name} has no split {split!r}; it has {', '.join(row.n_records)}")
-    published = {"n_records": row.n_records[split], "labels": row.classes, "size": row.size}
-    for key, value in declared.items():
-        if value is not None and (tuple(value) if key == "labels" else value) != published[key]:
-            raise ValueError(f"{key}={value!r} contradicts {name}, which has {published[key]!r}: omit it")
-    return Constants(row.n_records[split], row.channels, row.size, row.classes, builtin=True)
+    published = {"labels": row.classes, "size": row.size}
+    for key, given in published.items():
+        if (value := declared[key]) is not None and (tuple(value) if key == "labels" else value) != given:
+            raise ValueError(f"{key}={value!r} contradicts {name}, which has {given!r}: omit it")
+    n = row.n_records[split]
+    if n_records is not None and split == "train":
+        if n_records > n:
+            raise ValueError(f"n_records={n_records} contradicts {name}, which has {n}: lower it, or omit it")
+        n = n_records
+    return Constants(n, row.channels, row.size, row.classes, builtin=True)
+
+
+def prepared_as(name: str) -> str:
+    """The set that `dpsynth prepare` makes for the set `name`: `celeba32_gender` is read from `celeba32`.
+
+    Raises:
+        ValueError: it needs no preparing, or there is none.
+    """
+    of = PRIVATE[name].prepared if name in PRIVATE else name
+    if of in ORIGINALS:
+        return of
+    if name in PRIVATE or name in PUBLIC or name.startswith(FOLDER):
+        raise ValueError(f"{name} needs no preparing; {', '.join(ORIGINALS)} do")
+    raise ValueError(f"no set {name!r} to prepare; there are {', '.join(ORIGINALS)}")
 
 
 def forget_decoded(name: str) -> None:

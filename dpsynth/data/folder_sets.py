@@ -1,5 +1,6 @@
 """A folder of the user's, `folder:PATH`, as a private or as a public set."""
 
+import os
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ from dpsynth.data import decoded, folders, imagefiles
 from dpsynth.data.imagefiles import Colour
 from dpsynth.data.private_sets import Constants
 from dpsynth.data.public_sets import PublicSet
-from dpsynth.data.shapes import in_shape
+from dpsynth.data.shapes import Reshaped, in_shape, viewed
 from dpsynth.privacy import Ledger, Private
 from dpsynth.project import FOLDER
 from dpsynth.sources import work_digest
@@ -58,11 +59,11 @@ class PublicFolder(PublicSet):
         return len(self._groups)
 
     @cached_property
-    def images(self) -> Tensor:
-        """(N, channels, size, size) uint8, cropped to their middle square and resized."""
+    def images(self) -> Tensor | Reshaped:
+        """(N, channels, size, size) uint8, cropped to their middle square and resized; mapped."""
         place = project.root() / "cache" / "folders"
         images = _images(self.name, self._groups.values(), self.size, self.background, place)
-        return in_shape(images, self.channels, self.size)
+        return viewed(images, self.channels, self.size)
 
     @cached_property
     def labels(self) -> Tensor:
@@ -72,6 +73,11 @@ class PublicFolder(PublicSet):
     def classes(self) -> tuple[str, ...]:
         """The class folders' names, or "all"."""
         return tuple(folder or "all" for folder in self._groups)
+
+    @property
+    def _files(self) -> Any:
+        """Their names and sizes; not their times, which a copy to another machine changes."""
+        return [[os.fsencode(f.name).hex(), f.stat().st_size] for files in self._groups.values() for f in files]
 
     @cached_property
     def _groups(self) -> dict[str, list[Path]]:

@@ -64,7 +64,7 @@ def read(file: Path, size: int, background: Colour) -> np.ndarray:
         image = _opaque(image, background)
         return np.asarray(ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC))
     except Exception as error:  # Pillow's readers raise whatever the bytes lead them to
-        raise ValueError(_reason(error, file)) from None
+        raise ValueError(reason(error, file)) from None
 
 
 def read_all(files: list[Path], size: int, background: Colour) -> Iterator[np.ndarray]:
@@ -123,7 +123,8 @@ def _unread(head: bytes) -> str | None:
     return next((name for name, mark in UNREAD.items() if re.match(mark, head, re.DOTALL)), None)
 
 
-def _reason(error: Exception, file: Path) -> str:
+def reason(error: Exception, file: Path) -> str:
+    """Why an image cannot be read, for a sentence, from what Pillow or the system raised."""
     if isinstance(error, UnidentifiedImageError):
         with open(file, "rb") as stream:
             name = _unread(stream.read(HEAD))

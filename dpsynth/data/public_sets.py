@@ -1,11 +1,13 @@
 """The public sets with a name: a row of the table at the end and a reader each; opened when first looked at."""
 
 import hashlib
+import json
 import os
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -17,8 +19,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dpsynth import project
-from dpsynth.data import glyphs
-from dpsynth.data.shapes import in_shape
+from dpsynth.data import glyphs, prepared
+from dpsynth.data.originals import ORIGINALS
+from dpsynth.data.shapes import Reshaped, in_shape, viewed
 from dpsynth.sources import page_digest, work_digest
 
 Content = tuple[Tensor, Tensor, tuple[str, ...]]  # images (N, C, H, W) uint8 of any shape, labels (N,), classes
@@ -30,13 +33,15 @@ class Source:
 
     Attributes:
         n_classes: known without reading it.
-        version: tells one content from another; opens nothing.
+        version: tells one content from another; opens no image.
         read: gives images (N, C, H, W) uint8 in their own shape, labels (N,) int64 and the classes' names.
+        mapped: its images lie in a file, and are not brought to memory.
     """
 
     n_classes: int
     version: Callable[[], str]
     read: Callable[[], Content]
+    mapped: bool = False
 
 
 class PublicSet:
@@ -68,9 +73,15 @@ class PublicSet:
         """How many classes it has; opens no image."""
         return PUBLIC[self.name].n_classes
 
+    @cached_property
+    def content(self) -> str:
+        """Tells whether a row means the image that it meant: digest of classes and labels, and of a set's own files."""
+        labels = hashlib.sha256(self.labels.numpy()).hexdigest()
+        return hashlib.sha256(json.dumps([self.classes, labels, self._files]).encode()).hexdigest()
+
     @property
-    def images(self) -> Tensor:
-        """(N, channels, size, size) uint8."""
+    def images(self) -> Tensor | Reshaped:
+        """(N, channels, size, size) uint8; of a set on disk nothing is in memory but what is looked at."""
         return self._content[0]
 
     @property
@@ -82,10 +93,17 @@ class PublicSet:
     def classes(self) -> tuple[str, ...]:
         return self._content[2]
 
+    @property
+    def _files(self) -> Any:
+        """What tells apart the files that its images are in; None if it is drawn by code."""
+        return PUBLIC[self.name].version() if PUBLIC[self.name].mapped else None
+
     @cached_property
-    def _content(self) -> Content:
-        images, labels, classes = PUBLIC[self.name].read()
-        return in_shape(images, self.channels, self.size), labels, classes
+    def _content(self) -> tuple[Tensor | Reshaped, Tensor, tuple[str, ...]]:
+        source = PUBLIC[self.name]
+        images, labels, classes = source.read()
+        shaped = viewed if source.mapped else in_shape
+        return shaped(images, self.channels, self.size), labels, classes
 
 
 def _glyphs() -> Content:
@@ -118,8 +136,22 @@ def _glyphs_version() -> str:
     return hashlib.sha256(" ".join([page_digest(glyphs.__name__), *libraries]).encode()).hexdigest()[:16]
 
 
+def _prepared(name: str) -> Content:
+    opened = prepared.opened(name)
+    return opened.images, opened.labels, opened.classes
+
+
+def _of_disk(name: str) -> Source:
+    """The row of a set that is prepared once."""
+    return Source(ORIGINALS[name].n_classes, partial(prepared.content, name), partial(_prepared, name), mapped=True)
+
+
 CHARACTERS = glyphs.LETTERS + glyphs.SYMBOLS
 PUBLIC = {
     "glyphs": Source(CHARACTERS, _glyphs_version, _glyphs),
     "glyphs_without_digits": Source(CHARACTERS - glyphs.NUMBERS, _glyphs_version, _glyphs_without_digits),
+    "imagenet32": _of_disk("imagenet32"),
+    "imagenet64": _of_disk("imagenet64"),
+    "tiny_imagenet32": _of_disk("tiny_imagenet32"),
+    "tiny_imagenet64": _of_disk("tiny_imagenet64"),
 }

@@ -1,41 +1,56 @@
 """Figure of notebook 05: where synthetic images lie among real ones."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import seaborn
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
-from dpsynth.figures.checks import numbers, same_length
+from dpsynth.figures.checks import label_name, numbers, same_length
 from dpsynth.figures.images import NOT_A_RELEASE
-from dpsynth.figures.style import PALE, chart, styled
+from dpsynth.figures.style import PALE, chart, readable, styled
+
+NAMED = 20  # labels that a key names, of more: the first
 
 
 @styled
-def tsne(points: Any, labels: Any, is_synthetic: Any, *, badge: str) -> Figure:
+def tsne(
+    points: Any, labels: Any, is_synthetic: Any, names: Sequence[str] | None = None, *, badge: str
+) -> Figure:  # fmt: skip
     """Real and synthetic images in one shared embedding, a panel each; the other set stays in grey behind.
 
     Args:
-        points: (N, 2); labels: (N,) integers; is_synthetic: (N,) bool.
+        points: (N, 2); labels: (N,) integers; is_synthetic: (N,) bool; names: of the labels; a single name, which is
+            that of images without labels, is not written.
     """
     places = numbers("points", points)
     groups = numbers("labels", labels, like=places).astype(int)
     same_length("is_synthetic", is_synthetic, places)
     mask = np.asarray(is_synthetic, dtype=bool)
     every = np.unique(groups)
-    shades = dict(zip(every, seaborn.husl_palette(len(every), l=0.6), strict=True))
+    few = len(every) <= 10  # a palette of ten, which are told apart better
+    palette = seaborn.color_palette("tab10", len(every)) if few else seaborn.husl_palette(len(every), l=0.6)
+    shades = dict(zip(every, palette, strict=True))
+    called = {group: label_name(names, group) for group in every if names is None or len(names) > 1}
+    short = all(len(name) < 3 for name in called.values())  # as digits: they are written where their images are
+    key = [] if short else [
+        Line2D([], [], color=shades[group], marker="o", linestyle="", markersize=4, label=readable(name))
+        for group, name in list(called.items())[:NAMED]
+    ]  # fmt: skip
     halo = [withStroke(linewidth=2.5, foreground="white")]
     centred = {"ha": "center", "va": "center", "fontweight": "bold", "path_effects": halo, "parse_math": False}
     title = "Real and synthetic images in one shared t-SNE embedding"
-    figure = chart(6.8, 3.4, title, badge, note=NOT_A_RELEASE)
+    figure = chart(6.8, 3.4, title, badge, note=NOT_A_RELEASE, key=key)
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
     for axes, shown, name in zip(panels, (~mask, mask), ("real", "synthetic"), strict=True):
         axes.scatter(*places[~shown].T, s=6, color=PALE, linewidths=0)
         axes.scatter(*places[shown].T, s=6, color=[shades[group] for group in groups[shown]], linewidths=0)
-        for group in np.unique(groups[shown]):
+        for group in {*groups[shown]} & called.keys() if short else ():
             x, y = np.median(places[shown & (groups == group)], axis=0)
-            axes.text(x, y, str(group), **centred)
+            axes.text(x, y, called[group], **centred)
         axes.set_title(f"{name} ({shown.sum()})", loc="left")
         axes.set(xticks=[], yticks=[], aspect="equal")
         axes.spines[:].set_visible(False)

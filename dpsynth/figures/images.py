@@ -13,6 +13,7 @@ from dpsynth.figures.style import MARGIN, Picture, page, readable, styled
 COLUMNS = 16  # images of a row of `grid`
 GAP = 0.05  # inches between images
 CAPTION = 0.17  # inches below a row for its captions
+WIDEST = 14.0  # inches of a page, before its images become smaller
 LETTER = 0.085  # inches of width that a letter of a row's name takes
 NOT_A_RELEASE = "evaluation on a public benchmark, not a release"
 
@@ -30,7 +31,7 @@ def grid(
     images: Any, labels: Any = None, names: Sequence[str] | None = None, *, badge: str, title: str = "Images",
     captions: Sequence[str] | None = None,
 ) -> Figure:  # fmt: skip
-    """Images in rows: with labels the first 16 of each label; without, in reading order.
+    """Images in rows: of several labels the first 16 each; of one, or without, all in reading order.
 
     Args:
         images: (N, C, H, W) uint8, C 1 or 3; labels: (N,) integers, indices into `names` where that is given.
@@ -38,11 +39,11 @@ def grid(
     """
     pictures = _pictures("images", images)
     same_length("captions", captions or pictures, pictures)
-    if labels is None:
-        places = np.arange(len(pictures))
-        pieces = [("", part) for part in np.split(places, places[COLUMNS::COLUMNS])]
+    groups = numbers("labels", np.zeros(len(pictures)) if labels is None else labels, like=pictures).astype(int)
+    if len(np.unique(groups)) == 1:
+        places, name = np.arange(len(pictures)), "" if labels is None else label_name(names, groups[0])
+        pieces = [(name if part[0] == 0 else "", part) for part in np.split(places, places[COLUMNS::COLUMNS])]
     else:
-        groups = numbers("labels", labels, like=pictures).astype(int)
         pieces = [(label_name(names, g), np.flatnonzero(groups == g)[:COLUMNS]) for g in np.unique(groups)]
     rows = [Row(pictures[i], name, [captions[j] for j in i] if captions else ()) for name, i in pieces]
     return _mosaic(rows, title, badge)
@@ -110,11 +111,11 @@ def _rows(images: Mapping[str, Any]) -> list[Row]:
 def _mosaic(rows: Sequence[Row], title: str, badge: str, *, note: str = "", headings: Sequence[str] = ()) -> Picture:
     """The rows below one another; all in inches, on one invisible pair of axes that fills the page."""
     names = [textwrap.fill(readable(row.name, 60), 16, break_long_words=False, break_on_hyphens=False) for row in rows]
-    tall, wide = rows[0].images[0].shape[:2]
-    cell = max(0.55, min(max(tall, wide), 64) / 70) / max(tall, wide)
-    wide, tall = wide * cell, tall * cell
     left = MARGIN + max(LETTER * max(map(len, name.split("\n"))) + (0.1 if name else 0) for name in names)
     count = max(len(row.images) for row in rows)
+    tall, wide = rows[0].images[0].shape[:2]
+    side = max(0.55, min(max(tall, wide) / 70, 64 / 70, (WIDEST - left) / count))
+    wide, tall = wide * side / max(tall, wide), tall * side / max(tall, wide)
     width = max(left + count * (wide + GAP) + MARGIN, 3.0)
     top = CAPTION if headings else 0
     height = top + sum(tall + GAP + (CAPTION if row.captions else 0) for row in rows)
@@ -136,8 +137,10 @@ def _mosaic(rows: Sequence[Row], title: str, badge: str, *, note: str = "", head
 
 
 def _caption(axes: Any, x: float, y: float, room: float, text: str, va: str) -> None:
-    short = readable(text, max(1, int(room / 0.062)))
-    axes.text(x, y, short, ha="center", va=va, fontsize=7, parse_math=False)
+    """A text in `room` inches: smaller where it is a little too long, else cut."""
+    size = min(7, max(5.5, 7 * room / (0.062 * max(1, len(text)))))
+    short = readable(text, max(1, int(room / (0.062 * size / 7) + 1e-6)))
+    axes.text(x, y, short, ha="center", va=va, fontsize=size, parse_math=False)
 
 
 def _pictures(name: str, images: Any) -> np.ndarray:

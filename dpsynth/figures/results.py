@@ -10,14 +10,13 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
 from dpsynth.figures.style import GREY, PALE, ROWS, called, chart, colours, named_bars, readable, styled
+from dpsynth.metrics.names import ACCURACIES, METRICS
 
 IDENTITY = ["method", "variant", "epsilon_target", "seed"]  # what has one value of each metric
-PERCENT = ("CA-LR", "CA-MLP", "CA-CNN")
 FACTS = {
     "learning-percent": "weights that learn from private records, percent",
     "moment-gap": "squared moment gap over the release's squared norm",
 }
-HIGHER = (*PERCENT, "precision", "recall")
 
 
 class Line(NamedTuple):
@@ -85,7 +84,7 @@ def against(results: pd.DataFrame, fact: str, metric: str, *, badge: str) -> Fig
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_locator(NullLocator())
     axes.margins(0.08, 0.12)
-    if metric in PERCENT:
+    if metric in ACCURACIES:
         low, high = axes.get_ylim()
         axes.set_ylim(min(low, (low + high) / 2 - 5), max(high, (low + high) / 2 + 5))
     axes.set_xlabel(FACTS.get(fact, fact))
@@ -187,8 +186,9 @@ def _summary(values: np.ndarray) -> str:
 
 
 def _axis(metric: str) -> str:
-    better = "higher is better" if metric in HIGHER else "lower is better"
-    return metric + (", percent" if metric in PERCENT else "") + f"\n({better})"
+    known = METRICS[metric]
+    better = "higher is better" if known.higher_is_better else "lower is better"
+    return metric + ", percent" * known.percent + f"\n({better})"
 
 
 def _setting(table: pd.DataFrame, target: float) -> str:

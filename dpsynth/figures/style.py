@@ -2,6 +2,7 @@
 
 import functools
 import io
+import sys
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -9,8 +10,6 @@ from typing import Any, ParamSpec
 
 import matplotlib
 import seaborn
-from IPython import get_ipython
-from IPython.display import Image, display
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -55,6 +54,14 @@ ROWS = {
 OTHERS = ("#332288", "#882255", "#661100", "#117733", "#88ccee", "#ddcc77", "#cc6677")
 
 P = ParamSpec("P")
+
+
+def get_ipython() -> Any:
+    """The shell of a notebook; None elsewhere, where IPython need not be there."""
+    ipython = sys.modules.get("IPython")
+    return ipython and ipython.get_ipython()
+
+
 Rectangle = tuple[float, float, float, float]
 
 
@@ -70,6 +77,8 @@ class Picture(Figure):
         return target.getvalue()
 
     def _ipython_display_(self) -> None:
+        from IPython.display import Image, display  # here: only a notebook has need of it
+
         cell = get_ipython().execution_count
         if cell != self._cell:
             self._cell = cell

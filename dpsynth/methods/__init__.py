@@ -1,5 +1,7 @@
 """The table of methods. To add one, add its file and a line here."""
 
+import reprlib
+
 from dpsynth.methods import diffusion, dp_feta, dp_ldm, dp_mepf, dp_sapf, dpsda, gans
 from dpsynth.methods.method import Method, Options
 from dpsynth.params import Params
@@ -43,7 +45,7 @@ def row_of(p: Params) -> Method:
 
 def _method(p: Params) -> Method:
     if p.method not in METHODS:
-        raise ValueError(f"no method {p.method!r}; the table of methods has {', '.join(METHODS)}")
+        raise ValueError(f"no method {reprlib.repr(p.method)}; the table of methods has {', '.join(METHODS)}")
     return METHODS[p.method]
 
 

@@ -11,10 +11,10 @@ from dpsynth.stages import dp_sgd, pretrain, query, selection
 from dpsynth.strict import Real
 
 
-class Denoising(Options, dp_sgd.Learning):
+class Denoising(Options, dp_sgd.Learning, pretrain.Network):
     """Options of the methods that fine-tune a denoiser."""
 
-    prediction: Prediction = Field("edm", description="EDM, or DDPM's epsilon (RPGen's text)")
+    prediction: Prediction = Field("edm", description="EDM, EDM at published noise levels, or DDPM (RPGen's text)")
 
 
 class Fixed(Denoising):

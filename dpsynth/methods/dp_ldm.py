@@ -26,6 +26,8 @@ from dpsynth.seeds import seed_of
 from dpsynth.stages import dp_sgd, pretrain, progress, selection
 from dpsynth.stages.permit import Permit
 
+MEASURED = 5000  # images that are in the autoencoder together
+
 
 class Light(Pretrained):
     """DP-LDM's options: fewer weights learn, on pixels or on codes."""
@@ -39,7 +41,7 @@ def train_autoencoder(
     work: Work, public: PublicSet, *, shape: tuple, seed: int, width: int, encoder_steps: int, encoder_batch: int,
     encoder_rate: float,
 ) -> Codes:  # fmt: skip
-    """Train the autoencoder on the public set; every 20th image is held out to measure it.
+    """Train the autoencoder on the public set; every 20th image is held out, and MEASURED of them at most measure it.
 
     Args:
         encoder_steps, encoder_batch, encoder_rate: steps, images of each, and learning rate at its peak.
@@ -52,7 +54,7 @@ def train_autoencoder(
         work, model, optimizer, lambda rows, draws: model.loss(scaled(device.put(images[rows])), draws), len(images),
         encoder_batch, of_stage, encoder_steps, progress.public(encoder_steps, "autoencoder"),
     )  # fmt: skip
-    unseen = scaled(device.put(images[training.held_out(len(images))]))
+    unseen = scaled(device.put(images[training.held_out(len(images)).nonzero()[:MEASURED, 0]]))
     model.standardise(unseen)
     with torch.no_grad():
         error = (model.decode(model.encode(unseen)) - unseen).square().mean().sqrt().item()
@@ -62,28 +64,35 @@ def train_autoencoder(
 @work(joined=True)
 def train_latent(
     work: Work, corpus: Corpus, encoder: Codes, *, shape: tuple, seed: int, width: int, prediction: str,
+    unet: dict | None, augment: str | None,
     conditional: bool, pretrain_steps: int, pretrain_batch: int, pretrain_rate: float, pretrain_average: float,
 ) -> Base:  # fmt: skip
     """A denoiser of the codes of the corpus's images; the autoencoder is part of it, and stays as it is."""
     corpus = corpus if conditional else pretrain.without_labels(corpus)
-    architecture = {
-        "network": "latent_denoiser", "channels": shape[0], "size": shape[1], "n_labels": corpus.n_labels,
-        "width": width, "prediction": prediction,
-    }  # fmt: skip
-    model: LatentDenoiser = pretrain.initial(architecture, seed)
+    model: LatentDenoiser = pretrain.initial(architecture(shape, corpus.n_labels, width, prediction, unet), seed)
     model.autoencoder.load_state_dict(encoder.weights)
-    return pretrain.fit(work, model, corpus, seed, pretrain_steps, pretrain_batch, pretrain_rate, pretrain_average)
+    return pretrain.fit(
+        work, model, corpus, seed, pretrain_steps, pretrain_batch, pretrain_rate, pretrain_average, augment=augment
+    )
+
+
+def architecture(shape: tuple, n_labels: int, width: int, prediction: str, unet: dict | None) -> dict[str, Any]:
+    """Of a denoiser of codes: what `networks.build` takes."""
+    return {
+        "network": "latent_denoiser", "channels": shape[0], "size": shape[1], "n_labels": n_labels, "width": width,
+        "prediction": prediction, "unet": unet,
+    }  # fmt: skip
 
 
 @work(joined=True)
 def dp_sgd_on_codes(
     work: Work, private: Private, base: Base, permit: Permit,
-    *, seed: int, learning_rate: float, average: float, trainable: str,
+    *, seed: int, learning_rate: float, average: float, trainable: str, augment: str | None,
 ) -> Synthesiser:  # fmt: skip
     """`dp_sgd.dp_sgd`, on a denoiser whose autoencoder encodes each record: a work of its own, as that code counts."""
     model: LatentDenoiser = dp_sgd.ready(base, len(private.classes), seed)
     restrict(model, trainable)
-    return dp_sgd.descend(work, private, model, permit, learning_rate, average)
+    return dp_sgd.descend(work, private, model, permit, learning_rate, average, augment)
 
 
 ON_CODES = {

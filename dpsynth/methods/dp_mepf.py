@@ -138,7 +138,7 @@ def match(generator: gan.Generator, embed: Callable, released: Tensor, optimizer
     """
     draws, rows = training.generator(seed, step), len(released)
     labels = device.put(torch.arange(rows).repeat(max(1, HALF // rows)))
-    z = [gan.latents(len(labels), draws) for _ in range(2)]
+    z = [gan.latents(len(labels), draws, generator.latent) for _ in range(2)]
 
     def gap(half: int) -> Tensor:
         features = embed(generator(z[half], labels))

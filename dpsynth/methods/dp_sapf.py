@@ -94,8 +94,8 @@ def squared_norms(
 
 def probe_mechanism(
     rule: Callable[[int], float],
-    *, shape: tuple, n_classes: int, n_records: int, width: int, prediction: str, attention: str, convolutions: bool,
-    score: str, saliency_votes: int, saliency_noise: float | None,
+    *, shape: tuple, n_classes: int, n_records: int, width: int, prediction: str, attention: str, unet: dict | None,
+    convolutions: bool, score: str, saliency_votes: int, saliency_noise: float | None,
 ) -> Counts | Sums:  # fmt: skip
     """One vector of scores; noise by the rule of the semantic histogram, unless the options name it.
 
@@ -104,7 +104,7 @@ def probe_mechanism(
     """
     if score == "sq_norm":
         return Sums("saliency", 1.0, saliency_noise or rule(1), n_records)
-    model = networks.build(pretrain.architecture(shape, n_classes, width, prediction, attention))
+    model = networks.build(pretrain.architecture(shape, n_classes, width, prediction, attention, unet))
     if saliency_votes > (available := len(lora.candidates(model, convolutions))):
         raise ValueError(f"saliency_votes={saliency_votes}, but the network has only {available} candidate matrices")
     return Counts("saliency", saliency_votes, saliency_noise or rule(saliency_votes))
@@ -135,14 +135,14 @@ def pick(names: list[str], scores: Tensor | None, *, choice: str, unit: str, sha
 def dp_sgd_on_chosen(
     work: Work, private: Private, base: Base, probe: Saliency | None, permit: Permit,
     *, seed: int, learning_rate: float, average: float, choice: str, unit: str, share: float, low_rank: bool,
-    convolutions: bool,
+    convolutions: bool, augment: str | None,
 ) -> Synthesiser:  # fmt: skip
     """DP-SGD on adapters of the chosen matrices (or on these themselves) and on the labels' table."""
     model = dp_sgd.ready(base, len(private.classes), seed)
     scores = probe and probe.scores
     names = pick(lora.candidates(model, convolutions), scores, choice=choice, unit=unit, share=share, seed=seed)
     _free(model, names, low_rank, seed)
-    learned = dp_sgd.descend(work, private, model, permit, learning_rate, average)
+    learned = dp_sgd.descend(work, private, model, permit, learning_rate, average, augment)
     model.load_state_dict(learned.weights)
     lora.merge(model)
     return Synthesiser(model.state_dict(), model.architecture, facts=learned.facts)

@@ -21,7 +21,6 @@ from dpsynth.checkpoints import Work
 from dpsynth.methods.diffusion import AT_ONE_PLACE
 from dpsynth.methods.method import Method, Options, PrivateStep
 from dpsynth.models import diffusion, networks, samplers, training
-from dpsynth.models.classifier import Classifier
 from dpsynth.models.pixels import scaled, to_bytes
 from dpsynth.models.population import Population
 from dpsynth.models.renderer import Renderer
@@ -38,7 +37,7 @@ AT_ONCE = 250  # candidates computed on together
 SHOWN, PER_LABEL = 10, 2  # in the figure: of how many labels, and how many of each
 
 
-class Evolution(Options, pretrain.Conditional):
+class Evolution(Options, pretrain.Conditional, pretrain.Network):
     """DPSDA's options."""
 
     api: Literal["diffusion", "glyphs"] = Field("diffusion", description="candidates of the denoiser, or rendered")
@@ -48,7 +47,7 @@ class Evolution(Options, pretrain.Conditional):
         2, ge=0, le=1000, description="variations whose mean embedding stands for a candidate; 0: itself"
     )
     threshold: Real = Field(1.0, ge=0, lt=1e6, description="taken from every count, in deviations of the noise")
-    prediction: Literal["edm", "ddpm"] = Field("edm", description="of the denoiser, as for the methods that share it")
+    prediction: diffusion.Prediction = Field("edm", description="of the denoiser, as for the methods that share it")
 
 
 State = dict[str, Tensor]  # candidates: `images` (N, C, S, S) uint8, and what else their API must know of them
@@ -131,7 +130,7 @@ def evolve(
     return Synthesiser({"images": images}, Population(*private.shape[:2], n_labels, candidates).architecture, along)
 
 
-def nearest(net: Classifier, points: Tensor) -> Callable:
+def nearest(net: query.Queried, points: Tensor) -> Callable:
     """The vote of each record: the candidate of its own label whose embedding is nearest to its own, in l2.
 
     Args:
@@ -160,7 +159,7 @@ def resampled(counts: Tensor, threshold: float, draws: torch.Generator) -> Tenso
     return torch.searchsorted(ends, places.double()).clamp(max=n - 1)
 
 
-def embedded(net: Classifier, images: Tensor) -> Tensor:
+def embedded(net: query.Queried, images: Tensor) -> Tensor:
     """The encoder's last features of images at rest: (N, D)."""
     return torch.cat([device.host(net.features(scaled(device.put(part)))) for part in images.split(AT_ONCE)])
 

@@ -11,6 +11,7 @@ more, and moves the sum by 2 C where its accounting has C.
 
 import copy
 from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -21,7 +22,7 @@ from dpsynth.artifacts import Base, Corpus, Synthesiser
 from dpsynth.checkpoints import Work
 from dpsynth.methods.diffusion import HISTOGRAM
 from dpsynth.methods.method import Method, Options, PrivateStep
-from dpsynth.models import gan, networks, training
+from dpsynth.models import biggan, gan, networks, training
 from dpsynth.models.pixels import scaled
 from dpsynth.models.trainable import by_part
 from dpsynth.privacy import Fakes, Gradients, Private
@@ -36,6 +37,8 @@ SUB_BATCHES = slice(0, 32), slice(32, 64)  # worked on side by side
 MICROBATCH = 64
 BETAS = (0.0, 0.99)  # of Adam: without momentum, as DPImageBench's GANs
 
+Gans = gan.Gan | biggan.BigGan
+
 
 class Gan(Options):
     """Options of DP-SGD on a discriminator; they stand in the place of `learning_rate` and `noise_multiplicity`."""
@@ -46,6 +49,7 @@ class Gan(Options):
     turn: int = Field(1, ge=1, le=10**6, description="private steps between the generator's turns")
     generator_steps: int = Field(1, ge=1, le=10**4, description="steps of the generator in a turn: post-processing")
     average: Real = Field(0.95, ge=0, lt=1, description="rate of the generator's moving average")
+    gan_network: Literal["biggan"] | None = Field(None, description="the papers' networks; or null, small ones")
 
 
 class PublicGan(Gan, pretrain.Conditional):
@@ -59,26 +63,27 @@ class SemanticGan(PublicGan, query.Voting):
 
 
 @work
-def fresh_gan(work: Work, *, shape: tuple, n_classes: int, seed: int, width: int) -> Base:
+def fresh_gan(work: Work, *, shape: tuple, n_classes: int, seed: int, width: int, gan_network: str | None) -> Base:
     """A generator and a discriminator with random weights (DPGAN)."""
-    return Base.untrained(initial(shape, n_classes, width, seed))
+    return Base.untrained(initial(shape, n_classes, width, seed, gan_network))
 
 
 @work
 def train_gan(
-    work: Work, corpus: Corpus, *, shape: tuple, seed: int, width: int, pretrain_steps: int,
+    work: Work, corpus: Corpus, *, shape: tuple, seed: int, width: int, gan_network: str | None, pretrain_steps: int,
     public_rate: float, conditional: bool,
 ) -> Base:  # fmt: skip
     """Hinge loss and Adam on batches of 64 of the corpus, as many fakes beside them.
 
     Args:
+        width, gan_network: as of `architecture`.
         pretrain_steps: of the discriminator, each with one of the generator; public_rate: learning rate of both.
         conditional: as of `pretrain.train_diffusion`.
     Returns:
         `history` has `clean`, the discriminator's loss on public images.
     """
     corpus = corpus if conditional else pretrain.without_labels(corpus)
-    model = initial(shape, corpus.n_labels, width, seed)
+    model = initial(shape, corpus.n_labels, width, seed, gan_network)
     nets = (model.discriminator, model.generator)
     optimizers = [torch.optim.Adam(net.parameters(), lr=public_rate, betas=BETAS) for net in nets]
     average = training.Average(model, 0.998)
@@ -125,11 +130,11 @@ def dp_gan(
     every = snapshots.every(n_steps)
     trained = {"model": model, "optimizer": optimizer, "turns": turns, "average": averaged}
     bar = progress.silent(n_steps, "DP-SGD", permit.plan)
-    charge, microbatch = permit.charge(work, private), device.at_once(MICROBATCH)
+    charge = permit.charge(work, private)
     for step in training.steps(work, n_steps, trained, history, bar):
         images, labels = _fakes(generator, n_fakes(permit.mechanism), seed_of(seed, "fakes"), step)
         fakes = Fakes(images, labels, of_fake)
-        private.gradient(wrapped, of_real, charge, step, microbatch, fakes)
+        private.gradient(wrapped, of_real, charge, step, device.at_once(MICROBATCH), fakes)
         optimizer.step()
         gan.scale_to_unit_norm(discriminator)
         if (step + 1) % turn == 0:
@@ -150,13 +155,21 @@ def noise_to_signal(base: Base, mechanism: Gradients, n_classes: int, seed: int)
     return list(sizes), [mechanism.noise_multiplier * d**0.5 / mechanism.divisor for d in sizes.values()]
 
 
-def initial(shape: tuple, n_labels: int, width: int, seed: int) -> gan.Gan:
+def architecture(shape: tuple, n_labels: int, width: int, gan_network: str | None) -> dict[str, Any]:
+    """Of both networks: what `networks.build` takes.
+
+    Args:
+        width: of either, as of their classes; gan_network: "biggan" (`biggan.BigGan`), or None (`gan.Gan`).
+    """
+    return dict(network=gan_network or "gan", channels=shape[0], size=shape[1], n_labels=n_labels, width=width)
+
+
+def initial(shape: tuple, n_labels: int, width: int, seed: int, gan_network: str | None = None) -> Gans:
     """Both networks with random weights that depend on the seed and the arguments alone."""
-    architecture = dict(network="gan", channels=shape[0], size=shape[1], n_labels=n_labels, width=width)
-    return networks.initial(architecture, seed_of(seed, "gan"))
+    return networks.initial(architecture(shape, n_labels, width, gan_network), seed_of(seed, "gan"))
 
 
-def ready(base: Base, n_classes: int, seed: int) -> gan.Gan:
+def ready(base: Base, n_classes: int, seed: int) -> Gans:
     """The base's pair, raw, speaking the private labels: where the corpus did not, labels start as fresh random
     rows."""
     model = networks.initial({**base.architecture, "n_labels": n_classes}, seed_of(seed, "gan"))
@@ -171,7 +184,8 @@ def ready(base: Base, n_classes: int, seed: int) -> gan.Gan:
 def generator_step(generator: gan.Generator, judge: gan.Discriminator, optimizer, seed: int, step: int) -> None:
     """One step of Adam on -D(G(z, y), y), 64 fakes with random labels; `judge` saw released numbers alone."""
     draws = training.generator(seed, step)
-    z, labels = gan.latents(BATCH, draws), device.put(torch.randint(generator.n_labels, (BATCH,), generator=draws))
+    z = gan.latents(BATCH, draws, generator.latent)
+    labels = device.put(torch.randint(generator.n_labels, (BATCH,), generator=draws))
 
     def loss(rows: slice) -> Tensor:
         return -judge(generator(z[rows], labels[rows]), labels[rows]).sum() / BATCH
@@ -179,12 +193,12 @@ def generator_step(generator: gan.Generator, judge: gan.Discriminator, optimizer
     _descend(generator, loss, optimizer)
 
 
-def _discriminator_step(model: gan.Gan, optimizer, corpus: Corpus, seed: int, step: int) -> Tensor:
+def _discriminator_step(model: Gans, optimizer, corpus: Corpus, seed: int, step: int) -> Tensor:
     draws = training.generator(seed_of(seed, "pretrain gan"), step)
-    rows = training.public_batch(len(corpus.images), BATCH, draws)
-    x, labels = scaled(device.put(corpus.images[rows])), device.put(corpus.labels[rows])
+    rows = training.public_batch(len(corpus.labels), BATCH, draws)
+    x, labels = scaled(device.put(corpus.pixels[rows])), device.put(corpus.labels[rows])
     with torch.no_grad():
-        fakes = model.generator(gan.latents(BATCH, draws), labels)
+        fakes = model.generator(gan.latents(BATCH, draws, model.generator.latent), labels)
 
     def loss(rows: slice) -> Tensor:
         real = gan.hinge(model.discriminator(x[rows], labels[rows]), True)
@@ -206,7 +220,7 @@ def _descend(net: torch.nn.Module, loss: Callable, optimizer: torch.optim.Optimi
 @torch.no_grad()
 def _fakes(generator: gan.Generator, n: int, seed: int, step: int) -> tuple[Tensor, Tensor]:
     labels = device.put(torch.arange(n) % generator.n_labels)
-    return generator(gan.latents(n, training.generator(seed, step)), labels), labels
+    return generator(gan.latents(n, training.generator(seed, step), generator.latent), labels), labels
 
 
 def n_fakes(mechanism: Gradients) -> int:

@@ -9,18 +9,20 @@ from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics
 from torch_fidelity.metric_kid import kid_features_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
 
+from dpsynth import device
 from dpsynth.metrics.extractors import FeatureExtractor, features
 
 NEIGHBOURS = 3  # of precision and recall (Kynkaanniemi et al. 2019)
 KERNEL_SUBSETS, KERNEL_SUBSET_SIZE = 50, 500
+ROWS = 5000  # images whose distances to all others are held at once: of 50,000 others, 1 GiB
 
 
 def between(synthetic: Tensor, reference: Tensor, extractor: FeatureExtractor) -> dict[str, float]:
     """Distances between two sets of images, on the features of `extractor`; by torch-fidelity.
 
-    - `FD-convnet`, or `FID` on Inception: Frechet distance of Gaussians fitted to both (Heusel et al. 2017).
-      Biased upwards in small sets: compare at equal sizes only.
-    - `KID-convnet`, or `KID`: squared maximum mean discrepancy, cubic kernel (Binkowski et al. 2018), mean
+    - `FD-convnet` or `FD-effnet`, after the extractor, or `FID` on Inception: Frechet distance of Gaussians fitted to
+      both (Heusel et al. 2017). Biased upwards in small sets: compare at equal sizes only.
+    - `KID-convnet`, `KID-effnet` or `KID`: squared maximum mean discrepancy, cubic kernel (Binkowski et al. 2018), mean
       over 50 random subsets of 500, or of the smaller set's size. Unbiased, so it may fall below 0.
     - `precision`: share of `synthetic` in the real manifold, the balls around real images that reach their
       third neighbour; `recall`: share of `reference` in the synthetic one (Kynkaanniemi et al. 2019). Both
@@ -42,7 +44,10 @@ def between(synthetic: Tensor, reference: Tensor, extractor: FeatureExtractor) -
         frechet = fid_statistics_to_metric(*map(fid_features_to_statistics, (ours, theirs)), verbose=False)
         size = min(KERNEL_SUBSET_SIZE, smaller)
         kernel = kid_features_to_metric(ours, theirs, kid_subsets=KERNEL_SUBSETS, kid_subset_size=size, verbose=False)
-        balls = prc_features_to_metric(ours, theirs, prc_neighborhood=NEIGHBOURS, save_cpu_ram=True, verbose=False)
+        balls = prc_features_to_metric(
+            device.put(ours), device.put(theirs),
+            prc_neighborhood=NEIGHBOURS, prc_batch_size=ROWS, save_cpu_ram=True, verbose=False,
+        )  # fmt: skip
     return {
         extractor.frechet: frechet["frechet_inception_distance"],
         extractor.kernel: kernel["kernel_inception_distance_mean"],
@@ -64,11 +69,14 @@ def nearest(synthetic: Tensor, real: Tensor, k: int = 1) -> tuple[Tensor, Tensor
     check_images(synthetic=synthetic, real=real)
     if not 1 <= k <= len(real):
         raise ValueError(f"Expected k={k} to lie in 1 to {len(real)}, the number of real images")
-    # whole numbers in float64: sums of squares are exact, so that a copy is at distance 0
-    everyone = real.flatten(1).double()
-    gaps = (torch.cdist(part.flatten(1).double(), everyone) for part in synthetic.split(500))
+    gaps = (torch.cat([_gaps(part, others) for others in real.split(ROWS)], 1) for part in synthetic.split(500))
     distances, indices = zip(*(gap.topk(k, largest=False) for gap in gaps), strict=True)
     return torch.cat(indices), torch.cat(distances) / 127.5
+
+
+def _gaps(images: Tensor, others: Tensor) -> Tensor:
+    """Distances (N, M) of uint8 images; whole numbers in float64, whose squares add up exactly: of a copy 0."""
+    return torch.cdist(images.flatten(1).double(), others.flatten(1).double())
 
 
 def tsne(vectors: Tensor | np.ndarray, seed: int) -> np.ndarray:

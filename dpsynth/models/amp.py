@@ -57,12 +57,12 @@ def project(step: list[Tensor], gamma: float, normalise: bool) -> tuple[list[Ten
 
 
 @contextmanager
-@torch.no_grad()
 def _moved(parameters: list[Tensor], delta: list[Tensor]) -> Iterator[None]:
-    clean = [p.clone() for p in parameters]
-    torch._foreach_add_(parameters, delta)
+    clean = [p.detach().clone() for p in parameters]
+    with torch.no_grad():
+        torch._foreach_add_(parameters, delta)
     try:
-        with torch.enable_grad():
-            yield
+        yield
     finally:
-        torch._foreach_copy_(parameters, clean)
+        with torch.no_grad():
+            torch._foreach_copy_(parameters, clean)

@@ -6,12 +6,13 @@ written once, in terms of D and sigma alone. `ddpm` keeps the epsilon-prediction
 """
 
 from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from dpsynth import device
+from dpsynth.models.ddpmpp import DDPMpp
 from dpsynth.models.unet import UNet
 
 SIGMA_DATA = 1 / 3**0.5  # images in [-1, 1], as DPDM's code has it
@@ -19,9 +20,11 @@ SIGMA_DATA = 1 / 3**0.5  # images in [-1, 1], as DPDM's code has it
 # training the shapes of digits, which are settled at large sigma, are what is missing: on the choosing split, 1,000
 # steps of pre-training gave a CNN accuracy of 62 percent with EDM's values and 78 with these.
 P_MEAN, P_STD = 0.0, 1.4
+PUBLISHED = -1.2, 1.2  # EDM's own
 NULL_RATE = 0.1  # labels dropped to the null label in training
 
-Prediction = Literal["edm", "ddpm"]
+Prediction = Literal["edm", "edm_published", "ddpm"]
+Augment = Literal["flips"]
 
 
 class Draws(Protocol):
@@ -70,20 +73,24 @@ class Denoiser(nn.Module):
     """D(x; sigma, label): (B, C, S, S), (B,), (B,) -> (B, C, S, S), an estimate of the clean image.
 
     Args:
-        prediction: "edm" (Karras et al. 2022, Table 1, last column) or "ddpm" (epsilon-prediction).
+        prediction: "edm" (Karras et al. 2022, Table 1, last column), "edm_published", the same at EDM's own noise
+            levels in training, or "ddpm" (epsilon-prediction).
         attention: "middle" or "every", as of `UNet`.
+        unet: `levels`, `blocks` and `attention` of a `DDPMpp`, the papers' network, in the place of a `UNet` and of
+            `attention`; or None.
     """
 
     def __init__(
         self, channels: int, size: int, n_labels: int, width: int, prediction: Prediction = "edm",
-        attention: str = "middle",
+        attention: str = "middle", unet: dict[str, Any] | None = None,
     ):  # fmt: skip
         super().__init__()
         self.architecture = dict(
             network="denoiser", channels=channels, size=size, n_labels=n_labels, width=width, prediction=prediction,
-            attention=attention,
+            attention=attention, unet=unet,
         )  # fmt: skip
-        self.net = UNet(channels, size, n_labels, width, attention)
+        shape = channels, size, n_labels, width
+        self.net = UNet(*shape, attention) if unet is None else DDPMpp(*shape, **unet)
         self.prediction, self.precision = prediction, device.precision()
         self.n_labels = self.null = n_labels  # labels are 0 to n_labels - 1; the next one is the null label
 
@@ -114,8 +121,8 @@ class Denoiser(nn.Module):
 def loss(model: nn.Module, prediction: Prediction, null: int, x: Tensor, label: Tensor, draws: Draws) -> Tensor:
     """Denoising loss of each row: (B, C, S, S), (B,) -> (B,), mean over pixels.
 
-    EDM: ln sigma ~ N(P_MEAN, P_STD^2), weight (sigma^2 + sd^2) / (sigma sd)^2 (Karras et al. 2022, Eq. 8 and
-    Table 1). DDPM: t uniform on 1,000 steps of the linear schedule, unit weight on epsilon (Ho et al. 2020,
+    EDM: ln sigma ~ N(P_MEAN, P_STD^2), or PUBLISHED, weight (sigma^2 + sd^2) / (sigma sd)^2 (Karras et al. 2022,
+    Eq. 8 and Table 1). DDPM: t uniform on 1,000 steps of the linear schedule, unit weight on epsilon (Ho et al. 2020,
     Eq. 14). `model` computes D(x; sigma, label) and may be a wrapper, which is why `prediction` and `null` are told
     apart from it.
     """
@@ -124,16 +131,31 @@ def loss(model: nn.Module, prediction: Prediction, null: int, x: Tensor, label: 
         sigma = _ddpm_sigmas().to(x.device)[(draws.uniform() * 1000).long()]
         weight = 1 / sigma**2
     else:
-        sigma = (P_MEAN + P_STD * draws.normal()).exp()
+        mean, deviation = PUBLISHED if prediction == "edm_published" else (P_MEAN, P_STD)
+        sigma = (mean + deviation * draws.normal()).exp()
         weight = (sigma**2 + SIGMA_DATA**2) / (sigma * SIGMA_DATA) ** 2
     noisy = x + sigma[:, None, None, None] * noise
     denoised = model(noisy, sigma, torch.where(drop, null, label))
     return weight * (denoised - x).square().mean((1, 2, 3))
 
 
-def losses(model: Denoiser, x: Tensor, label: Tensor, draws: Draws, through: Callable | None = None) -> Tensor:
-    """`loss` of each image; `through`: the denoiser, wrapped."""
+def losses(
+    model: Denoiser, x: Tensor, label: Tensor, draws: Draws, through: Callable | None = None,
+    augment: Augment | None = None,
+) -> Tensor:  # fmt: skip
+    """`loss` of each image.
+
+    Args:
+        through: the denoiser, wrapped; augment: "flips", where each row is mirrored by a coin of its own draws.
+    """
+    if augment == "flips":
+        x = flipped(x, draws.uniform() < 0.5)
     return loss(through or model, model.prediction, model.null, model.encode(x), label, draws)
+
+
+def flipped(x: Tensor, coins: Tensor) -> Tensor:
+    """Each image, or its mirror image (left is right) where its coin says so: (B, C, S, S), (B,) bool."""
+    return torch.where(coins[:, None, None, None], x.flip(3), x)
 
 
 def _ddpm_sigmas() -> Tensor:

@@ -5,6 +5,8 @@ bounded code with noise on it in training stands for the KL term. The encoder is
 so that a code is a function of its record alone.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -68,14 +70,20 @@ class Autoencoder(nn.Module):
 
 
 class LatentDenoiser(Denoiser):
-    """A denoiser of standardised codes; it samples images. The autoencoder's weights never require a gradient."""
+    """A denoiser of standardised codes; it samples images. The autoencoder's weights never require a gradient.
 
-    def __init__(self, channels: int, size: int, n_labels: int, width: int, prediction: Prediction = "edm"):
+    `unet` is of the network on codes, as of `Denoiser`: sides of its levels and of attention are those of a code.
+    """
+
+    def __init__(
+        self, channels: int, size: int, n_labels: int, width: int, prediction: Prediction = "edm",
+        unet: dict[str, Any] | None = None,
+    ):  # fmt: skip
         autoencoder = Autoencoder(channels, size, width)
-        super().__init__(CODES, autoencoder.shape[1], n_labels, width, prediction)
+        super().__init__(CODES, autoencoder.shape[1], n_labels, width, prediction, unet=unet)
         self.architecture = dict(
             network="latent_denoiser", channels=channels, size=size, n_labels=n_labels, width=width,
-            prediction=prediction,
+            prediction=prediction, unet=unet,
         )  # fmt: skip
         self.autoencoder = autoencoder.requires_grad_(False)
 

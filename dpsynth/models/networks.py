@@ -15,6 +15,7 @@ from dpsynth import device
 NETWORKS = {
     "denoiser": "dpsynth.models.diffusion:Denoiser", "latent_denoiser": "dpsynth.models.latent:LatentDenoiser",
     "gan": "dpsynth.models.gan:Gan", "generator": "dpsynth.models.gan:Generator",
+    "biggan": "dpsynth.models.biggan:BigGan", "biggan_generator": "dpsynth.models.biggan:Generator",
     "population": "dpsynth.models.population:Population", "renderer": "dpsynth.models.renderer:Renderer",
 }  # fmt: skip
 

@@ -115,8 +115,8 @@ def sample(network: nn.Module, labels: Tensor, seed: int) -> Tensor:
     match network.architecture["network"]:
         case "denoiser" | "latent_denoiser":
             return denoised(network, labels, seed)
-        case "gan":
+        case "gan" | "biggan":
             return generated(network.generator, labels, seed)
-        case "generator":
+        case "generator" | "biggan_generator":
             return generated(network, labels, seed)
     return network.sample(labels, seed)

@@ -1,7 +1,8 @@
 """Which weights of a denoiser learn from private records.
 
 Fewer weights give noise fewer places to go. DP-LDM (Lyu et al. 2023) trains the attention modules and the label
-embedder; in the form for networks on pixels (DPImageBench) also the time maps and the first convolution.
+embedder; in the form for networks on pixels (DPImageBench) also the time maps and the first convolution. Both networks
+name these alike, so that `light` means the same in both: in `ddpmpp.DDPMpp` every attention, at whatever level.
 """
 
 from typing import Literal

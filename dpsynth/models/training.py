@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from dpsynth import device
+from dpsynth import deadline, device
 from dpsynth.privacy.engine.parallel import side_by_side
 from dpsynth.seeds import seed_of
 
@@ -43,8 +43,9 @@ def steps(
         tell: called after each step with the number of those done: a bar, of `stages.progress`.
     Raises:
         ValueError: at a checkpoint, what is trained is not finite any more.
+        deadline.OutOfTime: another step would take too long; the checkpoint is saved.
     """
-    first, saved = 0, time.monotonic()
+    first, saved, to_save = 0, time.monotonic(), 0.0
     if state := work.resume():
         first = state["step"]
         for name, one in trained.items():
@@ -52,13 +53,19 @@ def steps(
         for name, values in state["history"].items():
             history[name][:] = values
     for step in range(first, n_steps):
+        began = time.monotonic()
         yield step
         tell(step + 1)
-        if time.monotonic() - saved > PATIENCE:
+        now = time.monotonic()
+        last = deadline.is_near(2 * (now - began + to_save))
+        if last or now - saved > PATIENCE:
             _await(history)
             states = {name: one.state_dict() for name, one in trained.items()}
             work.save(step=step + 1, trained=states, history=history)
             saved = time.monotonic()
+            to_save = saved - now
+        if last:
+            raise deadline.OutOfTime
     _await(history)
 
 

@@ -15,9 +15,10 @@ from torch.nn import functional as F
 from dpsynth.privacy.engine.norm import GroupNormSwish
 
 
-def embed_noise_level(noise: Tensor, dim: int) -> Tensor:
-    """Sinusoidal embedding of c_noise = ln(sigma) / 4, about -1.6 to 1.1: (B,) to (B, dim), frequencies 1 to 32."""
-    angle = noise[:, None] * torch.logspace(0, 1.5, dim // 2, device=noise.device)
+def embed_noise_level(noise: Tensor, dim: int, decades: float = 1.5) -> Tensor:
+    """Sinusoidal embedding of c_noise = ln(sigma) / 4, about -1.6 to 1.1: (B,) to (B, dim), frequencies 1 to
+    10^decades."""
+    angle = noise[:, None] * torch.logspace(0, decades, dim // 2, device=noise.device)
     return torch.cat([angle.cos(), angle.sin()], dim=1)
 
 
@@ -26,6 +27,11 @@ def zeroed(layer: nn.Module) -> nn.Module:
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
     return layer
+
+
+def groups_of(channels: int, most: int) -> int:
+    """How many groups norm so many channels: `most`, or as many below it as divide them."""
+    return next(n for n in range(min(most, channels), 0, -1) if channels % n == 0)
 
 
 class ResBlock(nn.Module):

@@ -195,6 +195,29 @@ class Ledger:
         entries = opened(self.entries(), lineage)
         return accounting.epsilon([from_statement(e["mechanism"]) for e in entries], delta, replace=replace)
 
+    def missing(self, copy: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """What a copy of this ledger, taken to another machine and back, has after the last entry here.
+
+        Raises:
+            ValueError: each has entries that the other has not; and as `entries`.
+        """
+        entries = self.entries()
+        shared = min(len(entries), len(copy))
+        if entries[:shared] != copy[:shared]:
+            raise ValueError(
+                f"{self.path} and the copy both have entries that the other has not: the set was asked in two places, "
+                "and one order of both is nowhere written down; keep them apart, each in a DPSYNTH_ROOT of its own"
+            )
+        return copy[shared:]
+
+    def extend(self, copy: list[dict[str, Any]]) -> int:
+        """Add what a copy has after the last entry here, and say how many entries these are; raises as `missing`."""
+        with self._locked():
+            added = self.missing(copy)
+            for each in added:
+                self._chain.append(each)
+        return len(added)
+
     def _coins(self, name: str, release: str, entries: list[dict]) -> Coins | None:
         """The coins that the release was begun with, or is to have; None if new ones are to be drawn."""
         if self.noise == "seeded":

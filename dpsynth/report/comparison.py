@@ -7,13 +7,11 @@ import pandas as pd
 
 from dpsynth.figures.results import agreeing, listed
 from dpsynth.methods import METHODS
+from dpsynth.metrics.names import METRICS
 
-DECIMALS = {
-    "CA-LR": 1, "CA-MLP": 1, "CA-CNN": 1, "FD-convnet": 2, "KID-convnet": 4, "FID": 2, "KID": 4,
-    "precision": 3, "recall": 3,
-}  # fmt: skip
+ALWAYS = ("CA-LR", "CA-MLP", "CA-CNN", "precision", "recall")  # have a column, measured or not
 ABOVE, BELOW = ["real", "nonprivate"], ["pretrained", "floor_public"]  # reference rows, as the table has them
-NOT_RUN = "not run"
+NOT_RUN, NONE = "not run", "-"  # a row of no run; a metric that the run does not have
 
 
 def table(results: pd.DataFrame) -> pd.DataFrame:
@@ -23,12 +21,13 @@ def table(results: pd.DataFrame) -> pd.DataFrame:
         results: rows with `results.COLUMNS`, of one data set.
     Returns:
         Strings, indexed by row, with `epsilon` (the target), `seeds` (their number) and one column a metric.
-        A reference row names its methods where they differ; what was not measured says so.
+        A reference row names its methods where they differ; a row that was not run says so, and a metric that a row
+        does not have, as accuracy of images without labels, is a dash.
     Raises:
         ValueError: two values of one metric of the same row and seed: runs that must not be averaged.
     """
-    results = results[results["metric"].isin(DECIMALS)]
-    measured = {*results["metric"], *(m for m in DECIMALS if m not in ("FID", "KID"))}  # those, with Inception alone
+    results = results[results["metric"].isin(METRICS)]
+    measured = {*results["metric"], *ALWAYS}
     others = sorted(set(results["method"]) - {*ABOVE, *METHODS, *BELOW})
     lines = {}
     for method in (*ABOVE, *METHODS, *others, *BELOW):
@@ -41,7 +40,7 @@ def table(results: pd.DataFrame) -> pd.DataFrame:
                 lines[f"{method} ({variants})" if variants else method, epsilon] = _line(part)
     frame = pd.DataFrame(
         [{"epsilon": e, **line} for (_, e), line in lines.items()],
-        columns=["epsilon", "seeds", "images", *(m for m in DECIMALS if m in measured)],
+        columns=["epsilon", "seeds", "images", *(m for m in METRICS if m in measured)],
     )
     return frame.set_index(pd.Index([name for name, _ in lines], name="row"))
 
@@ -61,11 +60,12 @@ def _variants(cells: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 def _line(cells: pd.DataFrame) -> dict[str, Any]:
     line: dict[str, Any] = {"seeds": cells["seed"].nunique()}
     line["images"] = f"{cells['n_synthetic'].max():.0f}" if len(cells) else NOT_RUN
-    for metric, decimals in DECIMALS.items():
+    absent = NONE if len(cells) else NOT_RUN
+    for metric, (decimals, *_) in METRICS.items():
         values = cells[cells["metric"] == metric].drop_duplicates(["seed", "value"])
         if values["seed"].duplicated().any():
             row = values.iloc[0]
             raise ValueError(f"two values of {metric} for {row['method']}, seed {row['seed']}: choose one setting")
         spread = f" ± {values['value'].std():.{decimals}f}" if len(values) > 1 else ""
-        line[metric] = f"{values['value'].mean():.{decimals}f}{spread}" if len(values) else NOT_RUN
+        line[metric] = f"{values['value'].mean():.{decimals}f}{spread}" if len(values) else absent
     return line

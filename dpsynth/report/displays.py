@@ -3,6 +3,7 @@
 import pandas as pd
 
 from dpsynth.artifacts import Base, Codes, Encoder, LabelCounts, Perceptual
+from dpsynth.metrics.names import ACCURACIES, FRECHET
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
 from dpsynth.privacy import Plan
@@ -74,11 +75,11 @@ def selection(run: Run) -> str:
     if corpus is None:
         return "no images: the base is not trained on any"
     if not corpus.chosen:
-        return f"{len(corpus.images):,} images ({corpus.provenance}), {corpus.n_labels} labels"
+        return f"{len(corpus.labels):,} images ({corpus.provenance}), {corpus.n_labels} labels"
     n_classes = sum(map(len, corpus.chosen))
     ratio = 100 * n_classes / len(public.classes)
     return (
-        f"{len(corpus.images):,} of {len(public.images):,} public images, {n_classes} of {len(public.classes)} classes "
+        f"{len(corpus.labels):,} of {len(public.labels):,} public images, {n_classes} of {len(public.classes)} classes "
         f"(selection ratio {ratio:.1f} percent; {corpus.provenance}), {corpus.n_labels} labels"
     )
 
@@ -149,10 +150,8 @@ def beside_papers(run: Run) -> pd.DataFrame:
     """What is measured here, and what the papers print for the same method and epsilon on other data."""
     p, papers = run.params, results.paper_numbers()
     at = papers[(papers["epsilon"] == p.epsilon) & (papers["method"] == run.row_name)]
-    rows = at[at["metric"].isin(["CA-LR", "CA-MLP", "CA-CNN", "accuracy", "FID"])]
+    rows = at[at["metric"].isin([*ACCURACIES, "accuracy", "FID"])]
     values = run.measurements[run.row_name].values if run.measurements else {}
     here = {"source": f"here ({p.scale})", "dataset": p.private, "method": run.row_name, "epsilon": p.epsilon}
-    ours = [
-        here | {"metric": m, "value": values[m]} for m in ("CA-LR", "CA-MLP", "CA-CNN", "FD-convnet") if m in values
-    ]
+    ours = [here | {"metric": m, "value": values[m]} for m in (*ACCURACIES, *FRECHET) if m in values]
     return pd.concat([pd.DataFrame(ours), rows], ignore_index=True).fillna("")

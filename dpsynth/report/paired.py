@@ -8,9 +8,11 @@ import pandas as pd
 from scipy import stats
 
 from dpsynth.methods import METHODS
-from dpsynth.report.comparison import DECIMALS
+from dpsynth.metrics.names import FRECHET, METRICS
+from dpsynth.report.comparison import NONE
 
-SHOWN = ["CA-LR", "CA-MLP", "recall", "CA-CNN", "FD-convnet"]  # first the metrics that tell rows apart
+# Of those, what both rows have; first the metrics that tell rows apart.
+SHOWN = ["CA-LR", "CA-MLP", "recall", "CA-CNN", "CA-ResNet9", *FRECHET]
 OVER = (
     "± is half a 95 percent interval: Student's t over the seeds, with the test set's own binomial error added in "
     "squares to accuracies, as if the two rows erred independently of each other. Without ± there is one seed, and no "
@@ -38,11 +40,10 @@ class Difference(NamedTuple):
         """Whether the left row is "better" or "worse"; "cannot tell" where the interval holds 0, or there is none."""
         if self.margin is None or abs(self.mean) <= self.margin:
             return "cannot tell"
-        lower_is_better = self.metric.startswith(("F", "K"))  # FD, FID, KID
-        return "better" if (self.mean > 0) != lower_is_better else "worse"
+        return "better" if (self.mean > 0) == METRICS[self.metric].higher_is_better else "worse"
 
     def __str__(self) -> str:
-        decimals = DECIMALS[self.metric]
+        decimals = METRICS[self.metric].decimals
         margin = "" if self.margin is None else f" ± {self.margin:.{decimals}f}"
         return f"{self.mean:+.{decimals}f}{margin}"
 
@@ -73,7 +74,7 @@ def difference(left: pd.DataFrame, right: pd.DataFrame, metric: str) -> Differen
     errors = [
         accuracy_error(both[name].mean(), side["n_reference"].max()) for name, side in zip(both, sides, strict=True)
     ]
-    test_error = math.hypot(*errors) if metric.startswith("CA-") else 0.0
+    test_error = math.hypot(*errors) if METRICS[metric].percent else 0.0
     return Difference(metric, float(deltas.mean()), half_width, n, test_error)
 
 
@@ -87,23 +88,30 @@ def accuracy_error(percent: float, n: int) -> float:
 
 
 def table(pairs: Iterable[Pair]) -> pd.DataFrame:
-    """A row a pair (its name, left, right), a column a metric of `SHOWN`; a verdict where there is an interval."""
-    rows = []
+    """A row a pair (its name, left, right), a column a metric of `SHOWN` that any pair has; a verdict where there is an
+    interval, and a dash where there is no such metric."""
+    rows, measured = [], set()
     for name, left, right in pairs:
         row = {"difference": name, "seeds": str(len({*left["seed"]} & {*right["seed"]}))}
-        for metric in SHOWN:
-            deltas = difference(left, right, metric)
-            row[metric] = str(deltas) if deltas.margin is None else f"{deltas}, {deltas.verdict}"
+        for deltas in _differences(left, right):
+            row[deltas.metric] = str(deltas) if deltas.margin is None else f"{deltas}, {deltas.verdict}"
+        measured |= row.keys()
         rows.append(row)
-    return pd.DataFrame(rows, columns=["difference", "seeds", *SHOWN])
+    columns = ["difference", "seeds", *(metric for metric in SHOWN if metric in measured)]
+    return pd.DataFrame(rows, columns=columns).fillna(NONE)
 
 
 def stated(left: pd.DataFrame, right: pd.DataFrame) -> str:
     """The differences of `SHOWN` in a sentence, by verdict."""
     verdicts = {"better": [], "worse": [], "cannot tell": []}
-    for deltas in (difference(left, right, metric) for metric in SHOWN):
+    for deltas in _differences(left, right):
         verdicts[deltas.verdict].append(f"{deltas.metric} ({deltas})")
     return "; ".join(f"{verdict} in {', '.join(these)}" for verdict, these in verdicts.items() if these) + "."
+
+
+def _differences(left: pd.DataFrame, right: pd.DataFrame) -> Iterator[Difference]:
+    both = {*left["metric"]} & {*right["metric"]}
+    return (difference(left, right, metric) for metric in SHOWN if metric in both)
 
 
 def rows(results: pd.DataFrame, method: str, variant: str = "", epsilon: float = 10.0) -> pd.DataFrame:

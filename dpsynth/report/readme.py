@@ -15,15 +15,16 @@ import pandas as pd
 from dpsynth import bench, experiments, figures, project, terminal
 from dpsynth.bench import samplers
 from dpsynth.methods import METHODS
+from dpsynth.metrics.names import ACCURACIES, FRECHET, frechet
 from dpsynth.pipeline import Run
 from dpsynth.project import PACKAGE
-from dpsynth.report import comparison, displays, paired, pictures, results, settings
+from dpsynth.report import comparison, displays, networks, paired, pictures, results, settings
 from dpsynth.report.timings import breakdown
 
 PROJECT = PACKAGE.parent
-FIGURED = {"table1": ("CA-CNN", "moment-gap"), "ablations": ("learning-percent",)}  # what the pages show of each
+FIGURED = {"table1_digits": ("CA-CNN", "moment-gap"), "ablations": ("learning-percent",)}  # what the pages show of each
 RECORDED = (*FIGURED, "choosing")  # of these the rows that are there, of the table of `make reproduce` only all
-SHOWN = ["epsilon", "seeds", "images", "CA-LR", "CA-MLP", "CA-CNN", "FD-convnet", "precision", "recall"]
+SHOWN = ["row", "epsilon", "seeds", "images", *ACCURACIES, *FRECHET, "precision", "recall"]  # what of it there is
 SUMMARY = ["epsilon", "seeds", "images", "CA-LR", "CA-MLP", "CA-CNN", "recall"]
 MARKER = re.compile(r"<!-- begin: (\w+) -->")
 BLOCK = re.compile(r"(<!-- begin: (\w+) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)
@@ -60,7 +61,8 @@ def blocks() -> dict[str, str]:
     """What results/ says: {name of the block: markdown}."""
     of_table = {"summary": _summary, "claim": _claim, "hero": _hero, "table": _table}
     of_file = {
-        "table1": _budgets, "ablations": _variants, "choosing": _variants, "bench": _bench, "samplers": _samplers,
+        "table1_digits": _budgets, "ablations": _variants, "choosing": _variants, "bench": _bench,
+        "samplers": _samplers,
     }  # fmt: skip
     path = results.COMMITTED / "measured.json"
     measured = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
@@ -68,6 +70,7 @@ def blocks() -> dict[str, str]:
         **{name: block(results.read_committed("table")) for name, block in of_table.items()},
         **{name: _recorded(name, block) for name, block in of_file.items()},
         "settings": markdown(settings.table("laptop")),
+        "networks": markdown(networks.table()),
         "time": _time(measured),
         "breakdown": markdown(breakdown(measured)) if "artifacts" in measured else "Not run.",
     }
@@ -105,7 +108,7 @@ def _summary(frame: pd.DataFrame) -> str:
 
 def _table(frame: pd.DataFrame) -> str:
     """The table of `make reproduce` and its differences."""
-    table = markdown(comparison.table(frame)[SHOWN].reset_index())
+    table = markdown(_shown(comparison.table(frame)))
     pairs = [*paired.against(frame), paired.perturbation(frame)]
     return "\n".join([table, "", _setting(frame), "", *_differences(pairs)])
 
@@ -125,7 +128,7 @@ def _budgets(frame: pd.DataFrame) -> str:
     table = comparison.table(frame).reset_index()
     order = sorted(table["epsilon"].unique(), key=lambda e: float("inf") if e == "none" else float(e))
     wide = []
-    for metrics in (("CA-LR", "CA-CNN"), ("FD-convnet", "recall")):
+    for metrics in (("CA-LR", "CA-CNN"), (frechet(table.columns), "recall")):
         cells = {metric: table.pivot(index="row", columns="epsilon", values=metric)[order] for metric in metrics}
         titled = [part.add_prefix(f"{metric}, ε ") for metric, part in cells.items()]
         wide += [markdown(pd.concat(titled, axis=1).loc[table["row"].unique()].fillna("").reset_index()), ""]
@@ -134,8 +137,13 @@ def _budgets(frame: pd.DataFrame) -> str:
 
 def _variants(frame: pd.DataFrame) -> str:
     """A row a variant, at the one budget; and each variant beside its method as it usually runs."""
-    table = comparison.table(frame).reset_index()[["row", "CA-LR", "CA-MLP", "CA-CNN", "FD-convnet", "recall"]]
+    table = _shown(comparison.table(frame)).drop(columns=["epsilon", "seeds", "images", "precision"])
     return "\n".join([markdown(table), "", *_below(frame, paired.beside_usual(frame))])
+
+
+def _shown(table: pd.DataFrame) -> pd.DataFrame:
+    table = table.reset_index()
+    return table[[column for column in SHOWN if column in table]]
 
 
 def _differences(pairs: Iterable[paired.Pair]) -> list[str]:
@@ -230,8 +238,8 @@ def record() -> None:
         measured |= json.loads(tests.read_text(encoding="utf-8")) if tests.exists() else {}
         (results.COMMITTED / "measured.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
         run = Run(experiments.load("table").points()[0])
-        names = run.params.constants.classes[:10]
-        hero = figures.hero(pictures.strip(run), badge=displays.badge(run.params), classes=names)
+        badge, headings = displays.badge(run.params), pictures.headings(run.params)
+        hero = figures.hero(pictures.strip(run), badge=badge, classes=headings)
         (results.COMMITTED / "hero.png").write_bytes(hero.png())
 
 

@@ -1,20 +1,22 @@
 """Numbers of a run as files, joined to one results.csv; and the figures of a reproduction as files."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
 
-from dpsynth import device, figures, project, provenance
+from dpsynth import figures, project, provenance
 from dpsynth.experiments import Experiment
 from dpsynth.methods import METHODS
+from dpsynth.metrics.names import headline
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
 from dpsynth.privacy.disk import forget_times, replacing
 from dpsynth.project import PACKAGE
+from dpsynth.recipes import Artifact
 from dpsynth.steps import STAGE_OF, STAGES
 
 COLUMNS = [
@@ -34,23 +36,25 @@ def run_folder(p: Params) -> Path:
 
 
 def stage_costs(run: Run) -> pd.DataFrame:
-    """`seconds` of work and `peak_MiB` of each stage that has artifacts, in order; shared work counts in full."""
+    """`seconds` of work, `peak_MiB` and `device` of each stage that has artifacts, in order; shared work counts in
+    full."""
     timed = artifacts(run)
-    costs = timed.groupby(timed["kind"].map(STAGE_OF)).agg({"seconds": "sum", "peak_MiB": "max"})
+    by_stage = timed.groupby(timed["kind"].map(STAGE_OF))
+    costs = by_stage.agg({"seconds": "sum", "peak_MiB": "max", "device": _each})
     return costs.reindex([stage for stage in STAGES if stage in costs.index])
 
 
 def artifacts(run: Run) -> pd.DataFrame:
     """The timed artifacts of the run's lineage, by digest: `kind`, `seconds` of work, `peak_MiB` of the process that
-    made it, and when it was `written`. None of a folder set: it would tell of the records."""
+    made it, its `device` kind, and when it was `written`. None of a folder set: it would tell of the records."""
     finished = [measured.artifact for measured in run.measurements.values()] if run.params.constants.builtin else []
     rows = {}
     for digest in dict.fromkeys(d for artifact in finished for d in artifact.lineage):
-        (path,) = finished[0].path.parent.glob(f"*-{digest[:16]}/meta.json")
+        path = _meta(finished[0].path.parent, digest)
         meta = json.loads(path.read_text(encoding="utf-8"))
         if "seconds" in meta:
-            rows[digest] = [meta["kind"], meta["seconds"], meta["peak_MiB"], path.stat().st_mtime]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["kind", "seconds", "peak_MiB", "written"])
+            rows[digest] = [*(meta[name] for name in ("kind", "seconds", "peak_MiB", "device")), path.stat().st_mtime]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["kind", "seconds", "peak_MiB", "device", "written"])
 
 
 def write_metrics(run: Run) -> Path:
@@ -61,16 +65,23 @@ def write_metrics(run: Run) -> Path:
     rows, certificate = [], run.certificate
     for name, measured in run.measurements.items():
         meta = measured.artifact.meta
-        row = _identity(run, name, certificate) | {"device": meta["device"], "commit": meta["commit"]}
+        row = _identity(run, name, certificate) | {"device": devices(measured.artifact), "commit": meta["commit"]}
         row |= {k: getattr(measured, k) for k in ("n_synthetic", "n_reference", "extractor")}
         values = measured.values | (facts(run) if name == run.row_name else {})
         rows += [row | {"metric": metric, "value": value} for metric, value in values.items()]
-    row = _identity(run, run.row_name, certificate) | {"device": device.kind(), "commit": provenance.commit()}
     for cost in stage_costs(run).itertuples():
+        row = _identity(run, run.row_name, certificate) | {"device": cost.device, "commit": provenance.commit()}
         rows.append(row | {"metric": f"seconds-{cost.Index}", "value": round(cost.seconds, 2)})
         rows.append(row | {"metric": f"peak-MiB-{cost.Index}", "value": cost.peak_MiB})
     frame = pd.DataFrame(rows, columns=COLUMNS).astype(TYPES)
     return _write(run, "metrics.csv", lambda file: file.write(_csv(frame)))
+
+
+def devices(artifact: Artifact) -> str:
+    """The kinds of devices that made an artifact and what stands behind it: "cuda", or "cpu+cuda" where both did."""
+    behind = (_meta(artifact.path.parent, digest) for digest in artifact.meta["lineage"])
+    metas = [*(json.loads(path.read_text(encoding="utf-8")) for path in behind), artifact.meta]
+    return _each(meta["device"] for meta in metas)
 
 
 def facts(run: Run) -> dict[str, float]:
@@ -94,6 +105,12 @@ def write_synthetic(run: Run) -> Path:
 def write_certificate(run: Run) -> Path:
     """Write the run's certificate.json."""
     return _write_json(run, "certificate.json", run.certificate)
+
+
+def write(run: Run) -> None:
+    """Write all files of the run: what its pages write, each where it is told."""
+    for one in (write_certificate, write_synthetic, write_artifacts, write_metrics):
+        one(run)
 
 
 def join(scale: str, experiment: Experiment, points: Sequence[Params]) -> Path:
@@ -150,8 +167,8 @@ def read_committed(experiment: str) -> pd.DataFrame:
 
 
 def draw(results: pd.DataFrame, folder: Path, wanted: Sequence[str] | None = None) -> list[Path]:
-    """Write a reproduction's figures into `folder`, <experiment>-<dataset>-<what>.png: accuracy of every row, and over
-    each fact that varies.
+    """Write a reproduction's figures into `folder`, <experiment>-<dataset>-<what>.png: accuracy of every row (of images
+    without labels, the Frechet distance), and over each fact that varies.
 
     Args:
         results: rows with `COLUMNS`, of one experiment, scale and data set; wanted: these of the figures alone.
@@ -159,7 +176,7 @@ def draw(results: pd.DataFrame, folder: Path, wanted: Sequence[str] | None = Non
     first = results.iloc[0]
     name = f"{first['experiment']}-{first['dataset']}"
     badge = f"{first['scale']} scale, not the papers' | {first['experiment']}, {first['dataset']}"
-    drawn = figures.whole(results, "CA-CNN", badge=f"{badge}, public {first['public']}")
+    drawn = figures.whole(results, headline({*results["metric"]}), badge=f"{badge}, public {first['public']}")
     written = {folder / f"{name}-{what}.png": drawn[what] for what in drawn if wanted is None or what in wanted}
     for path, figure in written.items():
         path.write_bytes(figure.png())
@@ -190,6 +207,16 @@ def _identity(run: Run, name: str, certificate: dict[str, Any]) -> dict[str, Any
     spent = certificate["epsilon"] if name == p.method else run.plan.spent(steps=0)
     cost = {k: certificate[k] for k in ("delta", "adjacency", "accountant")}
     return row | cost | {"epsilon_spent": spent, "noise": p.noise}
+
+
+def _each(names: Iterable[str]) -> str:
+    return "+".join(sorted(set(names)))
+
+
+def _meta(folder: Path, digest: str) -> Path:
+    """The file that says what the artifact of this digest is."""
+    (path,) = folder.glob(f"*-{digest[:16]}/meta.json")
+    return path
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -35,8 +35,8 @@ def _value(run: Run, setting: str) -> str:
 
 
 def _weights(run: Run) -> int:
-    attention = run.settings["attention"]
+    named = ("width", "prediction", "attention", "unet")
     architecture = pretrain.architecture(
-        run.params.shape, run.params.n_classes, run.params.width, run.options.prediction, attention
+        run.params.shape, run.params.n_classes, **{name: run.settings[name] for name in named}
     )
     return sum(weight.numel() for weight in networks.build(architecture).parameters())

@@ -4,15 +4,16 @@ Such cells are tagged `raises-exception`, Jupyter's own tag: nbclient, papermill
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TextIO
 
 import nbformat
 from nbclient.exceptions import CellExecutionError
 
+from dpsynth.runner.command import could_not
+
 SHOWS = "raises-exception"
 BAR = re.compile(r"\d%\|.*\||: (step|file) \d+/\d+")  # a state of one, of tqdm or of those that show no time
-LONGEST = 300  # characters of an error's message that are kept
 
 
 def shows(cell: nbformat.NotebookNode) -> bool:
@@ -55,19 +56,7 @@ def drop_bars(book: nbformat.NotebookNode) -> None:
             cell.outputs = outputs
 
 
-def could_not(kind: str, message: str) -> str:
-    """What is said of a picture in its place: kind and message of the error, on one line, without its traceback."""
-    reason = " ".join(f"{kind}: {message}".split())
-    return "picture could not be drawn: " + (reason if len(reason) <= LONGEST else reason[:LONGEST] + "...")
-
-
 def undrawn(book: nbformat.NotebookNode) -> list[str]:
     """What an executed notebook could not show: cell and reason, one text a cell."""
     cells = [cell for cell in book.cells if "undrawn" in cell.metadata]
     return [f"cell [{cell.execution_count}], {cell.metadata['undrawn'].partition(': ')[2]}" for cell in cells]
-
-
-def in_all(missing: Sequence[str]) -> str:
-    """The last line of a run whose pictures are not all drawn."""
-    several = f"{len(missing)} pictures" if len(missing) > 1 else "1 picture"
-    return f"{several} could not be drawn: {'; '.join(missing)}; all else is done"

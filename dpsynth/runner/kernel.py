@@ -18,24 +18,15 @@ from tqdm import tqdm
 
 from dpsynth import project
 from dpsynth.mistakes import MISTAKE, Failed
+from dpsynth.runner.process import ENVIRONMENT
 
-# Not the machine's: a sum is split among threads, so results depend on their number bit for bit. Two is what the
-# smallest machine has.
-THREADS = 2
-# Of a process that trains. Threads that wait sleep: torch's spin by default, which makes a step ten times slower as
-# soon as anything else runs on the same cores. What is freed stays for the next step: glibc hands large blocks back by
-# default and faults their pages in again, which took a sixth of a DP-SGD step.
-ENVIRONMENT = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(THREADS)) | {
-    "OMP_WAIT_POLICY": "PASSIVE", "MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1),
-    "MALLOC_MMAP_THRESHOLD_": str(2**25 - 4096),
-}  # fmt: skip
 FORGET = "import gc; get_ipython().reset(new_session=True); gc.collect()"
 SOCKET_BYTES = 103  # the longest path of a socket on macOS; Linux has 107
 SHORT = ("/tmp", "/dev/shm", "$XDG_RUNTIME_DIR", "/var/tmp")  # where sockets may lie if TMPDIR is too long for them
 
 
 class Kernel(AsyncKernelManager):
-    """This interpreter, whatever kernels are registered, on `THREADS` threads.
+    """This interpreter, whatever kernels are registered, on the threads that `process` says.
 
     It is spoken to through sockets in a folder of its owner's: what a kernel prints may be private, and local ports are
     open to every user of the machine.

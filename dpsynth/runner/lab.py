@@ -16,7 +16,7 @@ from dpsynth import project, terminal
 from dpsynth.methods import row_of
 from dpsynth.mistakes import ended, mistakes
 from dpsynth.params import Params
-from dpsynth.runner import kernel, pages
+from dpsynth.runner import pages, process
 
 
 def copies(p: Params) -> list[Path]:
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
         opened = copies(Params.at(given.scale, method=given.method, epsilon=given.epsilon, seed=given.seed))
         print(*opened, sep="\n", flush=True)
         if not given.no_browser:
-            environment = os.environ | kernel.ENVIRONMENT | {"DPSYNTH_ROOT": str(project.root().resolve())}
+            environment = os.environ | process.ENVIRONMENT | {"DPSYNTH_ROOT": str(project.root().resolve())}
             command = [sys.executable, "-m", "jupyter", "lab", str(opened[0])]
             os.execve(sys.executable, command, environment)
 

@@ -17,13 +17,13 @@ from typing import Any, NamedTuple
 
 from dpsynth import experiments, project, terminal
 from dpsynth.data import catalog
-from dpsynth.experiments import Experiment
 from dpsynth.methods import METHODS
 from dpsynth.mistakes import UNDRAWN, Failed, ended, mistakes
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
-from dpsynth.report import comparison, results, timings
-from dpsynth.runner import cells, execute, pages, workers
+from dpsynth.report import results, timings
+from dpsynth.runner import execute, pages, workers
+from dpsynth.runner.command import add_axes, axes, checked, conclude, in_all, privacy_of
 from dpsynth.steps import STAGE_OF
 
 BESIDE = {"finetune": "certificate.json", "evaluate": "metrics.csv"}  # files that the pages of these stages leave too
@@ -53,21 +53,6 @@ def is_done(p: Params, page: str) -> bool:
     """Whether an executed page stands, up to date, with what belongs beside it, whole."""
     beside = [BESIDE[stage] for stage in pages.pages(p.method)[page] if stage in BESIDE]
     return execute.is_current(p, *paths(p, page)) and results.are_whole(p, beside)
-
-
-def checked(points: list[Params]) -> list[Run]:
-    """The runs, their private sets opened once each, and all that can be refused refused.
-
-    Raises:
-        As `Run.check`.
-    """
-    runs, checks, sealed = [], set(), {}
-    for p in points:
-        declared = (p.private, p.n_records, p.labels, p.size, p.background)
-        runs.append(Run(p, sealed.get(declared)))
-        runs[-1].check(checks)
-        sealed[declared] = runs[-1].private
-    return runs
 
 
 def schedule(runs: list[Run]) -> Iterator[Job]:
@@ -109,16 +94,6 @@ def measured_minutes() -> dict[tuple[str, str, str, str], float]:
     return minutes
 
 
-def privacy_of(run: Run) -> str:
-    """What a run will ask of the private records, for people."""
-    p, plan = run.params, run.plan
-    if not plan.is_private:
-        return f"{p.run_name}: not private, a reference on a public benchmark"
-    questions = ", ".join(f"{m.name} x{m.steps} at noise multiplier {m.noise_multiplier:.4g}" for m in plan.mechanisms)
-    spends = f"epsilon {plan.spent():.4g} of {p.epsilon:g} at delta {p.delta:g}"
-    return f"{p.run_name}: {questions}; {spends} ({plan.statement()['adjacency']})"
-
-
 def show(jobs: list[Job], reproduces: str) -> None:
     """Print the plan: what each run asks, then a line a stage, and what is expected in all."""
     print(f"\n{reproduces}\n")
@@ -152,40 +127,6 @@ def perform(jobs: list[Job], params_file: Path, at_once: int) -> list[str]:
     return [f"{out.parent.name}/{out.name} {picture}" for out in executed for picture in execute.undrawn(out)]
 
 
-def conclude(experiment: Experiment, points: list[Params]) -> list[str]:
-    """Join results.csv from all runs of the experiment that are up to date; a table and figures for each data set.
-
-    Returns:
-        The tables and figures that could not be drawn, a text each.
-    """
-    finished = [p for p in points if is_done(p, pages.STORY[-1])]
-    path, missing = results.join(experiment.scale, experiment, finished), []
-    frame = results.read_results(experiment.scale)
-    rows = frame[frame["experiment"] == experiment.name]
-    for dataset, part in rows.groupby("dataset", sort=False):
-        try:
-            print(f"{dataset}\n{comparison.table(part).to_string()}\n")
-            print("figures:", *(f"  {drawn}" for drawn in results.draw(part, path.parent)), "", sep="\n")
-        except Exception as error:  # whatever it is, the results are joined
-            reason = cells.could_not(type(error).__name__, str(error))
-            missing.append(f"{dataset}, {reason.partition(': ')[2]}")
-            print(f"of {dataset} this {reason}\n")
-    if rows.empty:
-        print("nothing was measured: see samples and certificates\n")
-    print(f"results: {path}\nexecuted notebooks:", *(f"  {results.run_folder(p)}" for p in finished), sep="\n")
-    return missing
-
-
-def several(text: str) -> list[str]:
-    """The parts of a list with commas."""
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def whole_numbers(text: str) -> list[int]:
-    """The same, as numbers."""
-    return [int(part) for part in several(text)]
-
-
 def at_least_one(text: str) -> int:
     """A number of processes."""
     if int(text) < 1:
@@ -193,7 +134,7 @@ def at_least_one(text: str) -> int:
     return int(text)
 
 
-def reproduce(axes: dict[str, list[Any]], given: argparse.Namespace) -> None:
+def reproduce(chosen: dict[str, list[Any]], given: argparse.Namespace) -> None:
     """Plan, execute and conclude; see the module.
 
     Raises:
@@ -206,7 +147,7 @@ def reproduce(axes: dict[str, list[Any]], given: argparse.Namespace) -> None:
             path = experiments.find(given.experiment)
             print(f"planning {path}", flush=True)
             experiment = experiments.load(path, given.scale)
-            points = experiments.load(path, given.scale, **axes).points()
+            points = experiments.load(path, given.scale, **chosen).points()
             results.are_readable(experiment.scale)
             runs = checked(points)
             jobs = list(schedule(runs))
@@ -218,31 +159,27 @@ def reproduce(axes: dict[str, list[Any]], given: argparse.Namespace) -> None:
         for private in {p.private for p in points if not p.constants.builtin}:
             catalog.forget_decoded(private)
     all_points = {p.digest: p for p in (*experiment.points(), *points)}
-    missing += conclude(experiment, list(all_points.values()))
+    finished = [p for p in all_points.values() if is_done(p, pages.STORY[-1])]
+    missing += conclude(experiment, finished, "executed notebooks")
     minutes = (time.perf_counter() - start) / 60
     if all(p.constants.builtin for p in points):  # of a user's own records, time would tell
         print(f"total time: {minutes:.1f} minutes")
-        if not (axes or missing or given.jobs > 1 or any(job.cached or "is done" in job.note for job in jobs)):
+        if not (chosen or missing or given.jobs > 1 or any(job.cached or "is done" in job.note for job in jobs)):
             executed = [paths(job.p, job.page)[1] for job in jobs]
             timings.remember(experiment.scale, runs, executed, minutes)
     if missing:
-        raise Failed(cells.in_all(missing), UNDRAWN)
+        raise Failed(in_all(missing), UNDRAWN)
 
 
 def main(argv: list[str] | None = None) -> int:
     """The command line; see the module."""
     parser = terminal.parser("python -m dpsynth.runner.reproduce", __doc__)
     parser.add_argument("--experiment", default="table", help="name or path of a parameter file below params/")
-    parser.add_argument("--scale", help="a file of params/scales/, in place of the one that the experiment names")
-    parser.add_argument("--method", type=several, help="these instead of the file's, separated by commas")
-    parser.add_argument("--epsilon", type=several, help="these instead; inf is the non-private twin")
-    parser.add_argument("--seed", type=whole_numbers, help="these instead")
+    add_axes(parser)
     parser.add_argument("--jobs", type=at_least_one, default=1, help="runs side by side, 2 threads and 2 GiB each")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     given = parser.parse_args(argv)
-    axes = {name: getattr(given, name) for name in ("method", "epsilon", "seed") if getattr(given, name)}
-
-    return ended(lambda: reproduce(axes, given))
+    return ended(lambda: reproduce(axes(given), given))
 
 
 if __name__ == "__main__":

@@ -48,31 +48,31 @@ def mechanism(
 @work(joined=True)
 def dp_sgd(
     work: Work, private: Private, base: Base, permit: Permit,
-    *, seed: int, learning_rate: float, average: float, trainable: str,
+    *, seed: int, learning_rate: float, average: float, trainable: str, augment: str | None,
 ) -> Synthesiser:  # fmt: skip
     """Adam on noisy gradients of all weights, or of a few; samples are drawn from the moving average.
 
     Args:
         learning_rate: of Adam, constant after ten steps of warm-up; average: rate of the moving average.
-        trainable: which weights learn, as of `trainable.restrict`.
+        trainable: which weights learn, as of `trainable.restrict`; augment: as of `diffusion.losses`.
     """
     model = ready(base, len(private.classes), seed)
     restrict(model, trainable)
-    return descend(work, private, model, permit, learning_rate, average)
+    return descend(work, private, model, permit, learning_rate, average, augment)
 
 
 def descend(
     work: Work, private: Private, model: diffusion.Denoiser, permit: Permit,
-    learning_rate: float, average: float,
+    learning_rate: float, average: float, augment: str | None,
 ) -> Synthesiser:  # fmt: skip
     """DP-SGD on the weights of `model` that require gradients."""
     facts = {"learning-percent": torch.tensor(learning(model))}
     wrapped = privacy.per_example(model)
-    losses = partial(diffusion.losses, model, through=wrapped)
-    charge, steps, microbatch = permit.charge(work, private), permit.mechanism.steps, device.at_once(MICROBATCH)
+    losses = partial(diffusion.losses, model, through=wrapped, augment=augment)
+    charge, steps = permit.charge(work, private), permit.mechanism.steps
 
     def step_gradient(step: int) -> None:
-        private.gradient(wrapped, losses, charge, step, microbatch)
+        private.gradient(wrapped, losses, charge, step, device.at_once(MICROBATCH))
 
     bar, rate = progress.silent(steps, "DP-SGD", permit.plan), partial(_warmed_up, learning_rate)
     weights = training.adam(work, model, step_gradient, steps, rate, average, {}, bar)
@@ -83,7 +83,7 @@ def descend(
 def without_privacy(
     work: Work, private: Private, base: Base,
     *, seed: int, learning_rate: float, average: float, trainable: str, sample_rate: float, steps: int,
-    noise_multiplicity: int,
+    noise_multiplicity: int, augment: str | None,
 ) -> Synthesiser:  # fmt: skip
     """The non-private twin: the same rate, steps and optimizer, without clip and noise. Built-in benchmarks only."""
     images, labels = privacy.evaluation(private, "non-private twin")
@@ -108,7 +108,8 @@ def without_privacy(
 
         def loss(number: int) -> torch.Tensor:
             part = batches(number)
-            return diffusion.losses(model, scaled(part.images), part.labels, part.draws).sum() / views
+            x = scaled(part.images)
+            return diffusion.losses(model, x, part.labels, part.draws, augment=augment).sum() / views
 
         numbers = range(math.ceil(len(pieces) / at_once))
         batches = Ahead(batch, lambda part: [part.draws], len(numbers))

@@ -10,6 +10,7 @@ from dpsynth.artifacts import Base, Corpus, Extractor, LabelCounts, Measurement,
 from dpsynth.checkpoints import Work
 from dpsynth.data.public_sets import PublicSet
 from dpsynth.metrics import classifiers, distances, extractors
+from dpsynth.metrics.extractors import FeatureExtractor
 from dpsynth.models import networks, samplers
 from dpsynth.recipes import work
 from dpsynth.seeds import seed_of
@@ -30,8 +31,8 @@ def draw(
 def floor(work: Work, corpus: Corpus, *, n_synthetic: int, seed: int) -> Samples:
     """The corpus itself, with its labels, used as if it were synthetic: at most `n_synthetic` images."""
     draws = torch.Generator().manual_seed(seed_of(seed, "floor"))
-    chosen = torch.randperm(len(corpus.images), generator=draws)[:n_synthetic]
-    return Samples(corpus.images[chosen], corpus.labels[chosen])
+    chosen = torch.randperm(len(corpus.labels), generator=draws)[:n_synthetic]
+    return Samples(corpus.pixels[chosen], corpus.labels[chosen])
 
 
 @work
@@ -48,18 +49,35 @@ def train_extractor(work: Work, glyphs: PublicSet, *, extractor_steps: int) -> E
 
 @work
 def measure(
-    work: Work, samples: Samples, extractor: Extractor, held_out: privacy.Private,
+    work: Work, samples: Samples, extractor: Extractor | None, held_out: privacy.Private,
     *, n_classes: int, seed: int, inception: str | None,
 ) -> Measurement:  # fmt: skip
-    """Distances to the held-out real images, and accuracy of classifiers trained on `samples` and tested on them.
+    """Distances to the held-out real images; and accuracy of classifiers trained on `samples` and tested on them, where
+    there are two labels or more.
 
     Args:
-        inception: file of Inception's weights, for FID and KID; else the distances are on our own convnet's features.
+        extractor, inception: as of `seen_by`.
     Raises:
         FileNotFoundError, ValueError: the file is missing, or not those weights.
     """
     images, labels = privacy.evaluation(held_out, "metrics on the held-out records")
-    values = classifiers.accuracies(samples.images, samples.labels, images, labels, n_classes, seed_of(seed, "metrics"))
-    seen_by = extractors.inception(inception) if inception else extractors.convnet(extractor.weights)
-    values |= distances.between(samples.images, images, seen_by)
-    return Measurement(values, len(samples.images), len(images), seen_by.name)
+    values, network = {}, seen_by(extractor, inception)
+    if n_classes > 1:
+        pair = samples.images, samples.labels, images, labels
+        values = classifiers.accuracies(*pair, n_classes, seed_of(seed, "metrics"))
+    values |= distances.between(samples.images, images, network)
+    return Measurement(values, len(samples.images), len(images), network.name)
+
+
+def seen_by(extractor: Extractor | None, inception: str | None) -> FeatureExtractor:
+    """The network on whose features distances are taken.
+
+    Args:
+        extractor: weights of our own convnet; None for EfficientNet-Lite0.
+        inception: file of Inception's weights, for FID and KID; goes before both.
+    Raises:
+        FileNotFoundError, ValueError: the file is missing, or not those weights.
+    """
+    if inception:
+        return extractors.inception(inception)
+    return extractors.convnet(extractor.weights) if extractor else extractors.effnet()

@@ -7,7 +7,7 @@ noise levels (`models/diffusion.py` says why), sizes for a laptop.
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -15,6 +15,7 @@ from pydantic import Field
 from dpsynth import device, distributed
 from dpsynth.artifacts import Base, Corpus
 from dpsynth.checkpoints import Work
+from dpsynth.data.shapes import Pixels
 from dpsynth.models import amp, diffusion, networks, training
 from dpsynth.models.ahead import Ahead, Batch, Kept
 from dpsynth.models.pixels import scaled
@@ -26,6 +27,27 @@ from dpsynth.strict import Strict
 SUB_BATCHES = 2  # of a batch, worked on side by side; a view costs a quarter less than in batches of 64
 
 
+Multiples = Annotated[list[Annotated[int, Field(ge=1, le=64)]], Field(min_length=1, max_length=8)]
+
+
+class Unet(Strict):
+    """A network of the papers' kind, `ddpmpp.DDPMpp`: `unet: {levels: [1, 2, 2], blocks: 2, attention: [16]}`.
+
+    As it stands it is that of PrivImage's Table 5 for CIFAR-10, with `width: 32`.
+    """
+
+    levels: Multiples = Field([1, 2, 2], description="channels of each level, in widths; each has half the side")
+    blocks: int = Field(2, ge=1, le=16, description="residual blocks of a level, on the way down")
+    attention: list[int] = Field([16], description="sides of the levels with attention, in pixels")
+
+
+class Network(Strict):
+    """The options of all methods whose base is a denoiser."""
+
+    unet: Unet | None = Field(None, description="the papers' U-Net: levels, blocks, attention; or null, a small one")
+    augment: diffusion.Augment | None = Field(None, description="flips: train on mirror images too; or null, none")
+
+
 class Conditional(Strict):
     """The option of all methods that pre-train."""
 
@@ -33,40 +55,50 @@ class Conditional(Strict):
 
 
 @work
-def fresh(work: Work, *, shape: tuple, n_classes: int, seed: int, width: int, prediction: str, attention: str) -> Base:
+def fresh(
+    work: Work, *, shape: tuple, n_classes: int, seed: int, width: int, prediction: str, attention: str,
+    unet: dict | None,
+) -> Base:  # fmt: skip
     """A denoiser with random weights (DPDM)."""
-    return Base.untrained(initial(architecture(shape, n_classes, width, prediction, attention), seed))
+    return Base.untrained(initial(architecture(shape, n_classes, width, prediction, attention, unet), seed))
 
 
 @work(joined=True)
 def train_diffusion(
     work: Work, corpus: Corpus, *, shape: tuple, seed: int, width: int, prediction: str, attention: str,
+    unet: dict | None, augment: str | None,
     conditional: bool, pretrain_steps: int, pretrain_batch: int, pretrain_rate: float, pretrain_average: float,
 ) -> Base:  # fmt: skip
     """A denoiser of the corpus's images.
 
     Args:
+        attention, unet: which network, as of `diffusion.Denoiser`; augment: as of `diffusion.losses`.
         conditional: learn the corpus's labels; else all images have one (PrivImage's PDP-Diffusion was trained so).
         pretrain_steps, pretrain_batch: Adam's steps, and images of each.
         pretrain_rate: learning rate at its peak; pretrain_average: rate of the moving average.
     """
     corpus = corpus if conditional else without_labels(corpus)
-    model = initial(architecture(shape, corpus.n_labels, width, prediction, attention), seed)
-    return fit(work, model, corpus, seed, pretrain_steps, pretrain_batch, pretrain_rate, pretrain_average)
+    model = initial(architecture(shape, corpus.n_labels, width, prediction, attention, unet), seed)
+    return fit(
+        work, model, corpus, seed, pretrain_steps, pretrain_batch, pretrain_rate, pretrain_average, augment=augment
+    )
 
 
 @work(joined=True)
 def train_with_amp(
     work: Work, corpus: Corpus, *, shape: tuple, seed: int, width: int, prediction: str, attention: str,
+    unet: dict | None, augment: str | None,
     conditional: bool, pretrain_steps: int, pretrain_batch: int, pretrain_rate: float, pretrain_average: float,
     amp_gamma: float, amp_eta: float, amp_normalise: bool,
 ) -> Base:  # fmt: skip
     """The same, its weights perturbed at each step: RPGen's Stage 2. Arguments as of `train_diffusion`, and of
     `amp.gradient`."""
     corpus = corpus if conditional else without_labels(corpus)
-    model = initial(architecture(shape, corpus.n_labels, width, prediction, attention), seed)
+    model = initial(architecture(shape, corpus.n_labels, width, prediction, attention, unet), seed)
     perturb = partial(amp.gradient, gamma=amp_gamma, eta=amp_eta, normalise=amp_normalise)
-    return fit(work, model, corpus, seed, pretrain_steps, pretrain_batch, pretrain_rate, pretrain_average, perturb)
+    return fit(
+        work, model, corpus, seed, pretrain_steps, pretrain_batch, pretrain_rate, pretrain_average, perturb, augment
+    )
 
 
 def without_labels(corpus: Corpus) -> Corpus:
@@ -77,12 +109,12 @@ def without_labels(corpus: Corpus) -> Corpus:
 
 def fit(
     work: Work, model: diffusion.Denoiser, corpus: Corpus, seed: int, n_steps: int, batch: int, rate: float,
-    average: float, perturb: Callable | None = None,
+    average: float, perturb: Callable | None = None, augment: str | None = None,
 ) -> Base:  # fmt: skip
     """Adam on batches of the corpus.
 
     Args:
-        perturb: `amp.gradient` with its settings; None for plain training.
+        perturb: `amp.gradient` with its settings; None for plain training. augment: as of `diffusion.losses`.
     Returns:
         `history` has `clean`, the loss at the weights; with perturbation also `perturbed`, the loss at the
         perturbed ones, and `binds`, 1.0 where the projection moved the perturbation.
@@ -98,11 +130,12 @@ def fit(
     compiled = device.compiled(model)
 
     def loss(part: Batch) -> torch.Tensor:
-        x = scaled(part.images)
-        values = diffusion.losses(model, x, part.labels, part.draws.again(), compiled)
+        x, draws = scaled(part.images), part.draws.again()
+        values = diffusion.losses(model, x, part.labels, draws, through=compiled, augment=augment)
         return values.sum() / (batch // SUB_BATCHES) / SUB_BATCHES  # this process's part of the mean
 
-    batches = Ahead(partial(_parts, corpus, seed, batch), lambda parts: [part.draws for part in parts], n_steps)
+    parts = partial(_parts, corpus.pixels, corpus.labels, seed, batch)
+    batches = Ahead(parts, lambda of_step: [part.draws for part in of_step], n_steps)
 
     def step_gradient(step: int) -> None:
         parts = batches(step)
@@ -127,16 +160,16 @@ def fit(
     return Base(model.state_dict(), averaged, model.architecture, corpus.private_labels, history)
 
 
-def _parts(corpus: Corpus, seed: int, batch: int, step: int) -> list[Batch]:
+def _parts(images: Pixels, labels: torch.Tensor, seed: int, batch: int, step: int) -> list[Batch]:
     """The batch of a step in SUB_BATCHES, each from a generator of its own; of each, this process's share of the rows,
     with the draws that they have in one process."""
     parts, share = [], distributed.share()
     for number in range(SUB_BATCHES):
         generator = training.generator(seed_of(seed, f"pretrain {number}"), step)
-        rows = training.public_batch(len(corpus.images), batch // SUB_BATCHES, generator)
+        rows = training.public_batch(len(images), batch // SUB_BATCHES, generator)
         draws = Kept(diffusion.PublicDraws(generator, len(rows), share))
         mine = rows[share]
-        parts.append(Batch(device.put(corpus.images[mine]), device.put(corpus.labels[mine]), draws))
+        parts.append(Batch(device.put(images[mine]), device.put(labels[mine]), draws))
     return parts
 
 
@@ -145,10 +178,12 @@ def initial(like: dict[str, Any], seed: int) -> diffusion.Denoiser:
     return networks.initial(like, seed_of(seed, "denoiser"))
 
 
-def architecture(shape: tuple, n_labels: int, width: int, prediction: str, attention: str) -> dict[str, Any]:
+def architecture(
+    shape: tuple, n_labels: int, width: int, prediction: str, attention: str, unet: dict | None = None
+) -> dict[str, Any]:
     """Of a denoiser of images: what `networks.build` takes."""
     channels, size = shape
     return {
         "network": "denoiser", "channels": channels, "size": size, "n_labels": n_labels, "width": width,
-        "prediction": prediction, "attention": attention,
+        "prediction": prediction, "attention": attention, "unet": unet,
     }  # fmt: skip

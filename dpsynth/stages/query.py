@@ -17,12 +17,15 @@ from dpsynth.data.public_sets import PublicSet
 from dpsynth.models import networks, training
 from dpsynth.models.classifier import Classifier, cross_entropy
 from dpsynth.models.pixels import scaled
+from dpsynth.models.resnet import ResNet, moved
 from dpsynth.privacy import Counts, Private
 from dpsynth.recipes import work
 from dpsynth.seeds import seed_of
 from dpsynth.stages import progress
 from dpsynth.stages.permit import Permit
 from dpsynth.strict import Noise, Strict
+
+Queried = Classifier | ResNet  # networks that a query may be asked through
 
 
 class Voting(Strict):
@@ -37,28 +40,33 @@ class Voting(Strict):
 
 @work
 def train_classifier(
-    work: Work, public: PublicSet, *, seed: int, encoder_steps: int, encoder_batch: int, encoder_rate: float
+    work: Work, public: PublicSet, *, seed: int, encoder_steps: int, encoder_batch: int, encoder_rate: float,
+    encoder_network: str | None,
 ) -> Encoder:  # fmt: skip
     """Train the classifier on the public set by AdamW; every 20th image is held out to measure it.
 
     Args:
         encoder_steps, encoder_batch, encoder_rate: steps, images of each, and learning rate at its peak.
+        encoder_network: a ResNet, which sees colour images mirrored and cropped at random; None for the small network,
+            which sees images as they are. PrivImage's Table 7 has SGD.
     """
     held_out = training.held_out(len(public.images))
     with networks.seeded(seed_of(seed, "encoder", "weights")):
-        model = device.placed(Classifier(public.images.shape[1], len(public.classes))).train()
+        model = network(public.images.shape[1], len(public.classes), encoder_network).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=encoder_rate, weight_decay=0.05)
 
     def loss(rows: torch.Tensor, draws: torch.Generator) -> torch.Tensor:
-        x, labels = device.put(public.images[rows]), device.put(public.labels[rows])
-        return cross_entropy(model, scaled(x), labels, smoothing=0.05)
+        x, labels = scaled(device.put(public.images[rows])), device.put(public.labels[rows])
+        if encoder_network and x.shape[1] == 3:  # a mirrored character is another
+            x = moved(x, draws)
+        return cross_entropy(model, x, labels, smoothing=0.05)
 
     bar = progress.public(encoder_steps, "query function")
     training.minimise(
         work, model, optimizer, loss, len(public.images), encoder_batch, seed_of(seed, "encoder"), encoder_steps, bar
     )
     accuracy = (predict(model, public.images[held_out], 1)[:, 0] == public.labels[held_out]).float().mean().item()
-    return Encoder(model.state_dict(), list(public.classes), accuracy)
+    return Encoder(model.state_dict(), list(public.classes), accuracy, encoder_network)
 
 
 @work
@@ -107,19 +115,25 @@ def histogram_mechanism(
     return Counts("semantic_histogram", votes, query_noise or rule(votes))
 
 
-def classifier(encoder: Encoder, channels: int) -> Classifier:
+def network(channels: int, n_classes: int, encoder_network: str | None) -> Queried:
+    """The query function's network with random weights."""
+    model = ResNet(channels, n_classes, encoder_network) if encoder_network else Classifier(channels, n_classes)
+    return device.placed(model)
+
+
+def classifier(encoder: Encoder, channels: int) -> Queried:
     """The trained network, frozen and in eval mode: each image is seen alone."""
-    model = Classifier(channels, len(encoder.classes))
+    model = network(channels, len(encoder.classes), encoder.network)
     model.load_state_dict(encoder.weights)
-    return device.placed(model).eval().requires_grad_(False)
+    return model.eval().requires_grad_(False)
 
 
-def predict(model: Classifier, images: torch.Tensor, k: int) -> torch.Tensor:
+def predict(model: Queried, images: torch.Tensor, k: int) -> torch.Tensor:
     """The k likeliest classes of each image: (N, C, H, W) uint8 -> (N, k) int64."""
     model.eval()
     return torch.cat([device.host(_top(model, scaled(part), k)) for part in images.split(500)])
 
 
 @torch.no_grad()
-def _top(model: Classifier, x: torch.Tensor, k: int) -> torch.Tensor:
+def _top(model: Queried, x: torch.Tensor, k: int) -> torch.Tensor:
     return model(device.put(x)).topk(k, dim=1).indices

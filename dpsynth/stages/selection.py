@@ -41,14 +41,15 @@ def top_classes(
     n_labels = len(chosen) if release.by_label else kept
     rows = torch.cat(rows)
     provenance = f"{match} of {public.name}"
-    return Corpus(public.images[rows], torch.cat(labels), n_labels, release.by_label, chosen, provenance)
+    labels = torch.cat(labels)
+    return Corpus(None, labels, n_labels, release.by_label, chosen, provenance, rows, public.content, public)
 
 
 @work
 def all_public(work: Work, public: PublicSet) -> Corpus:
     """Every public image, under its public label (PDP-Diffusion and others)."""
-    n = len(public.classes)
-    return Corpus(public.images, public.labels, n, False, [list(range(n))], f"all of {public.name}")
+    n, rows, provenance = len(public.classes), torch.arange(len(public.labels)), f"all of {public.name}"
+    return Corpus(None, public.labels, n, False, [list(range(n))], provenance, rows, public.content, public)
 
 
 def pick(histogram: Tensor, kept: int) -> list[list[int]]:

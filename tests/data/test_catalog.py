@@ -1,7 +1,9 @@
 """Sets by name: which there are, and in which words others are refused."""
 
 import pytest
+import torch
 
+from dpsynth import privacy
 from dpsynth.data import catalog, private_sets
 
 
@@ -9,9 +11,9 @@ from dpsynth.data import catalog, private_sets
     "name, shape, message",
     [
         (
-            "imagenet32",
+            "places365",
             (3, 32),
-            "no public set 'imagenet32' is available; there are glyphs, glyphs_without_digits and folder:",
+            "no public set 'places365' is available; there are glyphs, .*, tiny_imagenet64 and folder:",
         ),
         ("mnist5k", (1, 28), "no public set 'mnist5k'"),
         ("glyphs", (2, 28), r"channels=2 in \(1, 3\)"),
@@ -34,9 +36,9 @@ def test_constants_of_benchmarks():
 @pytest.mark.parametrize(
     "name, options, message",
     [
-        ("cifar10", {}, "no private set 'cifar10'; there are mnist5k, .*, fashion_mnist and folder:PATH"),
+        ("cifar100", {}, "no private set 'cifar100'; there are mnist5k, .*, cifar10, .* and folder:PATH"),
         ("mnist5k", {"split": "validation"}, "no split 'validation'; it has train, test"),
-        ("mnist5k", {"n_records": 5000}, "n_records=5000 contradicts mnist5k, which has 4000"),
+        ("mnist5k", {"n_records": 5000}, "n_records=5000 contradicts mnist5k, which has 4000: lower it"),
         ("mnist5k", {"labels": ["0"]}, "labels=.*contradicts"),
         ("mnist5k", {"size": 32}, "size=32 contradicts"),
         ("folder:x", {"split": "test", "n_records": 3, "labels": [], "size": 8}, "no split 'test'"),
@@ -47,3 +49,11 @@ def test_private_sets_that_are_refused(name, options, message):
         catalog.constants(name, **options)
     with pytest.raises(ValueError, match=message):
         catalog.private(name, **options)
+
+
+def test_a_benchmark_may_be_its_first_records():
+    whole, first = (privacy.evaluation(catalog.private("mnist5k", n_records=n), "a test") for n in (None, 700))
+    assert all(torch.equal(some, every[:700]) for some, every in zip(first, whole, strict=True))
+    assert catalog.private("mnist5k", n_records=700).n_records == 700
+    assert catalog.private("mnist5k", "test", n_records=700).n_records == 1000  # what judges stays as it is
+    assert catalog.private("mnist5k", n_records=700).identity != catalog.private("mnist5k").identity

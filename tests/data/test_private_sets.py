@@ -1,3 +1,4 @@
+import dataclasses
 import gzip
 import struct
 
@@ -68,13 +69,14 @@ def tiny_fashion(root, monkeypatch):
     tiny = private_sets.Benchmark({"train": 20, "test": 10}, row.channels, row.size, row.classes, row.load)
     monkeypatch.setitem(private_sets.PRIVATE, "fashion_mnist", tiny)
     monkeypatch.setattr(private_sets, "DEBIAN_FASHION", root / "debian")
-    monkeypatch.setattr(private_sets, "_download_fashion", lambda cache: False)
+    monkeypatch.setattr(private_sets, "_download", lambda dataset, cache: False)
+    monkeypatch.setenv("DPSYNTH_DATA", str(root / "data"))
     return root
 
 
-@pytest.mark.parametrize("place", ["debian", "cache/torchvision/FashionMNIST/raw"])
+@pytest.mark.parametrize("place", ["debian", "cache/torchvision/FashionMNIST/raw", "data/FashionMNIST/raw"])
 @pytest.mark.parametrize("zipped", [True, False])
-def test_fashion_is_read_from_either_place(tiny_fashion, place, zipped):
+def test_fashion_is_read_from_any_place(tiny_fashion, place, zipped):
     expected = {
         "train": write_fashion(tiny_fashion / place, "train", 20, zipped),
         "test": write_fashion(tiny_fashion / place, "t10k", 10, zipped),
@@ -82,6 +84,18 @@ def test_fashion_is_read_from_either_place(tiny_fashion, place, zipped):
     for split, (pixels, targets) in expected.items():
         images, labels = privacy.evaluation(catalog.private("fashion_mnist", split), "test")
         assert (images[:, 0].numpy() == pixels).all() and labels.tolist() == targets.tolist()
+
+
+def test_mnist_is_read_from_torchvisions_files_and_never_from_fashions(tiny_fashion, monkeypatch):
+    row = private_sets.PRIVATE["mnist"]
+    monkeypatch.setitem(private_sets.PRIVATE, "mnist", dataclasses.replace(row, n_records={"train": 20, "test": 10}))
+    write_fashion(tiny_fashion / "debian", "train")
+    with pytest.raises(FileNotFoundError, match=r"files of mnist .*data/MNIST/raw.*torchvision.datasets.MNIST"):
+        catalog.private("mnist")
+    pixels, targets = write_fashion(tiny_fashion / "data" / "MNIST" / "raw", "train")
+    images, labels = privacy.evaluation(catalog.private("mnist"), "test")
+    assert (images[:, 0].numpy() == pixels).all() and labels.tolist() == targets.tolist()
+    assert row.n_records == {"train": 60_000, "test": 10_000} and row.classes == tuple("0123456789")
 
 
 def test_torchvision_leaves_zipped_and_plain_files_side_by_side(tiny_fashion):
@@ -92,11 +106,11 @@ def test_torchvision_leaves_zipped_and_plain_files_side_by_side(tiny_fashion):
 
 
 def test_fashion_is_downloaded_if_it_is_nowhere(tiny_fashion, monkeypatch):
-    def download(cache):
-        write_fashion(cache / "FashionMNIST" / "raw", "train")
+    def download(dataset, cache):
+        write_fashion(cache / dataset / "raw", "train")
         return True
 
-    monkeypatch.setattr(private_sets, "_download_fashion", download)
+    monkeypatch.setattr(private_sets, "_download", download)
     assert catalog.private("fashion_mnist").shape == (1, 28, 28)
 
 
@@ -105,7 +119,7 @@ def test_a_failed_download_is_not_an_error_of_its_own(tmp_path, monkeypatch):
         raise RuntimeError("Error downloading")
 
     monkeypatch.setattr("torchvision.datasets.FashionMNIST", fail)
-    assert private_sets._download_fashion(tmp_path) is False
+    assert private_sets._download("FashionMNIST", tmp_path) is False
 
 
 def test_missing_fashion_says_where_it_was_looked_for(tiny_fashion):
@@ -114,6 +128,7 @@ def test_missing_fashion_says_where_it_was_looked_for(tiny_fashion):
     places = (
         str(tiny_fashion / "cache" / "torchvision" / "FashionMNIST" / "raw"),
         str(tiny_fashion / "debian"),
+        str(tiny_fashion / "data" / "FashionMNIST" / "raw"),
     )
     for part in ("train-images-idx3-ubyte", *places, "apt-get install dataset-fashion-mnist"):
         assert part in str(error.value)

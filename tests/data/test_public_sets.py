@@ -52,7 +52,7 @@ def test_glyphs_without_digits_are_the_glyphs_that_are_no_numbers(small_root, mo
     assert len(list((small_root / "cache").iterdir())) == 1
 
 
-@pytest.mark.parametrize("name", list(public_sets.PUBLIC))
+@pytest.mark.parametrize("name", ["glyphs", "glyphs_without_digits"])
 def test_how_many_classes_there_are_is_known_without_opening(small_root, monkeypatch, name):
     n_classes = len(catalog.public(name, 1, 28).classes)
     monkeypatch.setattr(public_sets, "safe_open", None)

@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from IPython import display
 from matplotlib import pyplot
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -114,8 +116,8 @@ EXAMPLES = {
     "grid": (lambda: figures.grid(images(23), title="Some digits", badge=BADGE), 1, ["Some digits"]),
     "grid by label": (
         lambda: figures.grid(images(23, 3, 32), np.arange(23) % 2, ["horse", LONG], badge=BADGE,
-                             captions=["a caption"] * 23),
-        1, ["horse", "a class with a\nname of many\nwords", "a capti…"],
+                             captions=["a caption", "a long caption"] * 11 + [""]),
+        1, ["horse", "a class with a\nname of many\nwords", "a caption", "a long cap…"],
     ),
     "grid of one": (lambda: figures.grid(images(1, 3, 64), title="One", badge=BADGE), 1, ["One"]),
     "voted": (
@@ -358,6 +360,29 @@ def test_tsne_puts_each_point_in_its_own_panel():
     assert real.get_xlim() == synthetic.get_xlim()
 
 
+def test_tsne_names_long_labels_in_a_key_and_the_one_of_unlabelled_images_nowhere():
+    points, synthetic, names = np.arange(12.0).reshape(6, 2), [False, True] * 3, ["airplane", "automobile", "bird"]
+    named = figures.tsne(points, [0, 1, 2] * 2, synthetic, names, badge=BADGE)
+    assert [text.get_text() for text in named.legends[0].get_texts()] == names
+    assert not any(axes.texts for axes in named.axes)
+    shades = {tuple(colour) for axes in named.axes for colour in axes.collections[1].get_facecolors()}
+    assert {tuple(to_rgba(handle.get_color())) for handle in named.legends[0].legend_handles} == shades
+    assert not figures.tsne(points, [0] * 6, synthetic, ["all"], badge=BADGE).legends
+
+
+def test_images_of_one_label_stand_in_rows_under_one_name():
+    figure = figures.grid(images(20), [0] * 20, ["all"], badge=BADGE)
+    assert len(figure.axes[0].images) == 20
+    assert [text.get_text() for text in figure.axes[0].texts if text.get_text()] == ["all"]
+
+
+def test_many_large_images_are_drawn_smaller_for_the_page_to_hold_them():
+    wide = figures.progress({"a step": images(20, 3, 64)}, badge=BADGE)
+    assert (
+        wide.get_figwidth() <= 15.5 and figures.progress({"a step": images(4, 3, 64)}, badge=BADGE).get_figwidth() > 4
+    )
+
+
 NOTHING = torch.empty(0, 1, 28, 28, dtype=torch.uint8)
 REFUSED = {
     "images is empty": lambda: figures.grid(NOTHING, title="t", badge=BADGE),
@@ -409,7 +434,7 @@ def test_what_cannot_be_drawn_is_refused_in_one_sentence(message):
 def test_a_notebook_shows_a_figure_once_a_cell(monkeypatch, is_value):
     shell, shown = SimpleNamespace(execution_count=1), []
     monkeypatch.setattr(style, "get_ipython", lambda: shell)
-    monkeypatch.setattr(style, "display", shown.append)
+    monkeypatch.setattr(display, "display", shown.append)
     figure = figures.grid(images(3), title="Three images", badge=BADGE)
     if is_value:
         figure._ipython_display_()

@@ -99,7 +99,7 @@ def test_a_folder_of_colour_images_gets_a_release_with_destroyed_coins(tiny_root
     assert "seconds" not in run.synthesiser.artifact.meta
     with pytest.raises(PermissionError, match="its records stay closed"):
         dp_sgd.without_privacy(None, run.private, None, seed=0, learning_rate=1, average=0, sample_rate=1,
-                                 trainable="all", steps=1, noise_multiplicity=1)  # fmt: skip
+                                 trainable="all", steps=1, noise_multiplicity=1, augment=None)  # fmt: skip
 
 
 def test_what_is_printed_and_logged_does_not_depend_on_the_records(tiny_root, tmp_path_factory, capfd):
@@ -168,6 +168,47 @@ def test_a_noisy_label_prior_is_in_the_plan_the_ledger_and_the_samples(tiny_root
         Run(p.replace(labels=()))
     twin = Run(Params(method="dpdm", epsilon=math.inf, options={"prior": "noisy"}, **TINY))
     assert [m.name for m in twin.plan.mechanisms] == ["label_histogram"] and "permit" in twin.recipe("prior").inputs
+
+
+def test_the_papers_networks_go_through_every_stage(tiny_root, folder):
+    unet = {"levels": [1, 2], "blocks": 1, "attention": [8]}
+    p = folder_params(folder, method="privimage_d", delta=1e-3, encoder_network="resnet18", encoder_batch=2)
+    run = Run(p.replace(options={"kept": 2, "unet": unet, "augment": "flips"}))
+    samples = run.samples
+    assert samples.images.shape == (20, 3, 16, 16) and run.encoder.network == "resnet18"
+    assert run.synthesiser.architecture["unet"] == unet and run.certificate["epsilon"] <= 10
+    pair = Run(folder_params(folder, method="dpgan", delta=1e-3, size=32, options={"gan_network": "biggan"}))
+    assert pair.samples.images.shape == (20, 3, 32, 32) and pair.certificate["epsilon"] <= 10
+    assert pair.synthesiser.architecture["network"] == "biggan_generator"
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("dp_mepf", {"matching_steps": 1}),
+        ("dpsda", {"iterations": 1, "candidates": 2, "lookahead": 1, "api": "glyphs"}),
+    ],
+)
+def test_methods_that_ask_by_features_take_those_of_a_resnet(tiny_root, folder, method, options):
+    p = folder_params(folder, method=method, delta=1e-3, encoder_network="resnet18", encoder_batch=2, options=options)
+    assert Run(p).samples.images.shape == (20, 3, 16, 16)
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "sentence"),
+    [
+        ("privimage_d", {"unet": {"levels": [1, 1, 1, 1, 1, 1]}}, "unet: 6 levels halve a side 5 times"),
+        ("dpdm", {"unet": {"attention": [32]}}, "unet: attention at 32 pixels, but the levels have 16, 8, 4"),
+        ("dp_ldm", {"unet": {"attention": [16]}, "latent": True}, "unet: attention at 16 pixels, .* have 4, 2, 1"),
+        ("dpgan", {"gan_network": "biggan"}, "gan_network: biggan draws images of 32 or 64 pixels, and these have 16"),
+    ],
+)
+def test_a_network_that_cannot_be_is_refused_before_anything_is_asked(tiny_root, folder, method, options, sentence):
+    p = folder_params(folder, method=method, delta=1e-3, options=options)
+    before = Run(p).ledger.entries()
+    with pytest.raises(ValueError, match=f"^{sentence}"):
+        Run(p).check()
+    assert Run(p).ledger.entries() == before
 
 
 def test_methods_that_only_select_weights_share_the_base_of_pdp_diffusion(tiny_root):
@@ -264,7 +305,7 @@ def test_more_saliency_votes_than_matrices_are_refused_before_anything_is_asked(
     ("method", "fails"),
     [
         ("rpgen", "stages.query.classifier"),
-        ("dpdm", "stages.dp_sgd.privacy.PerExample"),
+        ("dpdm", "stages.dp_sgd.privacy.per_example"),
         ("dp_sapf", "methods.dp_sapf.lora.candidates"),
         ("dpgan", "methods.gans.ready"),
         ("dp_mepf", "methods.dp_mepf.perceptual"),

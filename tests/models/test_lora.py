@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dpsynth import privacy
+from dpsynth import device, privacy
 from dpsynth.models import diffusion, lora, trainable
 
 
@@ -14,7 +14,7 @@ def denoiser():
     model.precision = torch.float32
     for parameter in model.parameters():  # zero-initialised layers would hide what lies before them
         parameter.data += 0.05 * torch.randn_like(parameter)
-    return model
+    return device.placed(model)
 
 
 @pytest.fixture

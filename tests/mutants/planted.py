@@ -20,7 +20,7 @@ def _bug(name: str, *patch: str) -> Bug:
     return Bug(name, tuple(zip(patch[::3], patch[1::3], patch[2::3], strict=True)))
 
 
-NOISE = 'noise = charge.coins.normals(("noise", step, number), total.numel())'
+NOISE = 'return charge.coins.normals(("noise", step, number), parameter.numel())'
 NORMALS = "records = self._drawn(charge, step)\n\n        def normals("
 SUMMED = 'noise = charge.coins.normals(("noise", step), table.size)'
 COUNTS = 'noise = charge.coins.discrete_gaussians(("noise", step), histogram.size, mechanism.scale)'
@@ -28,13 +28,14 @@ PRIVATE, LEDGER, CHAIN, KEYS = (f"privacy/{n}.py" for n in ("private", "ledger",
 MECHANISMS, PLAN, ACCOUNTING, COINS = (f"privacy/{n}.py" for n in ("mechanisms", "plan", "accounting", "coins"))
 CERTIFICATE, CALIBRATION = "budget/certificate.py", "budget/calibration.py"
 CLIP, SUMS, MODEL, RANKS = (f"privacy/engine/{n}.py" for n in ("clip", "sums", "model", "ranks"))
-NORMS = "norms = [torch.linalg.vector_norm(piece, dim=1) for block in self.blocks for piece in _pieces(block)]"
+CARRIERS, PHILOX = (f"privacy/engine/{n}.py" for n in ("carriers", "philox"))
+NORMS = "norms = [_norms(piece) for block in self.blocks for piece in _pieces(block)]"
 
 BUGS = (
     _bug("uniform noise on the histogram [PrivImage]", PRIVATE, COUNTS,
          'noise = (charge.coins.uniforms(("noise", step), histogram.size) * mechanism.scale).astype(np.int64)'),
     _bug("uniform noise on the gradients", PRIVATE, NOISE,
-         'noise = charge.coins.uniforms(("noise", step, number), total.numel()) * 3.4641 - 1.7320'),
+         'return charge.coins.uniforms(("noise", step, number), parameter.numel()) * 3.4641 - 1.7320'),
     _bug("noise that is too small for K views", PRIVATE, "noisy = total + mechanism.scale * ",
          "noisy = total + mechanism.scale / mechanism.noise_multiplicity * "),
     _bug("standard deviation without C", MECHANISMS, "return self.noise_multiplier * self.bound",
@@ -48,11 +49,11 @@ BUGS = (
          "        many = [r for r in records for _ in range(views)]\n"
          "        return clipped_sum(model, loss, images, labels, many, one, coins, step, microbatch)\n"),
     _bug("the sum is clipped, not its parts", CLIP,
-         "    norms = torch.stack([part.squares() for part in parts]).sum(0).sqrt()\n",
+         "    norms = torch.stack([part.squares() for part in parts]).sum(0).sqrt()\n    finite = norms",
          "    parts = [Materialised([part.per_example().sum(0, keepdim=True)]) for part in parts]\n"
-         "    norms = torch.stack([part.squares() for part in parts]).sum(0).sqrt()\n"),
-    _bug("each tensor is clipped to C by itself", CLIP, "return [part.weighted_sum(factors) for part in parts]",
-         "return [part.weighted_sum(clip_factors(part.squares().sqrt(), max_grad_norm)) for part in parts]"),
+         "    norms = torch.stack([part.squares() for part in parts]).sum(0).sqrt()\n    finite = norms"),
+    _bug("each tensor is clipped to C by itself", CLIP, "return [part.weighted_sum(factors) for part in parts]\n",
+         "return [part.weighted_sum(clip_factors(part.squares().sqrt(), max_grad_norm)) for part in parts]\n"),
     _bug("half of a convolution's norm is forgotten", CLIP, NORMS, NORMS.replace("self.blocks", "self.blocks[:2]")),
     _bug("products are clipped by half their norm", CLIP, "return exact.clamp(min=0) + ",
          "return exact.clamp(min=0) / 4 + "),
@@ -62,9 +63,9 @@ BUGS = (
          "return torch.ones_like(norms)"),
     _bug("every gradient is scaled to C, as if small ones were too", CLIP,
          "return bound * MARGIN / norms.clamp(min=bound * MARGIN)", "return bound * 1.01 / norms.clamp(min=1e-12)"),
-    _bug("noise before the clip", PRIVATE, "noisy = total + mechanism.scale * torch.from_numpy(noise).view_as(total)",
-         "noisy = total + mechanism.scale * torch.from_numpy(noise).view_as(total)\n"
-         "            noisy = noisy * (mechanism.max_grad_norm / noisy.norm()).clamp(max=1)"),
+    _bug("noise before the clip", PRIVATE, "noisy = total + mechanism.scale * noise.view_as(total)",
+         "noisy = total + mechanism.scale * noise.view_as(total)\n"
+         "                noisy = noisy * (mechanism.max_grad_norm / noisy.norm()).clamp(max=1)"),
     _bug("divisor is the realised batch [DP-FETA, DP-MEPF]", PRIVATE,
          "mean = mechanism.snapped(noisy) / mechanism.divisor", "mean = mechanism.snapped(noisy) / max(1, len(records))"),
     _bug("divisor is int(N q) [Opacus]", PRIVATE, "mean = mechanism.snapped(noisy) / mechanism.divisor",
@@ -80,7 +81,7 @@ BUGS = (
     _bug("the same records every step", PRIVATE, 'charge.coins.uniforms(("poisson", step)',
          'charge.coins.uniforms(("poisson", 0)'),
     _bug("noise from seed 0 [PrivImage, DPImageBench]", PRIVATE, NOISE,
-         "noise = np.random.default_rng(0).normal(size=total.numel())"),
+         "return np.random.default_rng(0).normal(size=parameter.numel())"),
     _bug("coins that do not know the key", COINS, "key = hmac.new(self._key, repr(address)",
          'key = hmac.new(b"key", repr(address)'),
     _bug("the same noise every step", PRIVATE, NOISE, NOISE.replace("step, number", "0, number")),
@@ -112,6 +113,8 @@ BUGS = (
     _bug("fresh coins when a run resumes", KEYS, "if not path.exists():", "if True:"),
     _bug("the key outlives the release", LEDGER, "            self._keys.destroy(release)\n\n    def epsilon",
          "\n    def epsilon"),
+    _bug("ledgers that went apart are joined", LEDGER, "if entries[:shared] != copy[:shared]:", "if False:"),
+    _bug("of another machine's entries all but the first are lost", LEDGER, "return copy[shared:]", "return copy[shared:][:1]"),
     _bug("a key that others can read is used", KEYS, "if path.stat().st_mode & 0o077:", "if False:"),
     _bug("an edited ledger is believed", CHAIN, "if stated != digest:", "if False:"),
     _bug("budget check off by one touch", LEDGER, "for e in (*before, *earlier)), *ahead], plan.delta)",
@@ -133,12 +136,12 @@ BUGS = (
          "    in_order = sorted(mechanisms, key=repr)"),
     _bug("steps that are not composed", ACCOUNTING, "return step.self_compose(mechanism.steps)\n", "return step\n"),
     _bug("amplification by a rate that is not the sampler's", ACCOUNTING, "sampling_prob=rate,", "sampling_prob=rate / 2,"),
-    _bug("norms in float16", CLIP, NORMS, NORMS.replace("(piece,", "(piece.half(),")),
-    _bug("norms in bfloat16 [Opacus under autocast]", CLIP, NORMS, NORMS.replace("(piece,", "(piece.bfloat16(),")),
+    _bug("norms in float16", CLIP, NORMS, NORMS.replace("(piece)", "(piece.half()).float()")),
+    _bug("norms in bfloat16 [Opacus under autocast]", CLIP, NORMS, NORMS.replace("(piece)", "(piece.bfloat16()).bfloat16()")),
     _bug("fakes that scale with the batch [GAN code]", PRIVATE,
          "beside = _mean_of_fakes(model, fakes, charge, step, microbatch) if fakes",
          "fakes = fakes and Fakes(fakes.images[: len(records)], fakes.labels[: len(records)], fakes.loss)\n"
-         "        beside = _mean_of_fakes(model, fakes, charge, step, microbatch) if fakes and len(records)"),
+         "            beside = _mean_of_fakes(model, fakes, charge, step, microbatch) if fakes and len(records)"),
     _bug("a record's draws depend on its place in the batch", SUMS,
          "np.stack([self._coins.words((*address, record), n) for record in self._records])",
          "np.stack([self._coins.words((*address, place), n) for place in range(len(self._records))])"),
@@ -150,9 +153,9 @@ BUGS = (
          "            print('loss', loss(images[rows], labels[rows], draws).mean().item())\n"
          "            return one_each(loss("),
     _bug("answers of more rows than were asked are taken", SUMS, "if answers.ndim == 0 or len(answers) != rows:", "if False:"),
-    _bug("the size of the batch is logged", PRIVATE, "        records = self._drawn(charge, step)\n\n        def rescaled",
+    _bug("the size of the batch is logged", PRIVATE, "        records = self._drawn(charge, step)\n\n        def normals",
          "        records = self._drawn(charge, step)\n        import logging\n"
-         "        logging.getLogger('dpsynth').info('batch of %d', len(records))\n\n        def rescaled"),
+         "        logging.getLogger('dpsynth').info('batch of %d', len(records))\n\n        def normals"),
     _bug("the norms are left beside the artifact", CLIP, "    finite = norms < LARGEST  # false of NaN\n    if not",
          "    import os, pathlib\n    with open(pathlib.Path(os.environ.get('DPSYNTH_ROOT', '.'), 'norms.log'), 'a') as f:\n"
          "        f.write(f'{norms.tolist()}\\n')\n    finite = norms < LARGEST  # false of NaN\n    if not"),
@@ -229,9 +232,21 @@ BUGS = (
     _bug("a ledger written anew is believed", CHAIN, "chain[count - 1][1] != last)", "False)"),
     _bug("a folder under another name has a second ledger", CHAIN, "if other != self._private and os.path.samefile(*places):", "if False:"),
     _bug("the core takes seeded coins for a folder", LEDGER, 'if noise == "seeded" and self._set.startswith("folder:"):', "if False:"),
-    _bug("another network in the loss gets clean gradients", MODEL, "            self._check_reach(total)\n", ""),
+    _bug("another network in the loss gets clean gradients", MODEL, "            check_reach(total, self._now.leaves)\n", ""),
     _bug("a killed release is finished by other code", LEDGER, "if begun_by != coins.seal(made_by.encode()):", "if False:"),
     _bug("records are asked under the ledger of another set", LEDGER,
          "if private is not None and canonical(private.name) != self._set:", "if False:"),
+    _bug("another network in the loss gets clean gradients, on a GPU", CARRIERS,
+         "        check_reach(total, {id(carrier) for carrier in tape.carriers})\n", ""),
+    _bug("the padding of a micro-batch counts, on a GPU", CLIP, "torch.where(counted, clip_factors(norms, max_grad_norm), 0.0)",
+         "clip_factors(norms, max_grad_norm)"),
+    _bug("a record that is not finite takes its micro-batch with it, on a GPU", SUMS, "        if not whole:\n", "        if False:\n"),
+    _bug("NaN enters the sum, on a GPU", SUMS, "into += torch.where(all_finite, addition, 0.0)", "into += addition"),
+    _bug("factors are rounded up to bfloat16, on a GPU", CLIP,
+         "return (factors.float().view(torch.int32) & -(2**16)).view(torch.float32).bfloat16()",
+         "return (factors * (1 + 2**-8)).bfloat16()"),
+    _bug("a record's draws depend on its place in the batch, on a GPU", PHILOX, "self._records[:, None]",
+         "torch.arange(len(self._records), device=self._records.device)[:, None]"),
+    _bug("views are summed before the clip, on a GPU", SUMS, "len(labels)) / self.views", "len(labels))"),
     *(_bug(*one) for one in IN_STAGES),
 )  # fmt: skip

@@ -13,8 +13,8 @@ COUNTED = (EVOLUTION, BALLOT,
            "cast = (half_squares[labels] - products[torch.arange(len(x)), labels]).argmin(1, keepdim=True)\n"
            "        vote.true.index_put_((labels, cast[:, 0]), torch.ones(len(x)), accumulate=True)\n        vote.seen = x\n"
            "        return cast\n\n    vote.true = torch.zeros(points.shape[:2])\n    return vote\n")  # fmt: skip
-LOSSES = "    losses = partial(diffusion.losses, model, through=wrapped)\n    charge, steps"
-EMBED = "lambda x, labels, draws: embed(x), dim"
+LOSSES = "    losses = partial(diffusion.losses, model, through=wrapped, augment=augment)\n    charge, steps"
+EMBED = "lambda x, labels, draws: embed(device.put(x)), dim"
 
 IN_STAGES = (
     # What is asked under another mechanism than the ledger states, or under coins that another question has.
@@ -59,11 +59,11 @@ IN_STAGES = (
     ("codes standardised over the batch", "models/latent.py",
      "return (code - self.autoencoder.mean) / self.autoencoder.deviation * SIGMA_DATA",
      "return (code - code.mean((0, 2, 3), keepdim=True)) / code.std() * SIGMA_DATA"),
-    ("features centred over the batch before the vote", EVOLUTION, "(net.features(x) @ flat.T)",
-     "((net.features(x) - net.features(x).mean(0)) @ flat.T)"),
+    ("features centred over the batch before the vote", EVOLUTION, "net.features(device.put(x)) @ flat.T)",
+     "(net.features(x) - net.features(x).mean(0)) @ flat.T)"),
     ("an embedding whitened over the batch", MOMENTS, "features = F.normalize(model.activations(x))",
      "features = F.normalize(model.activations(x) - model.activations(x).mean(0))"),
-    ("votes for what a batch has more of than usual", QUERY, "    return model(x).topk(k, dim=1).indices",
+    ("votes for what a batch has more of than usual", QUERY, "    return model(device.put(x)).topk(k, dim=1).indices",
      "    said = model(x)\n    return (said - said.mean(0)).topk(k, dim=1).indices"),
     ("pixels stretched to the batch's range", CENTRAL, "    return (F.avg_pool2d(x, 2).flatten(1) + 1) / 2",
      "    said = (F.avg_pool2d(x, 2).flatten(1) + 1) / 2\n    return said / said.max()"),
@@ -99,12 +99,12 @@ IN_STAGES = (
      '        population.state["images"][0] = ((votes.seen[-1] + 1) * 127.5).to(torch.uint8)\n'
      '    images = population.state["images"]\n'),
     ("the true mean embedding's norm is kept as a fact", MOMENTS, "HALF = 100 ", "SAID = []\nHALF = 100 ",
-     MOMENTS, EMBED, EMBED.replace("embed(x), dim", "SAID.append(embed(x)) or SAID[-1], dim"),
+     MOMENTS, EMBED, EMBED.replace("embed(device.put(x)), dim", "SAID.append(embed(x)) or SAID[-1], dim"),
      MOMENTS, '    facts = {f"moment-{name}": curve[-1].clone() for name, curve in curves.items()}\n',
      '    facts = {f"moment-{name}": curve[-1].clone() for name, curve in curves.items()}\n'
      '    facts["true-norm"] = SAID[-1].mean(0).norm().detach()\n'),
     ("the probe states its noise beside the largest true share", SALIENCY, 'LABEL_TABLE = "net.label"', 'SAID = []\nLABEL_TABLE = "net.label"',
-     SALIENCY, "    return squares[:, chosen] / total.clamp(min=max_grad_norm**2)",
+     SALIENCY, "    return device.host(squares[:, chosen] / total.clamp(min=max_grad_norm**2))",
      "    SAID.append(total.max().item())\n    return squares[:, chosen] / total.clamp(min=max_grad_norm**2)",
      SALIENCY, "return Saliency(scores.double(), names, mechanism.scale", "return Saliency(scores.double(), names, SAID[-1] + mechanism.scale"),
     ("a histogram that is moved by what a record looks like", QUERY, "class Voting(Strict):", "SEEN = []\n\n\nclass Voting(Strict):",

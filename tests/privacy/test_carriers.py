@@ -89,6 +89,7 @@ def of_step(model, compiler, images, labels, records, mechanism, microbatch=8):
     return torch.cat([total.flatten() for total in sums])
 
 
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # of torch 2.9, to itself
 def test_the_compiled_step_is_the_step(denoiser):
     images = torch.randint(0, 256, (9, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     given = images, torch.arange(9) % 3, [0, 2, 3, 5, 8], Gradients("dp_sgd", 0.5, 3, 1.0, 0.1, 2, 5.0)

@@ -17,7 +17,7 @@ from dpsynth.models.unet import UNet
 from dpsynth.privacy import PerExample
 from dpsynth.privacy.engine import MARGIN, Carried, clip
 from dpsynth.privacy.engine.clip import Ghost
-from dpsynth.privacy.engine.layers import RULES
+from dpsynth.privacy.engine.layers import RULES, _conv2d, _conv2d_shifted
 from dpsynth.privacy.engine.norm import GroupNormSwish
 
 DTYPES = (torch.float32, torch.bfloat16)
@@ -38,6 +38,7 @@ LAYERS = {
     "our norm": (GroupNormSwish(8), (8, 3, 5)),
     "our norm without swish": (GroupNormSwish(8, swish=False), (8, 3, 5)),
 }
+PAPERS = {"levels": [1, 2, 3], "blocks": 1, "attention": [4, 8]}  # a small network of the papers' kind
 KERNELS = {"materialised": 1e9, "ghost": 0.0}  # what `GHOST_IF_BELOW` must be for either
 
 
@@ -171,9 +172,11 @@ def test_what_rounding_may_hide_is_counted_from_every_product(layer):
     torch.testing.assert_close(squares, (grads.mT @ patches).double().square().sum((1, 2)), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("views", [1, 3, 8])
-def test_the_whole_denoiser_agrees_with_a_float64_loop_in_ragged_micro_batches(kernel, views):
-    model, x, label, draws = denoiser(torch.float32, 5 * views)
+@pytest.mark.parametrize(
+    ("views", "unet"), [(1, None), (3, None), (8, None), (1, PAPERS), (3, PAPERS)]
+)  # fmt: skip
+def test_the_whole_denoiser_agrees_with_a_float64_loop_in_ragged_micro_batches(kernel, views, unet):
+    model, x, label, draws = denoiser(torch.float32, 5 * views, unet)
     engine = PerExample(model)
     found = engine.clipped(lambda: diffusion.loss(engine, "edm", 3, x, label, draws(0)) / views, 5, 3, 0.2)
     engine.close()
@@ -202,10 +205,10 @@ def test_bfloat16_is_close_to_float32():
     assert (found[0] - found[1]).norm() < 0.03 * found[0].norm()
 
 
-def denoiser(precision, rows):
+def denoiser(precision, rows, unet=None):
     """A denoiser without zeros, images and labels for it, and repeatable draws."""
     torch.manual_seed(0)
-    model = diffusion.Denoiser(1, 16, 3, 8)
+    model = diffusion.Denoiser(1, 16, 3, 8, unet=unet)
     model.precision = precision
     for parameter in model.parameters():
         parameter.data += 0.05 * torch.randn_like(parameter)
@@ -272,6 +275,16 @@ def test_an_embedding_counts_each_use_of_an_entry():
     model, x = Squared(nn.Embedding(5, 3)), [torch.tensor([0, 0, 4, 2, 1, 1])]
     for a, b in zip(ours(model, x, 3), one_by_one(model, x, 3), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3, (5, 3)])
+@pytest.mark.parametrize("padding", [0, 1, 2])
+def test_a_gpus_way_with_several_views_is_the_processors(kernel_size, padding):
+    torch.manual_seed(0)
+    layer, a = nn.Conv2d(3, 4, kernel_size, padding=padding), torch.randn(6, 3, 7, 6)
+    g = torch.randn_like(layer(a))
+    for ours, theirs in zip(_conv2d_shifted(layer, a, g, 2), _conv2d(layer, a, g, 2), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
 class Twice(nn.Module):

@@ -656,3 +656,20 @@ def test_a_head_that_says_nothing_is_damaged(tmp_path, plan, head):
     (tmp_path / "heads" / "mnist5k.json").write_text(json.dumps(head))
     with pytest.raises(ValueError, match=r"heads/mnist5k.json is damaged"):
         secret(tmp_path).entries()
+
+
+def test_a_ledger_takes_what_its_copy_has_after_it_and_nothing_of_one_that_went_apart(tmp_path, wide):
+    here, there, apart = (seeded(tmp_path / name) for name in ("here", "there", "apart"))
+    for ledger in (here, there):
+        ledger.charge(wide, "query", "r1", [])
+    for release in ("r2", "r3"):
+        there.charge(wide, "query", release, [])
+    apart.charge(wide, "query", "r4", [])
+    assert here.extend(there.entries()) == 2 and here.entries() == there.entries()
+    assert here.path.read_bytes() == there.path.read_bytes() and here.extend(there.entries()[:1]) == 0
+    before = here.path.read_bytes()
+    for ledger, copy in ((here, apart.entries()), (apart, here.entries())):
+        with pytest.raises(ValueError, match="and the copy both have entries that the other has not"):
+            ledger.extend(copy)
+    assert here.path.read_bytes() == before and len(apart.entries()) == 1
+    assert seeded(tmp_path / "fresh").extend(there.entries()) == 3

@@ -26,12 +26,13 @@ from dpsynth.runner import pages
 COUNT, TOTAL, GRADIENT = Private.count, Private.total, Private.gradient
 NOTEBOOKS = Path(dpsynth.__file__).parents[1] / "notebooks"
 # Options that change neither what the records are asked nor what is kept: numbers of public work, of what is asked how
-# often, or how loud the noise is; and a file of weights, which `tests/methods/test_learners.py` makes.
+# often, or how loud the noise is; a file of weights, which `tests/methods/test_learners.py` makes; and networks that
+# these images are too small for, whose gradients `tests/models/test_biggan.py` holds.
 NUMBERS = {
     "max_grad_norm", "average", "attention", "saliency_votes", "saliency_noise", "share", "central_noise", "votes",
     "kept", "query_noise", "amp_gamma", "amp_eta", "amp_normalise", "discriminator_rate",
     "generator_rate", "public_rate", "vgg19", "matching_steps", "matching_rate", "iterations",
-    "candidates",
+    "candidates", "gan_network",
 }  # fmt: skip
 
 

@@ -35,6 +35,7 @@ CASES = [
     ("privimage_d", {"match": "proportional", "trainable": "light"}),
     ("privimage_g", {"mode": "global", "match": "proportional", "prior": "noisy"}),
     ("dpgan_p", {"turn": 2, "generator_steps": 2}),
+    ("dpdm", {"augment": "flips", "unet": {"levels": [1, 2], "blocks": 1, "attention": [8]}, "noise_multiplicity": 2}),
 ]
 NAMES = ["-".join([method, *(f"{name}={value}" for name, value in options.items())]) for method, options in CASES]
 

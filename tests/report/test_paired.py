@@ -93,6 +93,17 @@ def test_a_variant_is_compared_with_its_method_as_it_usually_runs():
     assert table["CA-LR"][0].startswith("-20.0 ±")
 
 
+def test_images_without_labels_are_compared_by_distances_beside_sets_that_have_both():
+    distances = ["recall", "FD-effnet"]
+    labelled, plain = _results(("rpgen", "", 10.0, 9.0)), _results(("dpdm", "", 10.0, 8.0))
+    labelled, plain = labelled[labelled["metric"] != "FID"], plain[plain["metric"].isin(distances)]
+    table = paired.table([("one", labelled, labelled), ("other", labelled, plain)]).set_index("difference")
+    assert "FID" not in table and list(table.columns[1:]) == [m for m in SHOWN if m != "FID"]
+    assert table.loc["other", "CA-LR"] == "-" and table.loc["one", "CA-LR"].startswith("+0.0")
+    assert table.loc["other", "FD-effnet"] == "+1.00 ± 0.00, worse"
+    assert paired.stated(labelled, plain) == "better in recall (+1.000 ± 0.000); worse in FD-effnet (+1.00 ± 0.00)."
+
+
 def test_what_is_said_of_two_rows_is_ordered_by_verdict():
     left, right = (_results(("rpgen", "", 10.0, value)) for value in (90.0, 70.0))
     left.loc[left["metric"] == "CA-MLP", "value"] = [60.0, 95.0]

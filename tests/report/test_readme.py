@@ -103,18 +103,18 @@ def test_the_command_beside_a_table_names_seeds_only_if_they_are_not_the_files_o
 def test_record_takes_whole_experiments_with_their_figures_and_a_table_only_if_it_was_timed(tmp_path, monkeypatch):
     before = results.read_committed("table")
     (tmp_path / "build" / "laptop").mkdir(parents=True)
-    rows = [before.assign(experiment=name) for name in ("table", "table1", "choosing", "mine")]
+    rows = [before.assign(experiment=name) for name in ("table", "table1_digits", "choosing", "mine")]
     pd.concat(rows).to_csv(tmp_path / "build" / "laptop" / "results.csv", index=False)
     committed = tmp_path / "results"
     committed.mkdir()
     monkeypatch.setattr(project, "root", lambda: tmp_path)
     monkeypatch.setattr(results, "COMMITTED", committed)
     readme.record()
-    names = ["choosing.csv", "table1-mnist5k-CA-CNN.png", "table1.csv"]
+    names = ["choosing.csv", "table1_digits-mnist5k-CA-CNN.png", "table1_digits.csv"]
     assert sorted(path.name for path in committed.iterdir()) == names
-    table1 = results.read_committed("table1")
-    pd.testing.assert_frame_equal(table1, before.assign(experiment="table1"))
-    assert "![table1 mnist5k CA CNN](results/table1-mnist5k-CA-CNN.png)" in readme._budgets(table1)
+    table1 = results.read_committed("table1_digits")
+    pd.testing.assert_frame_equal(table1, before.assign(experiment="table1_digits"))
+    assert "![table1_digits mnist5k CA CNN](results/table1_digits-mnist5k-CA-CNN.png)" in readme._budgets(table1)
 
 
 def test_record_takes_a_timed_table_with_its_times_and_its_picture(root, monkeypatch):

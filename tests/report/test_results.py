@@ -18,7 +18,9 @@ from dpsynth.privacy import Counts, Gradients
 from dpsynth.report import comparison, results
 
 CERTIFICATE = {"epsilon": 9.99, "delta": 1e-5, "adjacency": "add or remove one record", "accountant": "PLD"}
-COSTS = pd.DataFrame({"seconds": [12.5, 300.0], "peak_MiB": [800.0, 900.5]}, index=["query", "finetune"])
+COSTS = pd.DataFrame(
+    {"seconds": [12.5, 300.0], "peak_MiB": [800.0, 900.5], "device": ["cuda", "cpu"]}, index=["query", "finetune"]
+)
 
 
 def measurement(accuracy, lineage=(), digest="f" * 64, path=None):
@@ -126,20 +128,24 @@ def test_a_certificate_is_json(root):
 
 def test_costs_are_read_from_the_lineage_of_the_measurements(root):
     made = [
-        ("encoder", 10.0, 500.0), ("release", 2.0, 700.0), ("base", 30.0, 600.0), ("synthesiser", None, None),
-        ("samples", 4.0, 650.0), ("measurement", 6.0, 640.0), ("measurement", 5.0, 630.0),
+        ("encoder", 10.0, 500.0, "cpu"), ("release", 2.0, 700.0, "cuda"), ("base", 30.0, 600.0, "cuda"),
+        ("synthesiser", None, None, "cuda"), ("samples", 4.0, 650.0, "cpu"), ("measurement", 6.0, 640.0, "cpu"),
+        ("measurement", 5.0, 630.0, "cpu"),
     ]  # fmt: skip
     digests = [f"{number:x}" * 64 for number in range(len(made))]
-    for (kind, seconds, peak), digest in zip(made, digests, strict=True):
+    for (kind, seconds, peak, device), digest in zip(made, digests, strict=True):
         folder = root / "build" / "artifacts" / f"{kind}-{digest[:16]}"
         folder.mkdir(parents=True)
         cost = {} if seconds is None else {"seconds": seconds, "peak_MiB": peak}
-        (folder / "meta.json").write_text(json.dumps({"kind": kind, **cost}))
+        (folder / "meta.json").write_text(json.dumps({"kind": kind, "device": device, **cost}))
         folder.with_name(folder.name + ".lock").touch()
     rows = {name: measurement(1, digests[:5], digest, folder) for name, digest in zip("ab", digests[5:], strict=True)}
     run = Told(Params(), **rows)
     costs = results.stage_costs(run)
-    assert costs.T.to_dict("list") == {"query": [12, 700], "pretrain": [30, 600], "evaluate": [15, 650]}
+    assert costs.T.to_dict("list") == {
+        "query": [12, 700, "cpu+cuda"], "pretrain": [30, 600, "cuda"], "evaluate": [15, 650, "cpu"],
+    }  # fmt: skip
+    assert results.devices(rows["a"].artifact) == "cpu+cuda"
     own = {"private": "folder:photos", "noise": "secret", "n_records": 4000, "labels": ["cat", "dog"], "size": 32}
     assert results.stage_costs(Told(Params(**own), **rows)).empty  # which would tell of the records
 
@@ -221,8 +227,8 @@ def test_the_comparison_has_means_spreads_and_its_order():
     assert list(table["epsilon"]) == ["none", "none", "1", "10", "10", "", "10"]
     assert list(table["seeds"]) == [1, 1, 1, 3, 1, 0, 1]
     assert list(table["CA-CNN"]) == ["98.0", "97.0", "88.0", "93.0 ± 3.0", "50.0", "not run", "84.0"]
-    assert table["KID-convnet"].iloc[3] == "0.0123" and table["KID-convnet"].iloc[0] == "not run"
-    measured = ["CA-LR", "CA-MLP", "CA-CNN", "FD-convnet", "KID-convnet", "precision", "recall"]
+    assert list(table["KID-convnet"]) == ["-", "-", "-", "0.0123", "-", "not run", "-"]
+    measured = ["CA-LR", "CA-MLP", "CA-CNN", "KID-convnet", "precision", "recall"]
     assert list(table.columns) == ["epsilon", "seeds", "images", *measured]
 
 
@@ -257,9 +263,23 @@ def test_the_twins_of_several_methods_stay_apart(root, untimed):
 
 def test_the_figures_of_a_reproduction_are_files_named_after_it(tmp_path):
     frame = rows_of(("rpgen", "", 10.0, 0, "CA-CNN", 90.0), ("dpdm", "", 10.0, 0, "CA-CNN", 50.0))
-    written = results.draw(frame.assign(experiment="table1", dataset="mnist5k"), tmp_path)
-    assert [path.name for path in written] == ["table1-mnist5k-CA-CNN.png"]
+    written = results.draw(frame.assign(experiment="table1_digits", dataset="mnist5k"), tmp_path)
+    assert [path.name for path in written] == ["table1_digits-mnist5k-CA-CNN.png"]
     assert written[0].read_bytes().startswith(b"\x89PNG")
+
+
+def test_images_without_labels_have_a_table_and_a_figure_of_distances(tmp_path):
+    distances = {"FD-effnet": 12.345, "KID-effnet": 0.001, "precision": 0.5, "recall": 0.25}
+    frame = rows_of(
+        *(("rpgen", "", 10.0, 0, name, value) for name, value in distances.items()),
+        *(("dpdm", "", 10.0, 0, name, 2 * value) for name, value in distances.items()),
+    )
+    table = comparison.table(frame)
+    assert list(table.columns[3:]) == ["CA-LR", "CA-MLP", "CA-CNN", *distances]
+    assert list(table.loc["rpgen", "CA-LR":]) == ["-", "-", "-", "12.35", "0.0010", "0.500", "0.250"]
+    assert set(table.loc["real", "CA-LR":]) == {"not run"}
+    (written,) = results.draw(frame.assign(experiment="table", dataset="celeba32"), tmp_path)
+    assert written.name == "table-celeba32-FD-effnet.png"
 
 
 def test_an_empty_table_says_what_was_not_run():

@@ -19,7 +19,7 @@ def test_the_kernel_is_this_interpreter_on_two_threads(root, monkeypatch):
     (spec / "kernel.json").write_text('{"argv": ["other-python"], "display_name": "Other", "language": "python"}')
     used = kernel.Kernel(kernel_name="python3", ip="sockets/kernel")
     assert used.kernel_spec.argv[0] == sys.executable and used.transport == "ipc"
-    assert used.kernel_spec.env["OMP_NUM_THREADS"] == str(kernel.THREADS)
+    assert used.kernel_spec.env["OMP_NUM_THREADS"] == "2"
     assert used.kernel_spec.env["DPSYNTH_ROOT"] == os.path.realpath(root)
 
 

@@ -2,12 +2,14 @@
 
 import json
 import multiprocessing
+import re
 import shutil
 import signal
 import socket
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from dpsynth.data import catalog, glyphs
@@ -37,13 +39,15 @@ import torch
 from dpsynth.data import glyphs
 from dpsynth.metrics import classifiers
 from dpsynth.models import training
+from dpsynth.report import results
 torch.set_num_threads(1)
 training.PATIENCE = 0.0
 glyphs.PER_CLASS = 4
 classifiers.accuracies = lambda images, *rest: {{"CA-CNN": images.double().mean().item()}}
+results.draw = lambda *given: []
 {plant}
 from dpsynth.runner import worker
-sys.exit(worker.main(["tiny"]))
+sys.exit(worker.main(["tiny", *{more}]))
 """
 STARTS = multiprocessing.get_context("forkserver")  # imports once for all
 STARTS.set_forkserver_preload(["dpsynth.runner.worker", "dpsynth.metrics.classifiers"])
@@ -70,8 +74,12 @@ def project(place, cache, method="rpgen", noise="seeded"):
     return place
 
 
-def start(place, world, plant=""):
-    """The processes, whose output lies in the project's folder; `plant`: what is changed in them."""
+def start(place, world, plant="", more=()):
+    """The processes, whose output lies in the project's folder.
+
+    Args:
+        plant: what is changed in them; more: arguments of the command.
+    """
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = str(free.getsockname()[1])
@@ -81,7 +89,7 @@ def start(place, world, plant=""):
             "DPSYNTH_ROOT": str(place), "DPSYNTH_PRECISION": "float32", "RANK": str(rank), "LOCAL_RANK": str(rank),
             "WORLD_SIZE": str(world), "MASTER_ADDR": "localhost", "MASTER_PORT": port,
         }  # fmt: skip
-        script = SCRIPT.format(env=env, place=str(place), plant=plant)
+        script = SCRIPT.format(env=env, place=str(place), plant=plant, more=more)
         processes.append(STARTS.Process(target=exec, args=(script, {})))
         processes[-1].start()
     return processes
@@ -101,15 +109,20 @@ def errors(place, rank):
 
 
 def artifacts(place, kind):
-    """The tensors of the one artifact of this kind, and where it lies."""
-    (folder,) = (path for path in (place / "build" / "artifacts").glob(f"{kind}-*") if path.is_dir())
-    return load_file(folder / "tensors.safetensors"), folder
+    """Folders of the artifacts of this kind."""
+    return sorted(path for path in (place / "build" / "artifacts").glob(f"{kind}-*") if path.is_dir())
 
 
-def furthest(one, other):
-    """The largest difference of two artifacts' tensors."""
-    assert one.keys() == other.keys()
-    return max((one[name].double() - other[name].double()).abs().max().item() for name in one)
+def facts(place, kind):
+    """What their meta.json say."""
+    return [json.loads((path / "meta.json").read_text()) for path in artifacts(place, kind)]
+
+
+def furthest(place, other, kind):
+    """The largest difference of two projects' artifacts."""
+    pairs = zip(artifacts(place, kind), artifacts(other, kind), strict=True)
+    both = [[load_file(path / "tensors.safetensors") for path in pair] for pair in pairs]
+    return max((a[name].double() - b[name].double()).abs().max().item() for a, b in both for name in a | b)
 
 
 def ledger(place):
@@ -150,27 +163,31 @@ def test_two_processes_make_what_one_makes(tmp_path, cache, one):
     names = [{path.name for path in (each / "build" / "artifacts").iterdir()} for each in (place, one)]
     assert names[0] == names[1]
     for kind in ("plan", "noise"):
-        both = [json.loads((artifacts(each, kind)[1] / "meta.json").read_text())["fields"] for each in (place, one)]
-        assert both[0] == both[1]
+        assert [meta["fields"] for meta in facts(place, kind)] == [meta["fields"] for meta in facts(one, kind)] != []
     for file in ("certificate.json", "artifacts.json"):
         (here,), (there,) = (each.glob(f"build/smoke/*/{file}") for each in (place, one))
         assert here.read_bytes() == there.read_bytes()
     for kind, rounding in {"release": 0, "base": 1e-5, "synthesiser": 1e-5, "samples": 1}.items():
-        assert furthest(artifacts(place, kind)[0], artifacts(one, kind)[0]) <= rounding, kind
+        assert furthest(place, one, kind) <= rounding, kind
     for kind, processes in {"release": 1, "base": 2, "synthesiser": 2}.items():
-        assert json.loads((artifacts(place, kind)[1] / "meta.json").read_text())["processes"] == processes
-    assert (place / "out0").read_text() == (one / "out0").read_text() != ""
+        assert {meta["processes"] for meta in facts(place, kind)} == {processes}
+    said = [re.findall(r"^(\[1/1\] .*?)(?:: [0-9.]+ s)?$", (each / "out0").read_text(), re.M) for each in (place, one)]
+    assert said[0] == said[1] and len(said[0]) > 10
     assert not (place / "out1").read_text() and not errors(place, 1)
     assert not list(place.glob("ledger/keys/*")) and list(place.glob("build/smoke/*/metrics.csv"))
     did = [(place / f"did{rank}").read_text().split("\n") for rank in (0, 1)]
     assert [[of.count(f"trajectory {n}") for n in (250, 100)] for of in did] == [[2, 2], [2, 0]]  # twice 250, 250, 100
-    assert [of.count("Batch 32") for of in did] == [6, 6]  # in each of three steps half of each sub-batch of 64
+    assert [of.count("Batch 32") for of in did] == [12, 12]  # two bases, three steps, half of two sub-batches of 64
     micro_batches = [[int(line.split()[1]) for line in of if line.startswith("_by_hooks")] for of in did]
     assert len(micro_batches[0]) == 3
     assert all(first - second in (0, 1) and second for first, second in zip(*micro_batches, strict=True))
 
 
-LEARNS = "from dpsynth.runner import worker; worker.make = lambda run: run.synthesiser"
+LEARNS = """
+from dpsynth.runner import headless
+headless.pieces = lambda run: [headless.Piece("synthesiser", lambda: run.synthesiser)]
+headless._conclude = lambda *given: None
+"""
 DIES = """
 import os, signal
 from dpsynth.privacy import Private
@@ -198,7 +215,30 @@ def test_a_run_whose_process_was_killed_goes_on_with_two_or_one_under_the_same_n
         closed = (each / "ledger" / "mnist5k.jsonl").read_text()
         assert closed.startswith(opened) and closed.count('"open"') == closed.count('"close"') == 1
         assert not list(each.glob("ledger/keys/*"))
-    assert furthest(artifacts(place, "synthesiser")[0], artifacts(alone, "synthesiser")[0]) == 0
+    assert furthest(place, alone, "synthesiser") == 0
+
+
+LATE = """
+import os
+from dpsynth import deadline
+from dpsynth.privacy import Private
+usual = Private.gradient
+def gradient(self, model, loss, charge, step, *rest):
+    usual(self, model, loss, charge, step, *rest)
+    if os.environ["RANK"] == "0" and step == 1:
+        deadline.MARGIN = 1e9
+Private.gradient = gradient
+"""
+
+
+def test_all_processes_stop_at_one_checkpoint_when_rank_0_is_out_of_time(tmp_path, cache):
+    place = project(tmp_path / "late", cache, "dpdm")
+    assert end(start(place, 2, LEARNS + LATE, ["--minutes", "9"])) == [4, 4], errors(place, 0) + errors(place, 1)
+    sentence = "synthesiser, before 9 minutes were over; the same command continues where this one stopped\n"
+    assert errors(place, 0).count(sentence) == 1
+    assert not errors(place, 1)
+    (checkpoint,) = place.glob("build/artifacts/*.partial/checkpoint.pt")
+    assert torch.load(checkpoint)["step"] == 2
 
 
 CLOSED = """

@@ -17,7 +17,9 @@ def public():
     labels = torch.arange(5).repeat_interleave(torch.tensor(SIZES))
     labels = labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))]
     images = torch.arange(len(labels), dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 4, 4).clone()
-    return SimpleNamespace(name="few", images=images, labels=labels, classes=tuple("abcde"), identity="few 1x4x4")
+    return SimpleNamespace(
+        name="few", images=images, labels=labels, classes=tuple("abcde"), identity="few 1x4x4", content="as it is"
+    )
 
 
 def corpus(public, votes, *, kept, by_label=True, match="top_k", seed=0):
@@ -27,7 +29,7 @@ def corpus(public, votes, *, kept, by_label=True, match="top_k", seed=0):
 
 def classes_of(public, made):
     """Public class of each image of a corpus."""
-    return public.labels[made.images[:, 0, 0, 0].long()]
+    return public.labels[made.pixels[:][:, 0, 0, 0].long()]
 
 
 @pytest.mark.parametrize(
@@ -62,7 +64,7 @@ def test_one_histogram_a_label_gives_images_of_its_classes_under_that_label(publ
     assert made.labels.bincount().tolist() == [SIZES[0] + SIZES[2], SIZES[1] + SIZES[4]]
     for image_class, label in zip(classes_of(public, made).tolist(), made.labels.tolist(), strict=True):
         assert image_class in made.chosen[label]
-    assert len(made.images.flatten(1).unique(dim=0)) == len(made.images)  # each image of a class, once
+    assert len(made.rows.unique()) == len(made.rows) == len(made.labels)  # each image of a class, once
     assert made.provenance == "top_k of few"
 
 
@@ -75,7 +77,7 @@ def test_one_histogram_in_all_gives_images_under_the_places_of_their_classes(pub
 
 def test_shares_follow_the_noisy_votes_and_are_as_many_images_in_all(public):
     made = corpus(public, [[30, 60, 0, -10, 0]], kept=3, match="proportional")
-    assert made.chosen == [[1, 0, 2]] and len(made.images) == SIZES[0] + SIZES[1] + SIZES[2]
+    assert made.chosen == [[1, 0, 2]] and len(made.pixels) == SIZES[0] + SIZES[1] + SIZES[2]
     drawn = classes_of(public, made).bincount(minlength=5).tolist()
     assert drawn == [4, 7, 0, 0, 0]  # a third and two thirds of eleven, rounded
     assert made.provenance == "proportional of few"
@@ -89,13 +91,13 @@ def test_a_class_with_negative_votes_draws_none(public):
 
 def test_the_same_seed_is_the_same_draw_and_another_is_another(public):
     votes = [[30, 60, 5, 1, 0], [5, 1, 0, 40, 30]]
-    once, again, other = (corpus(public, votes, kept=2, match="proportional", seed=seed).images for seed in (3, 3, 4))
+    once, again, other = (corpus(public, votes, kept=2, match="proportional", seed=seed).rows for seed in (3, 3, 4))
     assert torch.equal(once, again) and once.shape == other.shape and not torch.equal(once, other)
 
 
 def test_the_labels_of_one_corpus_draw_apart(public):
     public.labels, public.classes = torch.tensor([0] * 10 + [1] * 10), ("a", "b")  # alike but for their numbers
-    made = corpus(public, [[9, 0], [0, 9]], kept=1, match="proportional").images[:, 0, 0, 0]
+    made = corpus(public, [[9, 0], [0, 9]], kept=1, match="proportional").pixels[:][:, 0, 0, 0]
     assert not torch.equal(made[:10], made[10:] - 10)
 
 
@@ -104,7 +106,7 @@ def test_proportional_picks_take_an_image_of_each_label_however_the_votes_lie(pu
     changed = {"images": public.images[:3], "labels": torch.arange(3), "classes": tuple("abc")}
     few = SimpleNamespace(**{**vars(public), **changed})
     made = corpus(few, [counts], kept=3, match="proportional")
-    assert len(made.images) >= 1 and set(made.labels.tolist()) == {0}
+    assert len(made.pixels) >= 1 and set(made.labels.tolist()) == {0}
 
 
 @pytest.mark.parametrize("n", [4, 6])
@@ -115,7 +117,7 @@ def test_votes_for_other_classes_than_there_are_now_are_refused(public, n):
 
 def test_all_public_images_keep_their_public_labels(public):
     made = selection.all_public(None, public)
-    assert torch.equal(made.images, public.images) and torch.equal(made.labels, public.labels)
+    assert torch.equal(made.pixels[:], public.images) and torch.equal(made.labels, public.labels)
     assert (made.n_labels, made.private_labels, made.chosen) == (5, False, [[0, 1, 2, 3, 4]])
 
 

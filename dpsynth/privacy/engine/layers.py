@@ -62,13 +62,37 @@ def _linear_total(layer: nn.Linear, a: Tensor, g: Tensor) -> Tensor:
 def _conv2d(layer: nn.Conv2d, a: Tensor, g: Tensor, records: int) -> list[Tensor]:
     """One block a row of the kernel. In channels-last memory what lies below a kernel's row is one run of numbers, so
     that a strided view, copied once, serves all rows of the kernel."""
-    (tall, wide), (down, right) = layer.kernel_size, layer.stride
-    a, g = _padded(layer, a.to(g.dtype)), g.permute(0, 2, 3, 1)
-    rows, high, line, c = a.shape
-    below = a.as_strided((rows, high, g.shape[2], wide * c), (high * line * c, line * c, right * c, 1)).contiguous()
+    if a.is_cuda and layer.stride == (1, 1) and len(a) > records:
+        return _conv2d_shifted(layer, a, g, records)
+    (tall, wide), (down, _) = layer.kernel_size, layer.stride
+    g = g.permute(0, 2, 3, 1)
+    below = _below(layer, a.to(g.dtype), g.shape[2])
+    high, c = below.shape[1], a.shape[1]
     g = g.reshape(records, -1, g.shape[-1]).mT
     end = high - tall + 1
     return [g @ below[:, i : i + end : down].reshape(records, -1, wide * c) for i in range(tall)]
+
+
+def _conv2d_shifted(layer: nn.Conv2d, a: Tensor, g: Tensor, records: int) -> list[Tensor]:
+    """The same at stride 1, where several views would have each row of the kernel copy its part of what lies below.
+
+    With rows of zeros under each view's gradient, a row of the kernel is a shift of one and the same run of positions,
+    over all views of a record.
+    """
+    tall, wide = layer.kernel_size
+    g = g.permute(0, 2, 3, 1)
+    below = _below(layer, a.to(g.dtype), g.shape[2]).view(records, -1, wide * a.shape[1])
+    line, g = g.shape[2], F.pad(g, (0, 0, 0, 0, 0, tall - 1)).reshape(records, -1, g.shape[-1])
+    n = g.shape[1] - (tall - 1) * line
+    return [g[:, :n].mT @ below[:, i * line : i * line + n] for i in range(tall)]
+
+
+def _below(layer: nn.Conv2d, a: Tensor, columns: int) -> Tensor:
+    """What lies below a kernel's row at each place: (rows, H, columns, kernel's width times C), H with its padding."""
+    a = _padded(layer, a)
+    rows, high, line, c = a.shape
+    wide, right = layer.kernel_size[1], layer.stride[1]
+    return a.as_strided((rows, high, columns, wide * c), (high * line * c, line * c, right * c, 1)).contiguous()
 
 
 def _conv2d_whole(layer: nn.Conv2d, blocks: list[Tensor]) -> Tensor:

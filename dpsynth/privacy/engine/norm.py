@@ -14,12 +14,15 @@ class GroupNormSwish(nn.Module):
 
     Statistics are of one record at a time, in float32 or better whatever the input's type. Weight and bias enter as one
     row a view (`rows`), so that autograd's gradient of a row is that view's own.
+
+    Args:
+        groups: that share the channels equally; if none are given, a quarter as many as channels, and at most 16.
     """
 
-    def __init__(self, channels: int, *, swish: bool = True, eps: float = 1e-6):
+    def __init__(self, channels: int, *, swish: bool = True, eps: float = 1e-6, groups: int | None = None):
         super().__init__()
         self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
-        self.groups, self.swish, self.eps = min(channels // 4, 16), swish, eps
+        self.groups, self.swish, self.eps = groups or min(channels // 4, 16), swish, eps
 
     def rows(self, n: int) -> tuple[Tensor, Tensor]:
         """Weight and bias for each of n rows: (n, C) each. `PerExample` watches the gradients of what it returns."""

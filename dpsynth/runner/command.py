@@ -1,0 +1,106 @@
+"""What the commands share that make the runs of a parameter file, with notebooks or without: no Jupyter in here."""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from dpsynth.experiments import Experiment
+from dpsynth.params import Params
+from dpsynth.pipeline import Run
+from dpsynth.report import comparison, results
+
+LONGEST = 300  # characters of an error's message that are kept
+
+
+def add_axes(parser: argparse.ArgumentParser) -> None:
+    """The arguments by which a command chooses among the runs of a parameter file."""
+    parser.add_argument("--scale", help="a file of params/scales/, in place of the one that the experiment names")
+    parser.add_argument("--method", type=several, help="these instead of the file's, separated by commas")
+    parser.add_argument("--epsilon", type=several, help="these instead; inf is the non-private twin")
+    parser.add_argument("--seed", type=whole_numbers, help="these instead")
+
+
+def axes(given: argparse.Namespace) -> dict[str, list[Any]]:
+    """The axes that were given in place of the file's."""
+    return {name: getattr(given, name) for name in ("method", "epsilon", "seed") if getattr(given, name)}
+
+
+def several(text: str) -> list[str]:
+    """The parts of a list with commas."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def whole_numbers(text: str) -> list[int]:
+    """The same, as numbers."""
+    return [int(part) for part in several(text)]
+
+
+def checked(points: list[Params]) -> list[Run]:
+    """The runs, their private sets opened once each, and all that can be refused refused.
+
+    Raises:
+        As `Run.check`.
+    """
+    checks: set = set()
+    runs = []
+    for run in opened(points):
+        run.check(checks)
+        runs.append(run)
+    return runs
+
+
+def opened(points: list[Params]) -> Iterator[Run]:
+    """The runs; a private set that several have is opened once."""
+    sealed = {}
+    for p in points:
+        declared = (p.private, p.n_records, p.labels, p.size, p.background)
+        run = Run(p, sealed.get(declared))
+        yield run
+        sealed[declared] = run.private
+
+
+def privacy_of(run: Run) -> str:
+    """What a run will ask of the private records, for people."""
+    p, plan = run.params, run.plan
+    if not plan.is_private:
+        return f"{p.run_name}: not private, a reference on a public benchmark"
+    questions = ", ".join(f"{m.name} x{m.steps} at noise multiplier {m.noise_multiplier:.4g}" for m in plan.mechanisms)
+    spends = f"epsilon {plan.spent():.4g} of {p.epsilon:g} at delta {p.delta:g}"
+    return f"{p.run_name}: {questions}; {spends} ({plan.statement()['adjacency']})"
+
+
+def conclude(experiment: Experiment, finished: list[Params], what: str) -> list[str]:
+    """Join results.csv from the finished runs of the experiment; a table and figures for each data set.
+
+    Args:
+        what: lies in the folders of the runs, for people.
+    Returns:
+        The tables and figures that could not be drawn, a text each.
+    """
+    path, missing = results.join(experiment.scale, experiment, finished), []
+    frame = results.read_results(experiment.scale)
+    rows = frame[frame["experiment"] == experiment.name]
+    for dataset, part in rows.groupby("dataset", sort=False):
+        try:
+            print(f"{dataset}\n{comparison.table(part).to_string()}\n")
+            print("figures:", *(f"  {drawn}" for drawn in results.draw(part, path.parent)), "", sep="\n")
+        except Exception as error:  # whatever it is, the results are joined
+            reason = could_not(type(error).__name__, str(error))
+            missing.append(f"{dataset}, {reason.partition(': ')[2]}")
+            print(f"of {dataset} this {reason}\n")
+    if rows.empty:
+        print("nothing was measured: see samples and certificates\n")
+    print(f"results: {path}\n{what}:", *(f"  {results.run_folder(p)}" for p in finished), sep="\n")
+    return missing
+
+
+def could_not(kind: str, message: str) -> str:
+    """What is said of a picture in its place: kind and message of the error, on one line, without its traceback."""
+    reason = " ".join(f"{kind}: {message}".split())
+    return "picture could not be drawn: " + (reason if len(reason) <= LONGEST else reason[:LONGEST] + "...")
+
+
+def in_all(missing: Sequence[str]) -> str:
+    """The last line of a run whose pictures are not all drawn."""
+    several = f"{len(missing)} pictures" if len(missing) > 1 else "1 picture"
+    return f"{several} could not be drawn: {'; '.join(missing)}; all else is done"

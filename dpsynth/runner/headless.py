@@ -1,0 +1,170 @@
+"""`dpsynth run FILE`: all that the notebooks of a parameter file's runs compute, without notebooks.
+
+It needs no Jupyter: what it makes are the artifacts, certificates and metrics that `make reproduce` finds afterwards,
+on this machine or on another (`pack`), and only shows.
+
+With `--minutes N` it ends before N minutes are over, with exit status 4; the same command goes on, with the same bits
+as if it had never stopped. Training stops between two steps, at a checkpoint. Work without steps (samples,
+measurements, one-shot queries) is not begun when no time is left, or less than it took for an earlier run of the same
+command; if the time is over in the middle of it, or of a single step, that is ended as by an interrupt, and begins
+again. So N must be longer than the longest of these. Sets of a user's own take no limit: how far a run came in a given
+time would tell how many records took part in its steps.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dpsynth import deadline, distributed, experiments, project
+from dpsynth.data import catalog
+from dpsynth.deadline import OutOfTime
+from dpsynth.mistakes import OUT_OF_TIME, RESUMES, UNDRAWN, Failed, mistakes
+from dpsynth.params import Params
+from dpsynth.pipeline import Run
+from dpsynth.report import pictures, results
+from dpsynth.runner.command import add_axes, axes, checked, conclude, in_all, privacy_of
+
+WRITTEN = ("certificate.json", "artifacts.json", "metrics.csv")
+
+
+class Piece(NamedTuple):
+    """One piece of a run's work. `path`: where its artifact belongs; `steps`: it may train, and has checkpoints."""
+
+    name: str
+    make: Callable[[], Any]
+    path: Path | None = None
+    steps: bool = False
+
+    @property
+    def stands(self) -> bool:
+        """Whether it was made before."""
+        return self.path is not None and self.path.exists()
+
+
+def pieces(run: Run) -> Iterator[Piece]:
+    """A run's work in order; what comes later may depend on what was made before."""
+    for kind, recipe in run.recipes().items():
+        yield Piece(kind, partial(run.artifact, kind), recipe.path, steps=True)
+    builtin = run.params.constants.builtin
+    for kind in (*run.row_kinds.values(), *(["extractor"] if builtin else [])):
+        yield Piece(kind, partial(run.artifact, kind), run.recipe(kind).path)
+    for row in run.row_kinds if builtin else ():
+        yield Piece(f"measurement of {row}", partial(run.measurement, row), run.measurement_recipe(row).path)
+    for name, (recipe, make) in pictures.beside(run).items():
+        yield Piece(name, make, recipe.path, steps=True)
+    yield Piece("certificate and metrics", partial(_write, run))
+
+
+def _write(run: Run) -> None:
+    if distributed.rank() == 0:
+        with distributed.alone():
+            results.write(run)
+
+
+def perform(runs: list[Run], minutes: float | None) -> None:
+    """Make what does not stand; a line a piece, with the seconds that it took, which are not told of a user's own set.
+
+    Raises:
+        Failed: the time is as good as over.
+    """
+    took: dict[str, float] = {}
+    with deadline.within(minutes):
+        for number, run in enumerate(runs, 1):
+            for piece in pieces(run):
+                line = f"[{number}/{len(runs)}] {run.params.run_name}: {piece.name}"
+                try:
+                    _perform(piece, line, took, timed=run.params.constants.builtin)
+                except OutOfTime:
+                    sentence = f"stopped in {line}, before {minutes:g} minutes were over; {RESUMES}"
+                    raise Failed(sentence, OUT_OF_TIME) from None
+
+
+def _perform(piece: Piece, line: str, took: dict[str, float], timed: bool) -> None:
+    if distributed.told(piece.stands):
+        print(f"{line}: stands", flush=True)
+        return
+    if deadline.is_near(0 if piece.steps else took.get(piece.name, 0)):
+        raise OutOfTime
+    start = time.monotonic()
+    piece.make()
+    took[piece.name] = time.monotonic() - start
+    print(f"{line}: {took[piece.name]:.1f} s" if timed else line, flush=True)
+
+
+def show(runs: list[Run], reproduces: str) -> None:
+    """Print what each run asks, and which of its artifacts stand."""
+    print(f"\n{reproduces}\n")
+    for run in runs:
+        recipes = run.recipes().items()
+        state = ", ".join(f"{kind} {'stands' if recipe.path.exists() else 'to make'}" for kind, recipe in recipes)
+        print(f"{privacy_of(run)}\n  {state}")
+    print(flush=True)
+
+
+def is_made(run: Run) -> bool:
+    """Whether the files of a run stand, and were written from the artifacts that its parameters name."""
+    return results.are_whole(run.params, WRITTEN) and all(
+        recipe.path.exists() for recipe in (*run.recipes().values(), run.recipe("samples"))
+    )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `work`."""
+    parser.add_argument("file", metavar="FILE", help="name or path of a parameter file below params/")
+    add_axes(parser)
+    parser.add_argument("--minutes", type=_minutes, help="stop at a checkpoint before so many are over: exit status 4")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+
+
+def work(given: argparse.Namespace) -> None:
+    """Plan, make and conclude; see the module.
+
+    Raises:
+        Failed: something cannot be run, is out of time, or could not be drawn.
+    """
+    points: list[Params] = []
+    try:
+        with mistakes():
+            project.enter()
+            path = experiments.find(given.file)
+            experiment = experiments.load(path, given.scale)
+            points = experiments.load(path, given.scale, **axes(given)).points()
+            _refuse_a_limit(points, given.minutes)
+            results.are_readable(experiment.scale)
+            runs = checked(points)
+        show(runs, experiment.reproduces)
+        if given.dry_run:
+            return
+        with mistakes():
+            perform(runs, given.minutes)
+    finally:
+        for private in {p.private for p in points if not p.constants.builtin}:
+            catalog.forget_decoded(private)
+    if distributed.rank() == 0:
+        with distributed.alone():
+            _conclude(experiment, points)
+
+
+def _conclude(experiment: experiments.Experiment, points: list[Params]) -> None:
+    others = [p for p in experiment.points() if p not in points and results.are_whole(p, WRITTEN)]
+    finished = [*(p for p in others if is_made(Run(p))), *points]
+    if missing := conclude(experiment, finished, "runs"):
+        raise Failed(in_all(missing), UNDRAWN)
+
+
+def _refuse_a_limit(points: list[Params], minutes: float | None) -> None:
+    own = [p.private for p in points if not p.constants.builtin]
+    if minutes is not None and own:
+        raise ValueError(
+            f"--minutes: how far a run comes in a given time would tell how many records of {own[0]} took part in its "
+            "steps; run it without a limit, and stop it where you like: the same command goes on"
+        )
+
+
+def _minutes(text: str) -> float:
+    if not 0 < float(text) < 1e6:
+        raise argparse.ArgumentTypeError(f"{text}: expected a number of minutes above 0")
+    return float(text)
