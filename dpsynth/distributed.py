@@ -64,6 +64,17 @@ def alone() -> Iterator[None]:
         _alone = before
 
 
+@contextlib.contextmanager
+def rank_0_first() -> Iterator[None]:
+    """What is inside, where nothing is sent, rank 0 does first: what it caches the others find, and of what would be
+    wrong in all it alone tells."""
+    if rank():
+        told(None)
+    yield
+    if rank() == 0:
+        told(None)
+
+
 def told(value: Any) -> Any:
     """What rank 0 says, in every process."""
     if world() == 1:

@@ -248,13 +248,14 @@ class Run:
         """
         seen = set() if seen is None else seen
         p, once = self.params, partial(preflight.once, seen)
-        once("room", preflight.room)
-        preflight.memory(p, self.row, self.settings)
-        if p.constants.builtin:
-            once(("test", p.private), lambda: self.held_out)
-            once(("measures", p.inception, p.shape[0]), lambda: preflight.measures(p))
-        else:
-            _ = self.private
+        with distributed.rank_0_first():
+            once("room", preflight.room)
+            preflight.memory(p, self.row, self.settings)
+            if p.constants.builtin:
+                once(("test", p.private), lambda: self.held_out)
+                once(("measures", p.inception, p.shape[0]), lambda: preflight.measures(p))
+            else:
+                _ = self.private
         _ = self.questions, self.plan
         recipes = self.recipes()
         if distributed.rank() == 0:  # which alone has the ledger
@@ -262,7 +263,8 @@ class Run:
         unmade = {kind: recipe for kind, recipe in recipes.items() if not recipe.path.exists()}
         if missing := {kind for kind, recipe in unmade.items() if "public" in recipe.inputs}:
             trains = "encoder" in missing
-            once(("public", self.public.identity, trains), lambda: preflight.public(self.public, trains))
+            with distributed.rank_0_first():
+                once(("public", self.public.identity, trains), lambda: preflight.public(self.public, trains))
         if "corpus" in recipes and "corpus" not in unmade and any("corpus" in r.inputs for r in unmade.values()):
             _ = self.corpus.pixels  # its public set is still there, and what it was
         distributed.barrier()  # rank 0 reads what it will write

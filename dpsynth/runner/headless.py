@@ -128,12 +128,13 @@ def work(given: argparse.Namespace) -> None:
     points: list[Params] = []
     try:
         with mistakes():
-            project.enter()
-            path = experiments.find(given.file)
-            experiment = experiments.load(path, given.scale)
-            points = experiments.load(path, given.scale, **axes(given)).points()
-            _refuse_a_limit(points, given.minutes)
-            results.are_readable(experiment.scale)
+            with distributed.rank_0_first():
+                project.enter()
+                path = experiments.find(given.file)
+                experiment = experiments.load(path, given.scale)
+                points = experiments.load(path, given.scale, **axes(given)).points()
+                _refuse_a_limit(points, given.minutes)
+                results.are_readable(experiment.scale)
             runs = checked(points)
         show(runs, experiment.reproduces)
         if given.dry_run:

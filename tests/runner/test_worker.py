@@ -253,6 +253,13 @@ catalog.private = private
 """
 
 
+def test_what_would_be_wrong_in_all_processes_is_said_once(tmp_path, cache):
+    place = project(tmp_path / "wrong", cache, "nothing")
+    assert end(start(place, 2)) == [2, 2]
+    assert errors(place, 0).startswith("error: ") and "nothing" in errors(place, 0)
+    assert errors(place, 0).count("\n") == 1 and not errors(place, 1)
+
+
 def test_a_set_that_one_process_cannot_open_ends_all_with_one_sentence(tmp_path, cache):
     place = project(tmp_path / "closed", cache, "dpdm")
     assert end(start(place, 2, CLOSED)) == [2, 2]
