@@ -43,10 +43,7 @@ def main(argv: list[str] | None = None) -> int:
 def _add_runs(commands: argparse._SubParsersAction) -> None:
     """The commands that take a parameter file, and the one that takes what was packed."""
     command = commands.add_parser("run", help="all work of a parameter file, without notebooks")
-    command.add_argument("file", metavar="FILE", help="name or path of a parameter file below params/")
-    add_axes(command)
-    command.add_argument("--minutes", type=_minutes, help="stop at a checkpoint before so many are over: exit status 4")
-    command.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+    headless.add_arguments(command)
     command.set_defaults(action=headless.work)
     command = commands.add_parser("pack", help="what was made of a parameter file, and its data, in one file")
     command.add_argument("file", metavar="FILE", help="name or path of a parameter file below params/")
@@ -83,12 +80,6 @@ def _prepare(given: argparse.Namespace) -> None:
     shape = "x".join(map(str, images.shape[1:]))
     checked = "; their SHA-256 is the one written down" if given.check else ""
     print(f"{name}: {len(images):,} images of {shape} pixels in {prepared.folder(name)}{checked}")
-
-
-def _minutes(text: str) -> float:
-    if not 0 < float(text) < 1e6:
-        raise argparse.ArgumentTypeError(f"{text}: expected a number of minutes above 0")
-    return float(text)
 
 
 if __name__ == "__main__":

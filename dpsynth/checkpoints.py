@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from dpsynth import device
+from dpsynth import device, distributed
 from dpsynth.mistakes import naming
 from dpsynth.privacy.disk import replacing
 
@@ -28,11 +28,14 @@ class Work:
     made_by: str = ""
 
     def save(self, **state: Any) -> None:
-        """Replace the checkpoint by `state` (tensors, numbers, lists, dicts), atomically, and force it to disk.
+        """Replace the checkpoint by `state` (tensors, numbers, lists, dicts), atomically, and force it to disk; of
+        several processes rank 0 does.
 
         Raises:
             ValueError: of the state dicts in `trained`, a tensor at the top, weights and averages, is not finite.
         """
+        if distributed.rank():
+            return
         for name, of_one in state.get("trained", {}).items():
             refuse_infinite(self.kind, {f"{name}/{key}": v for key, v in of_one.items() if isinstance(v, torch.Tensor)})
         path = self.path / "checkpoint.pt"
@@ -40,12 +43,21 @@ class Work:
             torch.save({"of": self.digest, "by": self.made_by, **state}, file)
 
     def resume(self) -> dict[str, Any] | None:
-        """The state last saved, or None. A checkpoint that is not whole, or that other code or another kind of machine
-        saved, is set aside, with a word on stderr.
+        """The state last saved, or None: in all processes what rank 0 finds.
+
+        A checkpoint that is not whole, or that other code or another kind of machine saved, is set aside, with a word
+        on stderr.
 
         Raises:
             ValueError: it was saved by work with other settings or inputs.
         """
+        state = self._saved() if not distributed.rank() else None
+        if distributed.told(state is not None) and state is None:
+            state = self._saved()
+        distributed.barrier()  # before it is replaced
+        return state
+
+    def _saved(self) -> dict[str, Any] | None:
         path = self.path / "checkpoint.pt"
         if not path.exists():
             return None

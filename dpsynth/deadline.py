@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from dpsynth import distributed
+
 MARGIN = 5.0  # seconds that are kept for the end of a command
 
 _until = math.inf  # on the clock of time.monotonic
@@ -24,7 +26,8 @@ def within(minutes: float | None) -> Iterator[None]:
     """End what is done inside before so many minutes are over; None for as long as it takes.
 
     Loops that have checkpoints ask `is_near` after each step, and stop there. Whatever else still runs when the time is
-    over is ended by the system's alarm, as by an interrupt: work without checkpoints is lost, and begins again.
+    over is ended by the system's alarm, as by an interrupt: work without checkpoints is lost, and begins again. Of
+    several processes rank 0 has the clock.
 
     Raises:
         OutOfTime: it did not end by itself.
@@ -35,7 +38,8 @@ def within(minutes: float | None) -> Iterator[None]:
         return
     before = signal.signal(signal.SIGALRM, _ring)
     _until = time.monotonic() + 60 * minutes
-    signal.setitimer(signal.ITIMER_REAL, 60 * minutes)
+    if distributed.rank() == 0:
+        signal.setitimer(signal.ITIMER_REAL, 60 * minutes)
     try:
         yield
     finally:
@@ -45,8 +49,9 @@ def within(minutes: float | None) -> Iterator[None]:
 
 
 def is_near(seconds: float) -> bool:
-    """Whether what takes so many seconds should not be begun any more."""
-    return time.monotonic() + seconds + MARGIN > _until
+    """Whether what takes so many seconds should not be begun any more; in all processes what rank 0 says."""
+    near = time.monotonic() + seconds + MARGIN > _until
+    return near if math.isinf(_until) else distributed.told(near)
 
 
 def _ring(*_: Any) -> None:

@@ -22,6 +22,8 @@ HOST = torch.device("cpu")
 AMPERE = (8, 0)  # the first GPUs with bfloat16
 ROWS_ON_GPU = 2048  # at once: few launches, and memory for a 32-pixel network of some million weights
 
+_number = 0  # of the GPU, where there are several
+
 
 def kind() -> str:
     """The kind of device that networks compute on: "cpu" or "cuda".
@@ -39,6 +41,26 @@ def kind() -> str:
     return asked or ("cuda" if there else "cpu")
 
 
+def own(number: int) -> str:
+    """Let this process compute on GPU number `number` of its machine, as one of several; what carries messages of the
+    host and of the device among them, as `torch.distributed` names it.
+
+    Raises:
+        ValueError: there is no such GPU.
+    """
+    if not on_gpu():
+        return "gloo"
+    if number >= (there := torch.cuda.device_count()):
+        raise ValueError(
+            f"process {number} of this machine has no GPU: torch finds {there} here; start torchrun with "
+            f"--nproc-per-node {there}, or set DPSYNTH_DEVICE=cpu"
+        )
+    torch.cuda.set_device(number)
+    global _number
+    _number = number
+    return "cpu:gloo,cuda:nccl"
+
+
 def on_gpu() -> bool:
     """Whether networks compute on a GPU."""
     return kind() == "cuda"
@@ -48,7 +70,7 @@ def put(tensor: Tensor) -> Tensor:
     """`tensor` where networks compute; a copy to a GPU does not wait for what that is at."""
     if not on_gpu() or tensor.is_cuda:
         return tensor
-    return tensor.pin_memory().to("cuda", non_blocking=True)
+    return tensor.pin_memory().to(_place(), non_blocking=True)
 
 
 def host(tensor: Tensor) -> Tensor:
@@ -60,7 +82,7 @@ def placed(network: nn.Module) -> nn.Module:
     """`network` where networks compute, in the memory format that convolutions are quickest in; one that has shapes
     alone keeps them."""
     shapes_alone = any(weight.is_meta for weight in network.parameters())
-    return network.to(None if shapes_alone else kind(), memory_format=torch.channels_last)
+    return network.to(None if shapes_alone else _place(), memory_format=torch.channels_last)
 
 
 def finish() -> None:
@@ -155,6 +177,11 @@ def at_once(rows: int) -> int:
     if not asked.isdecimal() or int(asked) < 1:
         raise ValueError(f"DPSYNTH_MICROBATCH={asked}: expected auto, or a whole number above 0")
     return int(asked)
+
+
+def _place() -> torch.device:
+    """Where networks compute: on a GPU by its number, as a thread that torch did not start knows but the first."""
+    return torch.device("cuda", _number) if on_gpu() else HOST
 
 
 def _asked(what: str, known: tuple[str, ...]) -> str | None:

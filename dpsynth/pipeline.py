@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
 
-from dpsynth import preflight, privacy, project, recipes, store
+from dpsynth import distributed, preflight, privacy, project, recipes, store
 from dpsynth.artifacts import Base, Corpus, Measurement, Samples, Synthesiser
 from dpsynth.budget import planning
 from dpsynth.budget.certificate import Certificate, certificate
@@ -248,22 +248,26 @@ class Run:
         """
         seen = set() if seen is None else seen
         p, once = self.params, partial(preflight.once, seen)
-        once("room", preflight.room)
-        preflight.memory(p, self.row, self.settings)
-        if p.constants.builtin:
-            once(("test", p.private), lambda: self.held_out)
-            once(("measures", p.inception, p.shape[0]), lambda: preflight.measures(p))
-        else:
-            _ = self.private
+        with distributed.rank_0_first():
+            once("room", preflight.room)
+            preflight.memory(p, self.row, self.settings)
+            if p.constants.builtin:
+                once(("test", p.private), lambda: self.held_out)
+                once(("measures", p.inception, p.shape[0]), lambda: preflight.measures(p))
+            else:
+                _ = self.private
         _ = self.questions, self.plan
         recipes = self.recipes()
-        preflight.standing(recipes.values(), self.plan, self.ledger, p.releases, seen)
+        if distributed.rank() == 0:  # which alone has the ledger
+            preflight.standing(recipes.values(), self.plan, self.ledger, p.releases, seen)
         unmade = {kind: recipe for kind, recipe in recipes.items() if not recipe.path.exists()}
         if missing := {kind for kind, recipe in unmade.items() if "public" in recipe.inputs}:
             trains = "encoder" in missing
-            once(("public", self.public.identity, trains), lambda: preflight.public(self.public, trains))
+            with distributed.rank_0_first():
+                once(("public", self.public.identity, trains), lambda: preflight.public(self.public, trains))
         if "corpus" in recipes and "corpus" not in unmade and any("corpus" in r.inputs for r in unmade.values()):
             _ = self.corpus.pixels  # its public set is still there, and what it was
+        distributed.barrier()  # rank 0 reads what it will write
         self._checked = True
 
     def _named(self, step: Step) -> Recipe | None:
@@ -317,7 +321,7 @@ class Run:
             if (kind := step.model if argument == "model" else argument) in STEP_OF:
                 inputs[argument] = self.artifact(kind)
         stored = store.build(replace(recipe, inputs=inputs), timed=self.params.constants.builtin)
-        if "permit" in inputs:
+        if "permit" in inputs and distributed.rank() == 0:
             self.ledger.settle(stored.artifact.digest)
         return stored
 

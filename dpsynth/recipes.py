@@ -22,7 +22,7 @@ from dpsynth.sources import work_digest
 FORMAT = 2  # of the artifact folder; an artifact of another format is refused, not guessed at
 
 
-def work(function: Callable | None = None, *, version: int = 1) -> Callable:
+def work(function: Callable | None = None, *, version: int = 1, joined: bool = False) -> Callable:
     """Marks what makes an artifact: `function(work, inputs..., *, settings...)`, whose return annotation is its type.
 
     Its arguments before the star are inputs, by name; its keyword-only ones are the settings that it depends on, and
@@ -30,10 +30,11 @@ def work(function: Callable | None = None, *, version: int = 1) -> Callable:
 
     Args:
         version: raise it when the same settings and inputs shall mean another result, also where names last.
+        joined: all processes of torchrun do it together; else rank 0 does it alone.
     """
     if function is None:
-        return functools.partial(work, version=version)
-    function.version = version
+        return functools.partial(work, version=version, joined=joined)
+    function.version, function.joined = version, joined
     return function
 
 

@@ -18,7 +18,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from dpsynth import device, provenance
+from dpsynth import device, distributed, provenance
 from dpsynth.checkpoints import Work, refuse_infinite
 from dpsynth.mistakes import RESUMES, naming
 from dpsynth.privacy.disk import forget_times, locked, sync
@@ -34,17 +34,26 @@ RESTORE = "restore it from a copy; if no private records were asked for it, that
 def build(recipe: Recipe, *, timed: bool = True) -> Any:
     """Load the artifact of that recipe, making it first if need be.
 
+    Of several processes rank 0 makes it; the others take part in work that is `joined`, and wait until it stands.
+
     Args:
         timed: record seconds and peak memory, which must not be told of a user's own records.
     Raises:
         ValueError: the folder holds an artifact of another format, one that is not whole, or one that was edited; what
-            was made is not finite; another machine's is gone.
+            was made is not finite; another machine's is gone; another process has other code, settings or inputs.
     """
-    with _locked(recipe.path):
-        if not recipe.path.exists():
-            _make(recipe, timed)
-    if recipe.machine != device.machine():
-        sys.stderr.write(f"{recipe.path.name} was made on another machine ({recipe.machine}) and is used as it is\n")
+    if distributed.rank() == 0:
+        with _locked(recipe.path):
+            if not recipe.path.exists():
+                _make(recipe, timed)
+            else:
+                distributed.told((recipe.identity, ""))
+        if recipe.machine != device.machine():
+            made = f"{recipe.path.name} was made on another machine ({recipe.machine})"
+            sys.stderr.write(f"{made} and is used as it is\n")
+    else:
+        _help(recipe)
+    distributed.barrier()
     return verified(recipe)
 
 
@@ -60,7 +69,7 @@ def verified(recipe: Recipe) -> Any:
     meta = recipe.path / "meta.json"
     if (stored.artifact.digest, tuple(stored.artifact.meta["lineage"])) != (recipe.identity, recipe.ancestors):
         raise ValueError(f"{meta} was edited: it names another artifact, or other ancestors; {RESTORE}")
-    if recipe.lasts and recipe.inputs and stored.artifact.meta["code"] != recipe.code:
+    if recipe.lasts and recipe.inputs and stored.artifact.meta["code"] != recipe.code and not distributed.rank():
         sys.stderr.write(
             f"{recipe.path.name} was made by other code (commit {stored.artifact.meta['commit']}) and is used as it "
             "is: to ask private records again would be a further release\n"
@@ -116,14 +125,32 @@ def _made_of(recipe: Recipe) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
+def _work(recipe: Recipe) -> Work:
+    aside = recipe.path.with_name(f"{recipe.path.name}.partial")
+    return Work(recipe.kind, recipe.identity, aside, recipe.ancestors, _made_of(recipe))
+
+
+def _help(recipe: Recipe) -> None:
+    """Take part in what rank 0 makes, if that is joined work: its result is the same, and rank 0 writes it."""
+    identity, made_of = distributed.told(None)
+    if identity != recipe.identity or (made_of and made_of != _made_of(recipe)):
+        raise ValueError(
+            f"{recipe.path.name} is not what rank 0 makes now ({identity[:16]}), or has other inputs or code: give all "
+            "processes one checkout, one DPSYNTH_ROOT and machines of one kind"
+        )
+    if made_of and recipe.function.joined:
+        recipe.function(_work(recipe), **recipe.inputs, **recipe.settings)
+
+
 def _make(recipe: Recipe, timed: bool) -> None:
     if recipe.machine != device.machine():
         raise ValueError(f"{recipe.path} was made on another machine ({recipe.machine}), and is gone; {RESUMES}")
-    aside = recipe.path.with_name(f"{recipe.path.name}.partial")
-    work = Work(recipe.kind, recipe.identity, aside, recipe.ancestors, _made_of(recipe))
+    work = _work(recipe)
     work.path.mkdir(parents=True, exist_ok=True)
+    distributed.told((recipe.identity, work.made_by))
     start = time.perf_counter()
-    tensors, fields = _split(recipe.function(work, **recipe.inputs, **recipe.settings))
+    with contextlib.nullcontext() if recipe.function.joined else distributed.alone():
+        tensors, fields = _split(recipe.function(work, **recipe.inputs, **recipe.settings))
     refuse_infinite(work.kind, tensors)
     with naming(work.path / "tensors.safetensors"):
         save_file(tensors, work.path / "tensors.safetensors")
@@ -132,6 +159,7 @@ def _make(recipe: Recipe, timed: bool) -> None:
         "format": FORMAT, "kind": work.kind, "digest": work.digest, "lineage": work.lineage,
         "settings": {setting: placed(value) for setting, value in recipe.settings.items()},
         "upstream": {key: identity_of(value) for key, value in recipe.inputs.items()}, "fields": fields, **cost,
+        "processes": distributed.world() if recipe.function.joined else 1,
         "code": recipe.code, "version": recipe.function.version, **provenance.facts(),
     }  # fmt: skip
     with naming(work.path / "meta.json"):

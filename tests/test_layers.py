@@ -12,7 +12,9 @@ PACKAGE = Path(dpsynth.__file__).parent
 # other modules of `data`.
 LAYERS = (
     ("privacy",),
-    ("project", "strict", "seeds", "plainyaml", "device", "sources", "mistakes", "terminal", "deadline"),
+    ("project", "strict", "seeds", "plainyaml", "device", "sources", "mistakes", "terminal"),
+    ("distributed",),
+    ("deadline",),
     ("provenance",),
     ("scales", "checkpoints", "data", "recipes"),
     ("params", "store"),

@@ -61,7 +61,7 @@ def train_autoencoder(
     return Codes(model.state_dict(), error)
 
 
-@work
+@work(joined=True)
 def train_latent(
     work: Work, corpus: Corpus, encoder: Codes, *, shape: tuple, seed: int, width: int, prediction: str,
     unet: dict | None, augment: str | None,
@@ -84,7 +84,7 @@ def architecture(shape: tuple, n_labels: int, width: int, prediction: str, unet:
     }  # fmt: skip
 
 
-@work
+@work(joined=True)
 def dp_sgd_on_codes(
     work: Work, private: Private, base: Base, permit: Permit,
     *, seed: int, learning_rate: float, average: float, trainable: str, augment: str | None,

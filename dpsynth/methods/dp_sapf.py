@@ -131,7 +131,7 @@ def pick(names: list[str], scores: Tensor | None, *, choice: str, unit: str, sha
     return [name for name, u in zip(names, units, strict=True) if u in chosen]
 
 
-@work
+@work(joined=True)
 def dp_sgd_on_chosen(
     work: Work, private: Private, base: Base, probe: Saliency | None, permit: Permit,
     *, seed: int, learning_rate: float, average: float, choice: str, unit: str, share: float, low_rank: bool,

@@ -104,7 +104,7 @@ def mechanism(*, sample_rate: float, steps: int, max_grad_norm: float, n_records
     return Gradients("dp_sgd", sample_rate, steps, 1.0, max_grad_norm, 1, sample_rate * n_records)
 
 
-@work
+@work(joined=True)
 def dp_gan(
     work: Work, private: Private, base: Base, permit: Permit,
     *, seed: int, discriminator_rate: float, generator_rate: float, turn: int, generator_steps: int, average: float,

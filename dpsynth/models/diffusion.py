@@ -36,18 +36,22 @@ class Draws(Protocol):
 
 
 class PublicDraws:
-    """Draws for `rows` public images from a seeded generator of the host: the same wherever networks compute."""
+    """Draws for `rows` public images from a seeded generator of the host: the same wherever networks compute.
 
-    def __init__(self, generator: torch.Generator, rows: int):
-        self._generator, self._rows = generator, rows
+    Args:
+        share: which of the rows they are told for; drawn are all.
+    """
+
+    def __init__(self, generator: torch.Generator, rows: int, share: slice = slice(None)):
+        self._generator, self._rows, self._share = generator, rows, share
 
     def normal(self, *shape: int) -> Tensor:
         """Standard normals: (rows, *shape)."""
-        return device.put(torch.randn(self._rows, *shape, generator=self._generator))
+        return device.put(torch.randn(self._rows, *shape, generator=self._generator)[self._share])
 
     def uniform(self) -> Tensor:
         """Uniforms in [0, 1): (rows,)."""
-        return device.put(torch.rand(self._rows, generator=self._generator))
+        return device.put(torch.rand(self._rows, generator=self._generator)[self._share])
 
 
 class Placed:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from dpsynth import device
+from dpsynth import device, distributed
 from dpsynth.models.pixels import to_bytes
 
 Denoise = Callable[[Tensor, Tensor], Tensor]  # (x, sigma) -> D(x; sigma)
@@ -85,12 +85,16 @@ def trajectory(
 def denoised(
     model: nn.Module, labels: Tensor, seed: int, solver: Callable = dpm_solver, n_steps: int = 10, batch: int = 250
 ) -> Tensor:
-    """Images of a `diffusion.Denoiser`: (N, C, S, S) uint8; the same seed gives every model the same starting noise."""
-    images = []
-    for start in range(0, len(labels), batch):
+    """Images of a `diffusion.Denoiser`: (N, C, S, S) uint8; the same seed gives every model the same starting noise.
+
+    Processes that joined the work share the batches out.
+    """
+    channels, size = (model.architecture[name] for name in ("channels", "size"))
+    images = torch.zeros(len(labels), channels, size, size, dtype=torch.uint8)
+    for start in range(0, len(labels), batch)[distributed.share()]:
         *_, x = trajectory(model, labels[start : start + batch], seed + start, solver, n_steps)
-        images.append(device.host(to_bytes(model.decode(x))))
-    return torch.cat(images)
+        images[start : start + batch] = device.host(to_bytes(model.decode(x)))
+    return distributed.sum_of([images])[0]  # an image is one process's; in the others it is zero
 
 
 @torch.no_grad()

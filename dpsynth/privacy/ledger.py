@@ -29,7 +29,8 @@ _ATTEMPTS: dict[tuple[Path, str, str], tuple[object, set[int]]] = {}
 class Charge:
     """The ledger has an entry for one mechanism of the plan, all its steps: what a verb asks for.
 
-    `seal` tells which records it was opened for, under the coins' key; empty for seeded coins.
+    `seal` tells which records it was opened for, under the coins' key; empty for seeded coins. `joined`: each process
+    of the run has it, draws the same by it, and computes its share of the one answer.
     """
 
     mechanism: Mechanism
@@ -37,6 +38,7 @@ class Charge:
     release: str
     coins: Coins
     seal: str = ""
+    joined: bool = False
     _used: set = dataclasses.field(default_factory=set, repr=False)
 
     def use(self, step: int) -> None:
@@ -141,7 +143,7 @@ class Ledger:
                 self._chain.append(entry)
             else:
                 self._chain.confirm()
-        return Charge(mechanism, plan, release, coins, seal, self._used(release, coins, attempt))
+        return Charge(mechanism, plan, release, coins, seal, _used=self._used(release, coins, attempt))
 
     def _used(self, release: str, coins: Coins, attempt: object) -> set[int]:
         place = (self.path.resolve(), release, coins.fingerprint)

@@ -144,9 +144,8 @@ class Private:
 
         on_gpu = model.parameters[0].is_cuda
         with engine.begun(normals, list(enumerate(model.parameters)), now=on_gpu) as noise_of:
-            sums = engine.clipped_sum(
-                model, Rescaled(loss), self._images, self._labels, records, mechanism, charge.coins, step, microbatch
-            )
+            how = mechanism, charge.coins, step, microbatch, engine.sharing(charge.joined)
+            sums = engine.clipped_sum(model, Rescaled(loss), self._images, self._labels, records, *how)
             beside = _mean_of_fakes(model, fakes, charge, step, microbatch) if fakes else [0.0] * len(sums)
 
             def release(numbered: tuple) -> None:
@@ -205,9 +204,8 @@ def _distinct(cast: np.ndarray, k: int, bins: int) -> np.ndarray:
 def _mean_of_fakes(model: engine.Watched, fakes: Fakes, charge: Charge, step: int, microbatch: int) -> list[Tensor]:
     """Mean over the fakes of their gradients, each clipped as a record's is."""
     mechanism, everyone = dataclasses.replace(charge.mechanism, noise_multiplicity=1), list(range(len(fakes.images)))
-    sums = engine.clipped_sum(
-        model, fakes.loss, fakes.images, fakes.labels, everyone, mechanism, charge.coins, step, microbatch
-    )
+    how = mechanism, charge.coins, step, microbatch, engine.sharing(charge.joined)
+    sums = engine.clipped_sum(model, fakes.loss, fakes.images, fakes.labels, everyone, *how)
     return [total / len(everyone) for total in sums]
 
 

@@ -18,14 +18,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dpsynth import deadline, experiments, project
+from dpsynth import deadline, distributed, experiments, project
 from dpsynth.data import catalog
 from dpsynth.deadline import OutOfTime
 from dpsynth.mistakes import OUT_OF_TIME, RESUMES, UNDRAWN, Failed, mistakes
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
 from dpsynth.report import pictures, results
-from dpsynth.runner.command import axes, checked, conclude, in_all, privacy_of
+from dpsynth.runner.command import add_axes, axes, checked, conclude, in_all, privacy_of
 
 WRITTEN = ("certificate.json", "artifacts.json", "metrics.csv")
 
@@ -56,7 +56,13 @@ def pieces(run: Run) -> Iterator[Piece]:
         yield Piece(f"measurement of {row}", partial(run.measurement, row), run.measurement_recipe(row).path)
     for name, (recipe, make) in pictures.beside(run).items():
         yield Piece(name, make, recipe.path, steps=True)
-    yield Piece("certificate and metrics", partial(results.write, run))
+    yield Piece("certificate and metrics", partial(_write, run))
+
+
+def _write(run: Run) -> None:
+    if distributed.rank() == 0:
+        with distributed.alone():
+            results.write(run)
 
 
 def perform(runs: list[Run], minutes: float | None) -> None:
@@ -78,7 +84,7 @@ def perform(runs: list[Run], minutes: float | None) -> None:
 
 
 def _perform(piece: Piece, line: str, took: dict[str, float], timed: bool) -> None:
-    if piece.stands:
+    if distributed.told(piece.stands):
         print(f"{line}: stands", flush=True)
         return
     if deadline.is_near(0 if piece.steps else took.get(piece.name, 0)):
@@ -106,6 +112,14 @@ def is_made(run: Run) -> bool:
     )
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `work`."""
+    parser.add_argument("file", metavar="FILE", help="name or path of a parameter file below params/")
+    add_axes(parser)
+    parser.add_argument("--minutes", type=_minutes, help="stop at a checkpoint before so many are over: exit status 4")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+
+
 def work(given: argparse.Namespace) -> None:
     """Plan, make and conclude; see the module.
 
@@ -115,12 +129,13 @@ def work(given: argparse.Namespace) -> None:
     points: list[Params] = []
     try:
         with mistakes():
-            project.enter()
-            path = experiments.find(given.file)
-            experiment = experiments.load(path, given.scale)
-            points = experiments.load(path, given.scale, **axes(given)).points()
-            _refuse_a_limit(points, given.minutes)
-            results.are_readable(experiment.scale)
+            with distributed.rank_0_first():
+                project.enter()
+                path = experiments.find(given.file)
+                experiment = experiments.load(path, given.scale)
+                points = experiments.load(path, given.scale, **axes(given)).points()
+                _refuse_a_limit(points, given.minutes)
+                results.are_readable(experiment.scale)
             runs = checked(points)
         show(runs, experiment.reproduces)
         if given.dry_run:
@@ -130,6 +145,12 @@ def work(given: argparse.Namespace) -> None:
     finally:
         for private in {p.private for p in points if not p.constants.builtin}:
             catalog.forget_decoded(private)
+    if distributed.rank() == 0:
+        with distributed.alone():
+            _conclude(experiment, points)
+
+
+def _conclude(experiment: experiments.Experiment, points: list[Params]) -> None:
     others = [p for p in experiment.points() if p not in points and results.are_whole(p, WRITTEN)]
     finished = [*(p for p in others if is_made(Run(p))), *points]
     if missing := conclude(experiment, finished, "runs"):
@@ -143,3 +164,9 @@ def _refuse_a_limit(points: list[Params], minutes: float | None) -> None:
             f"--minutes: how far a run comes in a given time would tell how many records of {own[0]} took part in its "
             "steps; run it without a limit, and stop it where you like: the same command goes on"
         )
+
+
+def _minutes(text: str) -> float:
+    if not 0 < float(text) < 1e6:
+        raise argparse.ArgumentTypeError(f"{text}: expected a number of minutes above 0")
+    return float(text)

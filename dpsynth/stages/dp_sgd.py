@@ -45,7 +45,7 @@ def mechanism(
     return Gradients("dp_sgd", sample_rate, steps, 1.0, max_grad_norm, noise_multiplicity, sample_rate * n_records)
 
 
-@work
+@work(joined=True)
 def dp_sgd(
     work: Work, private: Private, base: Base, permit: Permit,
     *, seed: int, learning_rate: float, average: float, trainable: str, augment: str | None,

@@ -17,7 +17,7 @@ from dpsynth.seeds import seed_of
 from dpsynth.stages import label_prior
 
 
-@work
+@work(joined=True)
 def draw(
     work: Work, model: Base | Synthesiser, prior: LabelCounts | None, *, n_classes: int, n_synthetic: int, seed: int
 ) -> Samples:

@@ -1,10 +1,10 @@
 """Leave to ask the private records one question of a plan."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from dpsynth import privacy
+from dpsynth import distributed, privacy
 from dpsynth.checkpoints import Work
 from dpsynth.privacy.mechanisms import Mechanism, statement
 
@@ -40,7 +40,14 @@ class Permit:
         """Open the ledger's entry for the artifact in the making: the last thing before `private` is asked, as what is
         opened counts.
 
+        Rank 0 does. Processes that joined the work get the same coins from it, in memory alone; they have no ledger.
+
         Raises:
             privacy.BudgetError: its lineage and this question would pass the plan's epsilon; nothing was touched.
         """
+        charge = self._opened(work, private) if distributed.rank() == 0 else None
+        charge = distributed.told(charge)
+        return replace(charge, joined=distributed.world() > 1)
+
+    def _opened(self, work: Work, private: privacy.Private) -> privacy.Charge:
         return self.ledger.charge(self.plan, self.name, work.digest, work.lineage, private, attempt=work)

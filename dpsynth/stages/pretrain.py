@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field
 
-from dpsynth import device
+from dpsynth import device, distributed
 from dpsynth.artifacts import Base, Corpus
 from dpsynth.checkpoints import Work
 from dpsynth.data.shapes import Pixels
@@ -63,7 +63,7 @@ def fresh(
     return Base.untrained(initial(architecture(shape, n_classes, width, prediction, attention, unet), seed))
 
 
-@work
+@work(joined=True)
 def train_diffusion(
     work: Work, corpus: Corpus, *, shape: tuple, seed: int, width: int, prediction: str, attention: str,
     unet: dict | None, augment: str | None,
@@ -84,7 +84,7 @@ def train_diffusion(
     )
 
 
-@work
+@work(joined=True)
 def train_with_amp(
     work: Work, corpus: Corpus, *, shape: tuple, seed: int, width: int, prediction: str, attention: str,
     unet: dict | None, augment: str | None,
@@ -118,20 +118,32 @@ def fit(
     Returns:
         `history` has `clean`, the loss at the weights; with perturbation also `perturbed`, the loss at the
         perturbed ones, and `binds`, 1.0 where the projection moved the perturbation.
+    Raises:
+        ValueError: there are more processes than images for them.
     """
+    if batch // SUB_BATCHES < distributed.world():
+        raise ValueError(
+            f"pretrain_batch={batch} gives {distributed.world()} processes no {SUB_BATCHES} images each; start fewer"
+        )
     parameters = [p for p in model.parameters() if p.requires_grad]
     history: training.History = {"clean": [], "perturbed": [], "binds": []}
     compiled = device.compiled(model)
 
     def loss(part: Batch) -> torch.Tensor:
         x, draws = scaled(part.images), part.draws.again()
-        return diffusion.losses(model, x, part.labels, draws, through=compiled, augment=augment).mean() / SUB_BATCHES
+        values = diffusion.losses(model, x, part.labels, draws, through=compiled, augment=augment)
+        return values.sum() / (batch // SUB_BATCHES) / SUB_BATCHES  # this process's part of the mean
 
     parts = partial(_parts, corpus.pixels, corpus.labels, seed, batch)
     batches = Ahead(parts, lambda of_step: [part.draws for part in of_step], n_steps)
 
     def step_gradient(step: int) -> None:
-        at_weights = partial(training.gradient, parameters, loss, batches(step))
+        parts = batches(step)
+
+        def at_weights() -> tuple[torch.Tensor, list[torch.Tensor]]:
+            value, gradients = training.gradient(parameters, loss, parts)
+            return distributed.sum_of([value])[0], distributed.sum_of(gradients)
+
         if perturb:
             losses, gradients = perturb(parameters, at_weights)
             for name, value in losses._asdict().items():
@@ -149,13 +161,15 @@ def fit(
 
 
 def _parts(images: Pixels, labels: torch.Tensor, seed: int, batch: int, step: int) -> list[Batch]:
-    """The batch of a step in SUB_BATCHES, each from a generator of its own."""
-    parts = []
+    """The batch of a step in SUB_BATCHES, each from a generator of its own; of each, this process's share of the rows,
+    with the draws that they have in one process."""
+    parts, share = [], distributed.share()
     for number in range(SUB_BATCHES):
         generator = training.generator(seed_of(seed, f"pretrain {number}"), step)
         rows = training.public_batch(len(images), batch // SUB_BATCHES, generator)
-        draws = Kept(diffusion.PublicDraws(generator, len(rows)))
-        parts.append(Batch(device.put(images[rows]), device.put(labels[rows]), draws))
+        draws = Kept(diffusion.PublicDraws(generator, len(rows), share))
+        mine = rows[share]
+        parts.append(Batch(device.put(images[mine]), device.put(labels[mine]), draws))
     return parts
 
 

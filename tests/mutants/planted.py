@@ -21,12 +21,13 @@ def _bug(name: str, *patch: str) -> Bug:
 
 
 NOISE = 'return charge.coins.normals(("noise", step, number), parameter.numel())'
+NORMALS = "records = self._drawn(charge, step)\n\n        def normals("
 SUMMED = 'noise = charge.coins.normals(("noise", step), table.size)'
 COUNTS = 'noise = charge.coins.discrete_gaussians(("noise", step), histogram.size, mechanism.scale)'
 PRIVATE, LEDGER, CHAIN, KEYS = (f"privacy/{n}.py" for n in ("private", "ledger", "chain", "keys"))
 MECHANISMS, PLAN, ACCOUNTING, COINS = (f"privacy/{n}.py" for n in ("mechanisms", "plan", "accounting", "coins"))
 CERTIFICATE, CALIBRATION = "budget/certificate.py", "budget/calibration.py"
-CLIP, SUMS, MODEL = (f"privacy/engine/{n}.py" for n in ("clip", "sums", "model"))
+CLIP, SUMS, MODEL, RANKS = (f"privacy/engine/{n}.py" for n in ("clip", "sums", "model", "ranks"))
 CARRIERS, PHILOX = (f"privacy/engine/{n}.py" for n in ("carriers", "philox"))
 NORMS = "norms = [_norms(piece) for block in self.blocks for piece in _pieces(block)]"
 
@@ -163,6 +164,15 @@ BUGS = (
          COUNTS.replace("histogram.size", "histogram.shape[1]") + "\n        noise = np.tile(noise, len(histogram))"),
     _bug("one row of noise for all labels of a sum", PRIVATE, SUMMED,
          SUMMED.replace("table.size", "table.shape[1]") + "\n        noise = np.tile(noise, len(table))"),
+    _bug("each process adds noise of its own", PRIVATE, NORMALS, NORMALS.replace(")", ")\n        own = engine.sharing(charge.joined).rank", 1),
+         PRIVATE, '("noise", step, number), parameter.numel())', '("noise", step, number, own), parameter.numel())'),
+    _bug("the noise of all processes is added up", PRIVATE, NORMALS, NORMALS.replace(")", ")\n        many = engine.sharing(charge.joined).world", 1),
+         PRIVATE, "noisy = total + mechanism.scale * noise", "noisy = total + many * mechanism.scale * noise"),
+    _bug("a record is counted by two processes", RANKS, "return parts[self.rank :: self.world]",
+         "return parts[self.rank :: self.world] + parts[: self.world > 1]"),
+    _bug("each process counts every record", RANKS, "return parts[self.rank :: self.world]", "return parts"),
+    _bug("processes that cut micro-batches otherwise are not noticed", RANKS, "        if self.world == 1:\n            return\n",
+         "        if self.world:\n            return\n"),
     _bug("a charge has half the noise of its entry", LEDGER, "        return Charge(mechanism, plan, release, coins",
          "        stated, mechanism = mechanism, dataclasses.replace(mechanism, noise_multiplier=mechanism.noise_multiplier / 2)\n"
          "        others = tuple(mechanism if m == stated else m for m in plan.mechanisms)\n"

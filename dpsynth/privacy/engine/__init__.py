@@ -5,7 +5,8 @@ taken record by record, is that record's weight gradient. Plain weight gradients
 
 `layers` says what each layer's product is, `norm` is a group norm whose backward holds it already, `clip` bounds and
 sums. `model` watches a network by hooks, for the CPU, and `carriers` without, for a GPU and its compiler. `sums` runs a
-step's micro-batches, `parallel` side by side; `philox` is the randomness of a loss on a GPU.
+step's micro-batches, `parallel` side by side, `ranks` shared out among processes; `philox` is the randomness of a loss
+on a GPU.
 """
 
 from torch import nn
@@ -14,11 +15,12 @@ from dpsynth.privacy.engine.carriers import Carried
 from dpsynth.privacy.engine.clip import MARGIN, Materialised, bounded, clip, clip_factors
 from dpsynth.privacy.engine.model import PerExample, Watched
 from dpsynth.privacy.engine.parallel import begun, side_by_side
+from dpsynth.privacy.engine.ranks import Ranks, sharing
 from dpsynth.privacy.engine.sums import Draws, clipped_sum, moved, one_each
 
 __all__ = [
-    "MARGIN", "Carried", "Draws", "Materialised", "PerExample", "Watched", "begun", "bounded", "clip", "clip_factors",
-    "clipped_sum", "moved", "one_each", "per_example", "side_by_side",
+    "MARGIN", "Carried", "Draws", "Materialised", "PerExample", "Ranks", "Watched", "begun", "bounded", "clip",
+    "clip_factors", "clipped_sum", "moved", "one_each", "per_example", "sharing", "side_by_side",
 ]  # fmt: skip
 
 

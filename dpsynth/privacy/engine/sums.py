@@ -2,7 +2,8 @@
 
 Micro-batches have a fixed shape, so that memory is flat in the batch and a record's gradient does not depend on how
 many others were drawn. Each is one thread's work, and as many run at once as torch has threads: on small images that
-is quicker than many threads in one operator, and the bits of a step do not depend on the number of threads.
+is quicker than many threads in one operator, and the bits of a step do not depend on the number of threads. Several
+processes share them out: a micro-batch is the same in whichever it is computed.
 """
 
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from dpsynth.privacy.engine.carriers import Carried
 from dpsynth.privacy.engine.model import Watched
 from dpsynth.privacy.engine.parallel import side_by_side
 from dpsynth.privacy.engine.philox import LOW, DeviceDraws
+from dpsynth.privacy.engine.ranks import ALONE, Ranks
 from dpsynth.privacy.mechanisms import Gradients
 
 
@@ -50,7 +52,7 @@ class Draws:
 
 def clipped_sum(
     model: Watched, loss: Callable, images: Tensor, labels: Tensor, records: list[int],
-    mechanism: Gradients, coins: Coins, step: int, microbatch: int,
+    mechanism: Gradients, coins: Coins, step: int, microbatch: int, ranks: Ranks = ALONE,
 ) -> list[Tensor]:  # fmt: skip
     """Sum over the drawn records of their clipped mean gradients.
 
@@ -58,17 +60,30 @@ def clipped_sum(
         loss: `loss(images, labels, draws) -> (rows,)`, one value a row; runs `model`.
         images, labels: all records; records: indices of the drawn ones, possibly none.
         microbatch: rows (records times views) computed on at once.
+        ranks: the processes that share the micro-batches out; each gets the sum of all.
     Returns:
         One float64 tensor a trainable parameter. Each record's part has l2 norm at most max_grad_norm; a record whose
         gradient is not finite has none.
+    Raises:
+        ValueError: as of `Ranks.agree`.
     """
     views = mechanism.noise_multiplicity
     at_once = max(1, microbatch // views)
-    if isinstance(model, Carried):
-        return _on_the_device(model, loss, images, labels, records, mechanism, coins, step, at_once)
+    parts = [records[start : start + at_once] for start in range(0, len(records), at_once)]
+    ranks.agree(parts, tuple(images.shape), mechanism, coins.fingerprint, step)
+    sums_of = _on_the_device if isinstance(model, Carried) else _by_hooks
+    share = ranks.share(parts)
+    return ranks.summed(sums_of(model, loss, images, labels, share, mechanism, coins, step, at_once))
 
-    def part_sum(start: int) -> list[Tensor]:
-        part = records[start : start + at_once]
+
+def _by_hooks(
+    model: Watched, loss: Callable, images: Tensor, labels: Tensor, parts: list[list[int]],
+    mechanism: Gradients, coins: Coins, step: int, at_once: int,
+) -> list[Tensor]:  # fmt: skip
+    """The sum of these micro-batches, on the CPU."""
+    views, bound = mechanism.noise_multiplicity, mechanism.max_grad_norm
+
+    def part_sum(part: list[int]) -> list[Tensor]:
         padded = part + [part[-1]] * (at_once - len(part))
         draws = Draws(coins, step, padded, views)
         rows = torch.tensor(padded).repeat_interleave(views)
@@ -76,17 +91,17 @@ def clipped_sum(
         def mean_losses() -> Tensor:
             return one_each(loss(images[rows], labels[rows], draws), len(rows)) / views  # averaged before the one clip
 
-        return model.clipped(mean_losses, at_once, len(part), mechanism.max_grad_norm)
+        return model.clipped(mean_losses, at_once, len(part), bound)
 
     total = [torch.zeros(p.shape, dtype=torch.float64) for p in model.parameters]
-    for sums in side_by_side(part_sum, range(0, len(records), at_once)):
+    for sums in side_by_side(part_sum, parts):
         for into, addition in zip(total, sums, strict=True):
             into += addition
     return total
 
 
 def _on_the_device(
-    model: Carried, loss: Callable, images: Tensor, labels: Tensor, records: list[int],
+    model: Carried, loss: Callable, images: Tensor, labels: Tensor, parts: list[list[int]],
     mechanism: Gradients, coins: Coins, step: int, at_once: int,
 ) -> list[Tensor]:  # fmt: skip
     """The same where nothing waits for the device before the end of the step; a micro-batch that turns out to hold a
@@ -101,7 +116,6 @@ def _on_the_device(
         return *(moved(t, like) for t in (images[padded], labels[padded], padded)), key, now
 
     total = [torch.zeros(p.shape, dtype=torch.float64, device=like.device) for p in model.parameters]
-    parts = [records[start : start + at_once] for start in range(0, len(records), at_once)]
     finite = []
     for part in parts:
         sums, all_finite = model.clipped_rows(losses, inputs(part), at_once, len(part), bound)
