@@ -201,8 +201,7 @@ class Ledger:
         Raises:
             ValueError: each has entries that the other has not; and as `entries`.
         """
-        entries = self.entries()
-        shared = min(len(entries), len(copy))
+        shared = min(len(entries := self.entries()), len(copy))
         if entries[:shared] != copy[:shared]:
             raise ValueError(
                 f"{self.path} and the copy both have entries that the other has not: the set was asked in two places, "
@@ -213,8 +212,7 @@ class Ledger:
     def extend(self, copy: list[dict[str, Any]]) -> int:
         """Add what a copy has after the last entry here, and say how many entries these are; raises as `missing`."""
         with self._locked():
-            added = self.missing(copy)
-            for each in added:
+            for each in (added := self.missing(copy)):
                 self._chain.append(each)
         return len(added)
 

@@ -138,14 +138,13 @@ class Private:
         mechanism = self._opened(charge, Gradients, step)
         records = self._drawn(charge, step)
 
-        def normals(numbered: tuple[int, Tensor]) -> np.ndarray:
-            number, parameter = numbered
-            return charge.coins.normals(("noise", step, number), parameter.numel())
+        def normals(number: int) -> np.ndarray:
+            return charge.coins.normals(("noise", step, number), model.parameters[number].numel())
 
         on_gpu = model.parameters[0].is_cuda
-        with engine.begun(normals, list(enumerate(model.parameters)), now=on_gpu) as noise_of:
+        with engine.begun(normals, range(len(model.parameters)), now=on_gpu) as noise_of:
             how = mechanism, charge.coins, step, microbatch, engine.sharing(charge.joined)
-            sums = engine.clipped_sum(model, Rescaled(loss), self._images, self._labels, records, *how)
+            sums = engine.clipped_sum(model, engine.Rescaled(loss), self._images, self._labels, records, *how)
             beside = _mean_of_fakes(model, fakes, charge, step, microbatch) if fakes else [0.0] * len(sums)
 
             def release(numbered: tuple) -> None:
@@ -185,7 +184,7 @@ class Private:
             part = list(records[start : start + AT_ONCE])
             rows = part + [part[-1]] * (AT_ONCE - len(part))
             draws = engine.Draws(charge.coins, step, rows, 1)
-            answers = question(_scaled(self._images[rows]), self._labels[rows], draws)
+            answers = question(engine.scaled(self._images[rows]), self._labels[rows], draws)
             yield part, engine.one_each(answers, len(rows)).detach()[: len(part)].to(self._labels.device)
 
     def _rows(self, records: list[int], by_label: bool) -> np.ndarray:
@@ -220,18 +219,3 @@ def evaluation(private: Private, reason: str) -> tuple[Tensor, Tensor]:
     if not private.builtin:
         raise PermissionError(f"{reason}: {private.name} is not a public benchmark; its records stay closed")
     return private._images, private._labels
-
-
-@dataclasses.dataclass(frozen=True)
-class Rescaled:
-    """`loss` of images as they lie, in bytes. Equal ones are one to a compiler."""
-
-    loss: PerRecord
-
-    def __call__(self, images: Tensor, labels: Tensor, draws: engine.Draws) -> Tensor:
-        return self.loss(_scaled(images), labels, draws)
-
-
-def _scaled(images: Tensor) -> Tensor:
-    """uint8 in 0..255 to float32 in [-1, 1], as `models.pixels.scaled`, which the core does not import."""
-    return images.float() / 127.5 - 1

@@ -1,7 +1,7 @@
 import torch
 
 from dpsynth.models.pixels import scaled, to_bytes
-from dpsynth.privacy import private
+from dpsynth.privacy import engine
 
 BYTES = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
 
@@ -15,4 +15,4 @@ def test_every_byte_comes_back_and_what_is_outside_is_cut_off():
 
 def test_private_pixels_are_scaled_as_public_ones():
     """The core imports nothing of ours, and so has a line of its own."""
-    assert torch.equal(private._scaled(BYTES), scaled(BYTES))
+    assert torch.equal(engine.scaled(BYTES), scaled(BYTES))

@@ -20,7 +20,7 @@ def _bug(name: str, *patch: str) -> Bug:
     return Bug(name, tuple(zip(patch[::3], patch[1::3], patch[2::3], strict=True)))
 
 
-NOISE = 'return charge.coins.normals(("noise", step, number), parameter.numel())'
+NOISE = 'return charge.coins.normals(("noise", step, number), model.parameters[number].numel())'
 NORMALS = "records = self._drawn(charge, step)\n\n        def normals("
 SUMMED = 'noise = charge.coins.normals(("noise", step), table.size)'
 COUNTS = 'noise = charge.coins.discrete_gaussians(("noise", step), histogram.size, mechanism.scale)'
@@ -35,7 +35,7 @@ BUGS = (
     _bug("uniform noise on the histogram [PrivImage]", PRIVATE, COUNTS,
          'noise = (charge.coins.uniforms(("noise", step), histogram.size) * mechanism.scale).astype(np.int64)'),
     _bug("uniform noise on the gradients", PRIVATE, NOISE,
-         'return charge.coins.uniforms(("noise", step, number), parameter.numel()) * 3.4641 - 1.7320'),
+         'return charge.coins.uniforms(("noise", step, number), model.parameters[number].numel()) * 3.4641 - 1.7320'),
     _bug("noise that is too small for K views", PRIVATE, "noisy = total + mechanism.scale * ",
          "noisy = total + mechanism.scale / mechanism.noise_multiplicity * "),
     _bug("standard deviation without C", MECHANISMS, "return self.noise_multiplier * self.bound",
@@ -81,7 +81,7 @@ BUGS = (
     _bug("the same records every step", PRIVATE, 'charge.coins.uniforms(("poisson", step)',
          'charge.coins.uniforms(("poisson", 0)'),
     _bug("noise from seed 0 [PrivImage, DPImageBench]", PRIVATE, NOISE,
-         "return np.random.default_rng(0).normal(size=parameter.numel())"),
+         "return np.random.default_rng(0).normal(size=model.parameters[number].numel())"),
     _bug("coins that do not know the key", COINS, "key = hmac.new(self._key, repr(address)",
          'key = hmac.new(b"key", repr(address)'),
     _bug("the same noise every step", PRIVATE, NOISE, NOISE.replace("step, number", "0, number")),

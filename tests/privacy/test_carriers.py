@@ -9,7 +9,6 @@ import torch
 from scipy import stats
 from torch import nn
 
-from dpsynth import privacy
 from dpsynth.models import diffusion
 from dpsynth.privacy import Coins, Gradients, engine
 from dpsynth.privacy.engine.clip import Materialised, clip, clip_at_once, rounded_down
@@ -83,7 +82,7 @@ def denoiser():
 
 def of_step(model, compiler, images, labels, records, mechanism, microbatch=8):
     watched = engine.Carried(model, compiler)
-    loss = privacy.private.Rescaled(partial(diffusion.loss, watched, "edm", 3))
+    loss = engine.Rescaled(partial(diffusion.loss, watched, "edm", 3))
     sums = engine.clipped_sum(watched, loss, images, labels, records, mechanism, COINS, 1, microbatch)
     watched.close()
     return torch.cat([total.flatten() for total in sums])
@@ -142,7 +141,7 @@ def test_carriers_are_made_once_for_a_shape(denoiser, monkeypatch):
     images = torch.zeros(9, 1, 8, 8, dtype=torch.uint8)
     for step in range(3):
         how = replace(mechanism, steps=3 + step), COINS, step, 4
-        engine.clipped_sum(watched, privacy.private.Rescaled(loss), images, torch.zeros(9).long(), list(range(9)), *how)
+        engine.clipped_sum(watched, engine.Rescaled(loss), images, torch.zeros(9).long(), list(range(9)), *how)
     assert len(checked) == 1
 
 

@@ -16,11 +16,11 @@ from dpsynth.privacy.engine.clip import MARGIN, Materialised, bounded, clip, cli
 from dpsynth.privacy.engine.model import PerExample, Watched
 from dpsynth.privacy.engine.parallel import begun, side_by_side
 from dpsynth.privacy.engine.ranks import Ranks, sharing
-from dpsynth.privacy.engine.sums import Draws, clipped_sum, moved, one_each
+from dpsynth.privacy.engine.sums import Draws, Rescaled, clipped_sum, moved, one_each, scaled
 
 __all__ = [
-    "MARGIN", "Carried", "Draws", "Materialised", "PerExample", "Ranks", "Watched", "begun", "bounded", "clip",
-    "clip_factors", "clipped_sum", "moved", "one_each", "per_example", "sharing", "side_by_side",
+    "MARGIN", "Carried", "Draws", "Materialised", "PerExample", "Ranks", "Rescaled", "Watched", "begun", "bounded",
+    "clip", "clip_factors", "clipped_sum", "moved", "one_each", "per_example", "scaled", "sharing", "side_by_side",
 ]  # fmt: skip
 
 

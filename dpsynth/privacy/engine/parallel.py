@@ -1,7 +1,7 @@
 """Work on parts of a batch side by side: one thread a part, and the same bits for any number of threads."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -25,7 +25,7 @@ def side_by_side(work: Callable, parts: Iterable) -> Iterator:
 
 
 @contextmanager
-def begun(work: Callable, parts: list, now: bool) -> Iterator[Callable]:
+def begun(work: Callable, parts: Sequence, now: bool) -> Iterator[Callable]:
     """A context that gives what `work(part)` of each part gives, by its number: worked on by other threads from now on,
     while this one keeps a device busy; or, if not `now`, when it is asked for."""
     if not now:
