@@ -165,7 +165,7 @@ BUGS = (
     _bug("one row of noise for all labels of a sum", PRIVATE, SUMMED,
          SUMMED.replace("table.size", "table.shape[1]") + "\n        noise = np.tile(noise, len(table))"),
     _bug("each process adds noise of its own", PRIVATE, NORMALS, NORMALS.replace(")", ")\n        own = engine.sharing(charge.joined).rank", 1),
-         PRIVATE, '("noise", step, number), parameter.numel())', '("noise", step, number, own), parameter.numel())'),
+         PRIVATE, '("noise", step, number), model.parameters[number].numel())', '("noise", step, number, own), model.parameters[number].numel())'),
     _bug("the noise of all processes is added up", PRIVATE, NORMALS, NORMALS.replace(")", ")\n        many = engine.sharing(charge.joined).world", 1),
          PRIVATE, "noisy = total + mechanism.scale * noise", "noisy = total + many * mechanism.scale * noise"),
     _bug("a record is counted by two processes", RANKS, "return parts[self.rank :: self.world]",
