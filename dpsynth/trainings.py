@@ -81,7 +81,9 @@ def _learning(p: Params, like: dict[str, Any], settings: Mapping[str, Any]) -> T
     """Of the records, in expectation: a GAN has as many fakes beside them, and one view of each."""
     is_gan, records = "prediction" not in like, p.sample_rate * p.constants.n_records
     views = 1 if is_gan else p.noise_multiplicity
-    own = {"part": "discriminator"} if is_gan else {"trainable": settings["trainable"]} if "trainable" in settings else {}
+    own = (
+        {"part": "discriminator"} if is_gan else {"trainable": settings["trainable"]} if "trainable" in settings else {}
+    )
     at_once = device.at_once(gans.MICROBATCH if is_gan else dp_sgd.MICROBATCH)
     rows = 2 * records if is_gan else records * views
     clipped = 0 if p.epsilon == float("inf") else views

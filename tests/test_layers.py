@@ -32,7 +32,18 @@ LAYERS = (
 )
 PLACE = {name: (height, name) for height, layer in enumerate(LAYERS) for name in layer}
 WORK = ("models", "metrics", "stages", "methods")
-ABOVE_WORK = ("budget", "steps", "trainings", "preflight", "experiments", "pipeline", "figures", "bench", "report", "runner")
+ABOVE_WORK = (
+    "budget",
+    "steps",
+    "trainings",
+    "preflight",
+    "experiments",
+    "pipeline",
+    "figures",
+    "bench",
+    "report",
+    "runner",
+)
 
 
 def modules():
