@@ -12,8 +12,8 @@ PACKAGE = Path(dpsynth.__file__).parent
 # other modules of `data`.
 LAYERS = (
     ("privacy",),
-    ("project", "strict", "seeds", "plainyaml", "device", "sources", "mistakes", "terminal", "deadline"),
-    ("provenance",),
+    ("project", "strict", "seeds", "plainyaml", "device", "sources", "terminal", "deadline"),
+    ("provenance", "mistakes"),
     ("scales", "checkpoints", "data", "recipes"),
     ("params", "store"),
     ("artifacts",),

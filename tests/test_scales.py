@@ -20,7 +20,7 @@ from dpsynth.privacy import private
 from dpsynth.project import PACKAGE
 from dpsynth.report.networks import weights
 from dpsynth.runner import reproduce
-from dpsynth.stages import query
+from dpsynth.stages import query, snapshots
 
 FILES = {scale: plainyaml.read(PACKAGE.parent / f"params/scales/{scale}.yaml") for scale in ("gpu", "paper")}
 CLASSES = 50  # of the tiny public sets: five for each of ten labels
@@ -54,6 +54,7 @@ def sets(tmp_path_factory):
         patch.setenv("DPSYNTH_DATA", str(root / "data"))
         patch.setenv("DPSYNTH_MICROBATCH", "4")
         patch.setattr(private, "AT_ONCE", 8)
+        patch.setattr(snapshots, "PER_LABEL", 1)
         patch.setattr(gans, "BATCH", 4)
         patch.setattr(gans, "SUB_BATCHES", (slice(0, 2), slice(2, 4)))
         for name, classes in (("cifar10", layouts.CIFAR10), ("celeba64", layouts.GENDERS)):
