@@ -91,6 +91,16 @@ def finish() -> None:
         torch.cuda.synchronize()
 
 
+def host_bytes() -> int:
+    """The memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def memory_bytes() -> int:
+    """The memory where networks compute: of the GPU, or of the machine."""
+    return torch.cuda.get_device_properties().total_memory if on_gpu() else host_bytes()
+
+
 def card() -> str:
     """What computes: the name of the GPU, or "processor"."""
     return torch.cuda.get_device_name() if on_gpu() else "processor"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+from dpsynth import device
 from dpsynth.privacy import disk
 
 CELL, MISTAKE, UNDRAWN, OUT_OF_TIME, INTERRUPT, KILL = 1, 2, 3, 4, 130, 138  # exit codes
@@ -45,6 +46,7 @@ SYSTEM = {
     errno.EPIPE: f"whoever read the output is gone; {RESUMES}",
 }
 MEMORY = ("can't allocate memory", "out of memory", "Storage size calculation overflowed")  # torch's, RuntimeErrors
+ON_GPU = "CUDA out of memory"  # how torch begins of a GPU's
 PATHLIB = ("Symlink loop", "Could not determine home")  # and pathlib's
 IN_CELLS = {
     **dict.fromkeys(("ValueError", "BudgetError"), ValueError),
@@ -125,6 +127,8 @@ def sentence(error: BaseException) -> str | None:
         return message
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(text in message for text in MEMORY)):
         wanted = f" ({message[:LONGEST]})" if message else ""
+        if message.startswith(ON_GPU) and (rows := device.at_once(1)) > 1:
+            return f"not enough memory on the GPU{wanted}: set DPSYNTH_MICROBATCH={rows // 2}; {RESUMES}"
         return f"not enough memory{wanted}: choose smaller sizes in the parameter file, or run fewer at a time"
     if isinstance(error, OverflowError):
         return f"a number is too large to compute with ({message}): choose a smaller one"

@@ -42,7 +42,7 @@ class Run:
         self._recipes: dict[str, Recipe | None] = {}
         self._made: dict[str, Stored | None] = {}
         self.machine = ""  # whose artifacts are taken, where those of several stand
-        self._checked = False
+        self._checked, self.lacks_private = False, False
         if private is not None:
             if canonical(private.name) != canonical(params.private):
                 raise ValueError(f"the parameters name {params.private}, and the records are of {private.name}")
@@ -236,13 +236,15 @@ class Run:
         kinds = [step.kind for step in STEPS if step.stage != "evaluate"]
         return {kind: recipe for kind in kinds if (recipe := self.recipe(kind))}
 
-    def check(self, seen: set | None = None) -> None:
+    def check(self, seen: set | None = None, lacks: list[str] | None = None) -> None:
         """Whatever would end the run after its first private touch, and can be known now, ends it here.
 
         Touches nothing: of the records it is only told whether they can be opened.
 
         Args:
             seen: what was checked already, of runs that share it.
+            lacks: for what is planned here and run elsewhere: gets a sentence for each set that is missing, and for
+                what does not fit in memory, which then end nothing. Without its private set a run is named by nobody.
         Raises:
             ValueError, FileNotFoundError, PermissionError, privacy.BudgetError: one sentence each.
         """
@@ -250,25 +252,45 @@ class Run:
         p, once = self.params, partial(preflight.once, seen)
         with distributed.rank_0_first():
             once("room", preflight.room)
-            preflight.memory(p, self.row, self.settings)
-            if p.constants.builtin:
-                once(("test", p.private), lambda: self.held_out)
-                once(("measures", p.inception, p.shape[0]), lambda: preflight.measures(p))
-            else:
-                _ = self.private
+            with preflight.noting(lacks, preflight.TooLarge):
+                preflight.memory(p, self.row, self.settings)
+            self.lacks_private = not self._opens_private(once, lacks)
         _ = self.questions, self.plan
+        if self.lacks_private:
+            if self._reads_public:
+                self._check_public(once, lacks, trains=True)
+            return
         recipes = self.recipes()
         if distributed.rank() == 0:  # which alone has the ledger
             preflight.standing(recipes.values(), self.plan, self.ledger, p.releases, seen)
         unmade = {kind: recipe for kind, recipe in recipes.items() if not recipe.path.exists()}
         if missing := {kind for kind, recipe in unmade.items() if "public" in recipe.inputs}:
-            trains = "encoder" in missing
             with distributed.rank_0_first():
-                once(("public", self.public.identity, trains), lambda: preflight.public(self.public, trains))
+                self._check_public(once, lacks, trains="encoder" in missing)
         if "corpus" in recipes and "corpus" not in unmade and any("corpus" in r.inputs for r in unmade.values()):
             _ = self.corpus.pixels  # its public set is still there, and what it was
         distributed.barrier()  # rank 0 reads what it will write
         self._checked = True
+
+    def _opens_private(self, once: Callable, lacks: list[str] | None) -> bool:
+        """Whether the private set can be opened, with what a benchmark is measured by; if `lacks` takes the reason."""
+        p = self.params
+        with preflight.noting(lacks, *preflight.missing(p.private)):
+            if p.constants.builtin:
+                once(("test", p.private), lambda: self.held_out)
+                once(("measures", p.inception, p.shape[0]), lambda: preflight.measures(p))
+            _ = self.private
+            return True
+        return False
+
+    def _check_public(self, once: Callable, lacks: list[str] | None, trains: bool) -> None:
+        with preflight.noting(lacks, *preflight.missing(self.params.public)):
+            once(("public", self.public.identity, trains), lambda: preflight.public(self.public, trains))
+
+    @property
+    def _reads_public(self) -> bool:
+        works = [getattr(self.row, step.column) for step in STEPS if "public" in step.inputs]
+        return any("public" in inspect.signature(work).parameters for work in works if work)
 
     def _named(self, step: Step) -> Recipe | None:
         if step.only and not step.only(self.params):

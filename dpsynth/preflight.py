@@ -1,30 +1,52 @@
 """Whatever can be refused is refused here, before a run's first private touch: a release that was paid must not be lost
 to what was known before. Each check raises a ValueError or an OSError, one sentence that says what to do."""
 
+import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
-from torch.autograd.graph import saved_tensors_hooks
 
-from dpsynth import device, privacy, project, steps, store
+from dpsynth import device, privacy, project, steps, store, trainings
 from dpsynth.data import catalog
 from dpsynth.data.public_sets import PublicSet
-from dpsynth.methods import Method, dp_ldm, gans
+from dpsynth.methods import Method
 from dpsynth.models import networks
 from dpsynth.params import Params
 from dpsynth.privacy import accounting
 from dpsynth.privacy.mechanisms import from_statement
 from dpsynth.recipes import Recipe
-from dpsynth.stages import evaluate, pretrain
+from dpsynth.stages import evaluate
 from dpsynth.stages.permit import Permit
+from dpsynth.trainings import Training
 
 ROOM = 64 * 2**20  # bytes that a folder must have left: the networks of a small run
 SAFETY = 3  # images in memory take so many times their bytes: as they are drawn, joined and written
+LESS = {"encoder": "encoder_batch", "base": "pretrain_batch", "synthesiser": "size or width"}
 ROWS = 250  # images that are in a denoiser together, as it draws; in DP-SGD two micro-batches side by side are as many
+
+
+class TooLarge(ValueError):
+    """What a run needs does not fit in the memory of this machine, or of its GPU."""
+
+
+def missing(name: str) -> list[type[Exception]]:
+    """Errors that say that a set with a name is not here yet; a folder's path is as likely wrong."""
+    return [] if name.startswith(project.FOLDER) else [FileNotFoundError]
+
+
+@contextlib.contextmanager
+def noting(lacks: list[str] | None, *kinds: type[Exception]) -> Iterator[None]:
+    """Errors of these kinds become sentences in `lacks`, where one is given."""
+    try:
+        yield
+    except tuple(kinds) as error:
+        if lacks is None:
+            raise
+        lacks.append(str(error))
 
 
 def once(seen: set, key: Any, check: Callable[[], Any]) -> None:
@@ -99,8 +121,12 @@ def _once_more(
 
 
 def memory(p: Params, row: Method, settings: Mapping[str, Any]) -> None:
-    """The networks can be built, and the images that are held at once, and a batch in the denoiser, fit in this
-    machine's memory."""
+    """The networks can be built, and the images that are held at once, a batch in the denoiser, and what a step of
+    public training keeps, fit in this machine's memory, or the GPU's; on a GPU a micro-batch of DP-SGD too.
+
+    Raises:
+        TooLarge: they do not. ValueError: no such network can be built.
+    """
     channels, size = p.shape
     pixels = f"{channels}x{size}x{size} pixels"
     image = SAFETY * channels * size**2
@@ -108,50 +134,48 @@ def memory(p: Params, row: Method, settings: Mapping[str, Any]) -> None:
     if candidates := settings.get("candidates"):
         population = f"candidates={candidates} for each of {p.n_classes} labels, of {pixels},"
         _fits(candidates * p.n_classes * image, population, "candidates or size")
-    if architecture := _denoiser(p, row, settings):
+    if architecture := trainings.denoiser(p, row, settings):
         named = ("attention", "unet") if architecture.get("unet") is None else ("unet",)
         kind = " and ".join(f"{name} {architecture[name]!r}" for name in named if architecture.get(name))
         batch = f"a batch of images of {pixels} in a network of width {p.width}{kind and f' and {kind}'}"
-        _fits(batch_bytes(architecture), batch, "size or width")
-    if row.base in (gans.fresh_gan, gans.train_gan):
+        _fits(batch_bytes(architecture), batch, "size or width", device.memory_bytes())
+    if architecture := trainings.gan_like(p, row, settings):
         with torch.device("meta"):
-            networks.build(gans.architecture(p.shape, p.n_classes, p.width, settings["gan_network"]))
-
-
-def _denoiser(p: Params, row: Method, settings: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The architecture of a base that is a denoiser."""
-    shared = p.shape, p.n_classes, p.width
-    if row.base in (pretrain.fresh, pretrain.train_diffusion, pretrain.train_with_amp):
-        return pretrain.architecture(*shared, settings["prediction"], settings["attention"], settings["unet"])
-    if row.base is dp_ldm.train_latent:
-        return dp_ldm.architecture(*shared, settings["prediction"], settings["unet"])
-    return None
+            networks.build(architecture)
+    for training in trainings.trainings(p, row, settings):
+        if device.on_gpu() or not training.views:
+            _step_fits(training, pixels)
 
 
 def batch_bytes(architecture: dict[str, Any]) -> int:
-    """Bytes that a denoiser keeps of a batch for its gradient, in the precision of this machine.
-
-    Counted on torch's "meta" device, which knows shapes alone: nothing is computed.
-    """
-    kept: dict[int, torch.Tensor] = {}
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        kept[tensor.untyped_storage()._cdata] = tensor
-        return tensor
-
-    with torch.device("meta"), saved_tensors_hooks(keep, lambda tensor: tensor):
-        network = networks.build(architecture)
-        network(torch.empty(ROWS, *network.net.shape), torch.ones(ROWS), torch.zeros(ROWS, dtype=torch.int64))
-    counted = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
-    return counted * device.precision().itemsize // torch.float32.itemsize
+    """Bytes that a denoiser keeps of a batch for its gradient, in the precision of this machine."""
+    with torch.device("meta"):
+        network = trainings.network_of(trainings.named(architecture))
+    return trainings.kept_bytes(network, ROWS)
 
 
-def _fits(needs: int, what: str, less: str) -> None:
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needs > memory:
-        raise ValueError(
-            f"{what} need about {needs / 2**30:,.1f} GiB of memory, and this machine has {memory / 2**30:,.1f}; "
-            f"lower {less}"
+def _step_fits(training: Training, pixels: str) -> None:
+    """Refuse a step that a GPU has no memory for; of DP-SGD, say which micro-batch there is memory for."""
+    needs, memory, rows = trainings.step_bytes(training), device.memory_bytes(), training.at_once
+    if not training.views:
+        batch = f"{rows} images of {pixels} at once in the training of the {training.kind}"
+        _fits(needs, batch, LESS[training.kind], memory)
+    while needs > memory and rows > 1:
+        rows = 2 ** ((rows - 1).bit_length() - 1)
+        needs = trainings.step_bytes(training, rows)
+    if rows < training.at_once:
+        less = "size or width" if needs > memory else None
+        batch = f"a micro-batch of DP-SGD, {training.at_once} images of {pixels},"
+        _fits(trainings.step_bytes(training), batch, less, memory, f"set DPSYNTH_MICROBATCH={rows}")
+
+
+def _fits(needs: int, what: str, less: str | None, memory: int | None = None, remedy: str = "") -> None:
+    """Refuse what needs more bytes than there are: `memory`, or this machine's."""
+    where = "this machine" if memory is None or not device.on_gpu() else f"the GPU ({device.card()})"
+    if needs > (memory := memory or device.host_bytes()):
+        raise TooLarge(
+            f"{what} need about {needs / 2**30:,.1f} GiB of memory, and {where} has {memory / 2**30:,.1f}; "
+            f"{f'lower {less}' if less else remedy}"
         )
 
 

@@ -12,10 +12,10 @@ PACKAGE = Path(dpsynth.__file__).parent
 # other modules of `data`.
 LAYERS = (
     ("privacy",),
-    ("project", "strict", "seeds", "plainyaml", "device", "sources", "mistakes", "terminal"),
+    ("project", "strict", "seeds", "plainyaml", "device", "sources", "terminal"),
     ("distributed",),
     ("deadline",),
-    ("provenance",),
+    ("provenance", "mistakes"),
     ("scales", "checkpoints", "data", "recipes"),
     ("params", "store"),
     ("artifacts",),
@@ -23,7 +23,7 @@ LAYERS = (
     ("metrics",),
     ("stages",),
     ("methods",),
-    ("budget", "steps"),
+    ("budget", "steps", "trainings"),
     ("preflight", "experiments"),
     ("pipeline",),
     ("figures",),
@@ -34,7 +34,18 @@ LAYERS = (
 )
 PLACE = {name: (height, name) for height, layer in enumerate(LAYERS) for name in layer}
 WORK = ("models", "metrics", "stages", "methods")
-ABOVE_WORK = ("budget", "steps", "preflight", "experiments", "pipeline", "figures", "bench", "report", "runner")
+ABOVE_WORK = (
+    "budget",
+    "steps",
+    "trainings",
+    "preflight",
+    "experiments",
+    "pipeline",
+    "figures",
+    "bench",
+    "report",
+    "runner",
+)
 
 
 def modules():

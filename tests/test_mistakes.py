@@ -15,10 +15,15 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from dpsynth import mistakes, recipes, store
+from dpsynth import __main__ as command
+from dpsynth import device, mistakes, recipes, store
 from dpsynth.artifacts import Base
+from dpsynth.bench import __main__ as bench
+from dpsynth.bench import gpu, samplers
 from dpsynth.checkpoints import Work
+from dpsynth.runner import lab, reproduce
 
+PROJECT = Path(__file__).parents[1]
 ROOT_OF_LINUX = sys.platform.startswith("linux") and os.geteuid() == 0
 
 
@@ -201,3 +206,44 @@ def test_what_lies_where_artifacts_belong_is_said(root, capsys):
     path.with_name(f"{path.name}.lock").rmdir()
     path.with_name(f"{path.name}.partial").touch()
     assert ".partial: something else lies where this belongs" in said_by(lambda: store.build(HEAVY), capsys)[1]
+
+
+@pytest.mark.parametrize(("given", "half"), [("auto", 1024), ("2048", 1024), ("3", 1)])
+def test_a_full_gpu_says_which_micro_batch_to_try_in_a_command_and_in_a_cell(monkeypatch, given, half):
+    monkeypatch.setattr(device, "on_gpu", lambda: True)
+    monkeypatch.setenv("DPSYNTH_MICROBATCH", given)
+    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.\nGPU 0 has a total capacity of 8 GiB.")
+    said = mistakes.sentence(error)
+    assert said.startswith("not enough memory on the GPU (CUDA out of memory. Tried to allocate 9 GiB. GPU 0")
+    assert said.endswith(f": set DPSYNTH_MICROBATCH={half}; the same command continues where this one stopped")
+    assert mistakes.of_cell("OutOfMemoryError", str(error), "") == said
+    monkeypatch.setenv("DPSYNTH_MICROBATCH", "1")
+    assert "choose smaller sizes in the parameter file" in mistakes.sentence(error)
+
+
+NO_GPU = (
+    "error: DPSYNTH_DEVICE=cuda, and torch finds no GPU here; install its driver and a CUDA build of torch, or set "
+    "DPSYNTH_DEVICE=cpu\n"
+)
+
+
+COMMANDS = {
+    "reproduce": lambda: reproduce.main(["--scale", "smoke", "--dry-run"]),
+    "run": lambda: command.main(["run", "table", "--scale", "smoke"]),
+    "pack": lambda: command.main(["pack", "table", "out.tar", "--scale", "smoke"]),
+    "lab": lambda: lab.main(["--no-browser"]),
+    "bench": bench.main,
+    "bench-gpu": lambda: gpu.main(["--tiny"]),
+    "samplers": samplers.main,
+}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_gpu_that_is_asked_for_and_absent_is_one_sentence(root, monkeypatch, capsys, name):
+    for folder in ("params", "notebooks"):
+        (root / folder).symlink_to(PROJECT / folder)
+    monkeypatch.chdir(root)
+    monkeypatch.setattr(sys, "argv", [name])
+    monkeypatch.setenv("DPSYNTH_DEVICE", "cuda")
+    assert (COMMANDS[name](), capsys.readouterr().err) == (2, NO_GPU)

@@ -30,6 +30,9 @@ LOCK = [
     if line[:1] not in ("", "#")
 ]
 LOCKED = {canonicalize_name(one.name): str(one.specifier) for one in LOCK}
+# A machine with a GPU has the torch that its driver takes, and more Pythons: tests/privacy, tests/models, tests/data
+# and tests/metrics were run with these by hand, on Python 3.12.
+OLDER = {"torch": "2.9", "torchvision": "0.24"}
 DECLARED = [Requirement(one) for one in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]]
 
 
@@ -50,9 +53,15 @@ def test_the_lock_pins_every_package_once_and_nothing_else():
 
 
 @pytest.mark.parametrize("one", DECLARED, ids=str)
-def test_what_pyproject_asks_for_at_least_is_what_the_lock_pins(one):
+def test_what_pyproject_asks_for_at_least_is_what_the_lock_pins_or_what_machines_with_gpus_have(one):
     pinned = LOCKED[canonicalize_name(one.name)].removeprefix("==")
-    assert str(one.specifier) == f">={pinned}", "a lower bound that no test installs"
+    assert str(one.specifier) == f">={OLDER.get(one.name, pinned)}", "a lower bound that nobody tried"
+    assert pinned in one.specifier
+
+
+def test_the_pythons_that_are_supported_are_those_of_the_lock_and_the_two_after_it():
+    supported = SpecifierSet(PROJECT["requires-python"])
+    assert [f"3.{minor}" for minor in range(9, 16) if f"3.{minor}.0" in supported] == ["3.11", "3.12", "3.13"]
 
 
 def test_the_lock_holds_what_each_package_needs():

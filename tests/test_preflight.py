@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dpsynth import preflight, privacy, sources, store
+from dpsynth import device, preflight, privacy, sources, store, trainings
 from dpsynth.budget import planning
 from dpsynth.data import catalog
 from dpsynth.methods import METHODS, gans
@@ -184,6 +184,66 @@ def test_what_does_not_fit_in_memory_is_refused(own, monkeypatch, method, option
     preflight.memory(usual.params, usual.row, usual.settings)
     with pytest.raises(ValueError, match=f"{said}.* and this machine has 1.0; lower"):
         Run(own(method, options, **changes)).check()
+
+
+@pytest.fixture
+def card(monkeypatch):
+    """A GPU with so many GiB, where there is none."""
+
+    def of(gibibytes):
+        monkeypatch.setattr(device, "on_gpu", lambda: True)
+        monkeypatch.setattr(device, "card", lambda: "NVIDIA A")
+        monkeypatch.setattr(device, "placed", lambda network: network)
+        monkeypatch.setattr(device, "precision", lambda: torch.bfloat16)
+        monkeypatch.setattr(device, "memory_bytes", lambda: int(gibibytes * 2**30))
+
+    return of
+
+
+def test_a_micro_batch_that_a_gpu_has_no_memory_for_is_refused_with_one_that_it_has(own, card, monkeypatch):
+    run = Run(own(width=64, size=32, noise_multiplicity=1, pretrain_batch=8))
+    (dp_sgd,) = trainings.trainings(run.params, run.row, run.settings)
+    card(1000)
+    preflight.memory(run.params, run.row, run.settings)
+    (dp_sgd,) = trainings.trainings(run.params, run.row, run.settings)
+    assert dp_sgd.at_once == 2048
+    needs = {rows: trainings.step_bytes(dp_sgd, rows) / 2**30 for rows in (256, 512, 1024, 2048)}
+    assert 1.8 < needs[1024] / needs[512] < 2.1
+    card((needs[512] + needs[1024]) / 2)
+    said = rf"a micro-batch of DP-SGD, 2048 images of 3x32x32 pixels, need about {needs[2048]:.1f} GiB of memory, and "
+    with pytest.raises(preflight.TooLarge, match=said + r"the GPU .NVIDIA A. has .*; set DPSYNTH_MICROBATCH=512$"):
+        preflight.memory(run.params, run.row, run.settings)
+    monkeypatch.setenv("DPSYNTH_MICROBATCH", "512")
+    preflight.memory(run.params, run.row, run.settings)
+
+
+def test_a_micro_batch_has_a_gradient_of_all_weights_for_each_record_and_its_activations_twice(own, card):
+    card(1000)
+    at = {}
+    for views in (1, 8):
+        run = Run(own(width=64, size=32, noise_multiplicity=views))
+        (of,) = trainings.trainings(run.params, run.row, run.settings)
+        at[views] = trainings.step_bytes(of)
+    with torch.device("meta"):
+        network = trainings.network_of(of.network)
+    n = sum(w.numel() for w in network.net.parameters())
+    assert at[1] - at[8] == (2048 - 256) * n * 2
+    assert at[8] == 256 * n * 2 + 2 * trainings.kept_bytes(network, 2048) + 20 * n
+
+
+def test_a_batch_of_public_training_that_does_not_fit_is_refused_by_its_setting(own, card):
+    run = Run(own("pdp_diffusion", size=32, width=64, pretrain_batch=10**5))
+    card(8)
+    with pytest.raises(preflight.TooLarge, match=r"^50000 images of .* in the training of the base .* pretrain_batch$"):
+        preflight.memory(run.params, run.row, run.settings)
+
+
+def test_memory_is_the_gpus_where_there_is_one(monkeypatch):
+    monkeypatch.setattr(device, "on_gpu", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda: SimpleNamespace(total_memory=7))
+    assert device.memory_bytes() == 7 < device.host_bytes()
+    monkeypatch.setattr(device, "on_gpu", lambda: False)
+    assert device.memory_bytes() == device.host_bytes()
 
 
 def test_a_batchs_memory_is_what_its_graph_keeps():

@@ -6,8 +6,9 @@ import sys
 
 import pandas as pd
 
-from dpsynth import bench, figures, project, terminal
+from dpsynth import bench, device, figures, project, terminal
 from dpsynth.bench.steps import FULL, LAPTOP, SWEEPS, Setting
+from dpsynth.mistakes import ended, mistakes
 
 
 def main() -> int:
@@ -16,6 +17,8 @@ def main() -> int:
     parser.add_argument("--memory", help=argparse.SUPPRESS)
     parser.add_argument("--setting", type=json.loads, default=list(FULL), help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if refused := ended(mistakes()(device.kind)):
+        return refused
     if given.memory:
         print(bench.held_by(Setting(*given.setting), given.memory))
         return 0

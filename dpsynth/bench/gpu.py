@@ -19,6 +19,7 @@ from torch import nn
 
 from dpsynth import device, project, terminal
 from dpsynth.bench.steps import CLASSES, Bench, Setting
+from dpsynth.mistakes import ended, mistakes
 from dpsynth.models import diffusion, training
 from dpsynth.models.pixels import scaled
 from dpsynth.privacy.engine.philox import DeviceDraws
@@ -177,6 +178,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=3.0, help="of each step, after it was compiled")
     parser.add_argument("--tiny", action="store_true", help="16 rows: a rehearsal")
     given = parser.parse_args(argv)
+    if refused := ended(mistakes()(device.kind)):
+        return refused
     settings = [tuple(map(int, one.split(","))) for one in given.only] if given.only else SETTINGS
     path, rows = project.root() / "build" / "bench-gpu.csv", []
     path.parent.mkdir(parents=True, exist_ok=True)

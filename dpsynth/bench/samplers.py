@@ -9,9 +9,10 @@ import time
 import pandas as pd
 import torch
 
-from dpsynth import privacy, project
+from dpsynth import device, privacy, project
 from dpsynth.bench.steps import THREADS
 from dpsynth.metrics import classifiers, distances, extractors
+from dpsynth.mistakes import ended, mistakes
 from dpsynth.models import networks
 from dpsynth.models.samplers import ddim, denoised, dpm_solver, heun
 from dpsynth.params import Params
@@ -62,6 +63,8 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def main() -> int:
+    if refused := ended(mistakes()(device.kind)):
+        return refused
     torch.set_num_threads(THREADS)
     rows = measure(chosen())
     rows.to_csv(project.root() / "build" / "samplers.csv", index=False)

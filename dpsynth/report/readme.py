@@ -1,7 +1,7 @@
 """The measured numbers and the picture in README.md and docs/: none of them is typed by hand, and a test holds it.
 
-`make record` copies what the last `make reproduce`, `make test`, `make bench` and `make samplers` measured from build/
-to results/; `make readme` fills the pages from results/.
+`make record` copies what the last `make reproduce`, `make test`, `make bench`, `make bench-gpu` and `make samplers`
+measured from build/ to results/; `make readme` fills the pages from results/.
 """
 
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from dpsynth import bench, experiments, figures, project, terminal
-from dpsynth.bench import samplers
+from dpsynth.bench import gpu, samplers
 from dpsynth.methods import METHODS
 from dpsynth.metrics.names import ACCURACIES, FRECHET, frechet
 from dpsynth.pipeline import Run
@@ -24,10 +24,11 @@ from dpsynth.report.timings import breakdown
 PROJECT = PACKAGE.parent
 FIGURED = {"table1_digits": ("CA-CNN", "moment-gap"), "ablations": ("learning-percent",)}  # what the pages show of each
 RECORDED = (*FIGURED, "choosing")  # of these the rows that are there, of the table of `make reproduce` only all
+MEASURED = ("bench", "bench-gpu", "samplers")  # by targets of make of these names
 SHOWN = ["row", "epsilon", "seeds", "images", *ACCURACIES, *FRECHET, "precision", "recall"]  # what of it there is
 SUMMARY = ["epsilon", "seeds", "images", "CA-LR", "CA-MLP", "CA-CNN", "recall"]
-MARKER = re.compile(r"<!-- begin: (\w+) -->")
-BLOCK = re.compile(r"(<!-- begin: (\w+) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)
+MARKER = re.compile(r"<!-- begin: ([\w-]+) -->")
+BLOCK = re.compile(r"(<!-- begin: ([\w-]+) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)
 
 
 def pages() -> dict[Path, str]:
@@ -62,7 +63,7 @@ def blocks() -> dict[str, str]:
     of_table = {"summary": _summary, "claim": _claim, "hero": _hero, "table": _table}
     of_file = {
         "table1_digits": _budgets, "ablations": _variants, "choosing": _variants, "bench": _bench,
-        "samplers": _samplers,
+        "bench-gpu": _bench_gpu, "samplers": _samplers,
     }  # fmt: skip
     path = results.COMMITTED / "measured.json"
     measured = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
@@ -79,7 +80,7 @@ def blocks() -> dict[str, str]:
 def _recorded(name: str, block: Callable[[pd.DataFrame], str]) -> str:
     if (results.COMMITTED / f"{name}.csv").exists():
         return block(results.read_committed(name))
-    target = name if name in ("bench", "samplers") else f"reproduce EXPERIMENT={name}"
+    target = name if name in MEASURED else f"reproduce EXPERIMENT={name}"
     return f"`make {target}`: not run, or not recorded."
 
 
@@ -92,6 +93,13 @@ def markdown(table: pd.DataFrame) -> str:
 
 def _bench(frame: pd.DataFrame) -> str:
     return f"{markdown(bench.ratios(frame))}\n\n{bench.laptop(frame)}"
+
+
+def _bench_gpu(frame: pd.DataFrame) -> str:
+    """Goals and what was measured, of the first setting; and which card."""
+    first = frame.iloc[0]
+    setting = f"{first['channels']}x{first['size']}x{first['size']} pixels, width {first['width']}"
+    return f"{markdown(gpu.ratios(frame))}\n\nOn {' and '.join(frame['card'].unique())}; {setting}."
 
 
 def _samplers(frame: pd.DataFrame) -> str:
@@ -230,9 +238,9 @@ def record() -> None:
             rows.to_csv(results.COMMITTED / f"{name}.csv", index=False)
         if name in FIGURED:
             results.draw(rows, results.COMMITTED, FIGURED[name])
-    for name in ("bench.csv", "samplers.csv"):
-        if (build / name).exists():
-            (results.COMMITTED / name).write_bytes((build / name).read_bytes())
+    for name in MEASURED:
+        if (file := build / f"{name}.csv").exists():
+            (results.COMMITTED / file.name).write_bytes(file.read_bytes())
     if times.exists():
         measured = json.loads(times.read_text(encoding="utf-8"))
         measured |= json.loads(tests.read_text(encoding="utf-8")) if tests.exists() else {}

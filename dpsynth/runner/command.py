@@ -8,6 +8,7 @@ from dpsynth.experiments import Experiment
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
 from dpsynth.report import comparison, results
+from dpsynth.runner import estimates
 
 LONGEST = 300  # characters of an error's message that are kept
 
@@ -35,16 +36,18 @@ def whole_numbers(text: str) -> list[int]:
     return [int(part) for part in several(text)]
 
 
-def checked(points: list[Params]) -> list[Run]:
+def checked(points: list[Params], lacks: list[str] | None = None) -> list[Run]:
     """The runs, their private sets opened once each, and all that can be refused refused.
 
+    Args:
+        lacks: as of `Run.check`.
     Raises:
         As `Run.check`.
     """
     checks: set = set()
     runs = []
     for run in opened(points):
-        run.check(checks)
+        run.check(checks, lacks)
         runs.append(run)
     return runs
 
@@ -56,7 +59,8 @@ def opened(points: list[Params]) -> Iterator[Run]:
         declared = (p.private, p.n_records, p.labels, p.size, p.background)
         run = Run(p, sealed.get(declared))
         yield run
-        sealed[declared] = run.private
+        if not run.lacks_private:
+            sealed[declared] = run.private
 
 
 def privacy_of(run: Run) -> str:
@@ -67,6 +71,15 @@ def privacy_of(run: Run) -> str:
     questions = ", ".join(f"{m.name} x{m.steps} at noise multiplier {m.noise_multiplier:.4g}" for m in plan.mechanisms)
     spends = f"epsilon {plan.spent():.4g} of {p.epsilon:g} at delta {p.delta:g}"
     return f"{p.run_name}: {questions}; {spends} ({plan.statement()['adjacency']})"
+
+
+def say_needs(runs: list[Run], lacks: list[str]) -> None:
+    """Print what each run would need on this machine, and what is missing here: the end of a dry run."""
+    print("on this machine, from a few rows of each network, for training alone:")
+    for run in runs:
+        print(f"{run.params.run_name}: {estimates.needs_of(run)}", flush=True)
+    if lacks:
+        print("\nmissing here, and refused by a run:", *dict.fromkeys(lacks), sep="\n")
 
 
 def conclude(experiment: Experiment, finished: list[Params], what: str) -> list[str]:

@@ -25,7 +25,7 @@ from dpsynth.mistakes import OUT_OF_TIME, RESUMES, UNDRAWN, Failed, mistakes
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
 from dpsynth.report import pictures, results
-from dpsynth.runner.command import add_axes, axes, checked, conclude, in_all, privacy_of
+from dpsynth.runner.command import add_axes, axes, checked, conclude, in_all, privacy_of, say_needs
 
 WRITTEN = ("certificate.json", "artifacts.json", "metrics.csv")
 
@@ -99,8 +99,9 @@ def show(runs: list[Run], reproduces: str) -> None:
     """Print what each run asks, and which of its artifacts stand."""
     print(f"\n{reproduces}\n")
     for run in runs:
-        recipes = run.recipes().items()
-        state = ", ".join(f"{kind} {'stands' if recipe.path.exists() else 'to make'}" for kind, recipe in recipes)
+        recipes = {} if run.lacks_private else run.recipes()
+        stands = {kind: "stands" if recipe.path.exists() else "to make" for kind, recipe in recipes.items()}
+        state = ", ".join(f"{kind} {there}" for kind, there in stands.items()) or "nothing to be seen without its set"
         print(f"{privacy_of(run)}\n  {state}")
     print(flush=True)
 
@@ -136,9 +137,10 @@ def work(given: argparse.Namespace) -> None:
                 points = experiments.load(path, given.scale, **axes(given)).points()
                 _refuse_a_limit(points, given.minutes)
                 results.are_readable(experiment.scale)
-            runs = checked(points)
+            runs = checked(points, lacks := [] if given.dry_run else None)
         show(runs, experiment.reproduces)
         if given.dry_run:
+            say_needs(runs, lacks)
             return
         with mistakes():
             perform(runs, given.minutes)

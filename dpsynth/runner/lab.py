@@ -12,7 +12,7 @@ from pathlib import Path
 
 import nbformat
 
-from dpsynth import project, terminal
+from dpsynth import device, project, terminal
 from dpsynth.methods import row_of
 from dpsynth.mistakes import ended, mistakes
 from dpsynth.params import Params
@@ -45,6 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     @mistakes()
     def action() -> None:
         project.enter()
+        device.kind()  # which refuses a GPU that is not there
         opened = copies(Params.at(given.scale, method=given.method, epsilon=given.epsilon, seed=given.seed))
         print(*opened, sep="\n", flush=True)
         if not given.no_browser:

@@ -23,7 +23,7 @@ from dpsynth.params import Params
 from dpsynth.pipeline import Run
 from dpsynth.report import results, timings
 from dpsynth.runner import execute, pages, workers
-from dpsynth.runner.command import add_axes, axes, checked, conclude, in_all, privacy_of
+from dpsynth.runner.command import add_axes, axes, checked, conclude, in_all, privacy_of, say_needs
 from dpsynth.steps import STAGE_OF
 
 BESIDE = {"finetune": "certificate.json", "evaluate": "metrics.csv"}  # files that the pages of these stages leave too
@@ -63,7 +63,7 @@ def schedule(runs: list[Run]) -> Iterator[Job]:
     """
     known, claimed = measured_minutes(), {}
     for run in runs:
-        p, names = run.params, run.recipes()
+        p, names = run.params, {} if run.lacks_private else run.recipes()
         at_work = {"evaluate", *(STAGE_OF[kind] for kind in names)}
         for page, stages in pages.pages(p.method).items():
             recipes = [name for kind, name in names.items() if STAGE_OF[kind] in stages]
@@ -74,7 +74,9 @@ def schedule(runs: list[Run]) -> Iterator[Job]:
                 lacks = bool(execute.undrawn(paths(p, page)[1]))
                 yield job._replace(cached=not lacks, minutes=0.0, note="its pictures are drawn anew" if lacks else "")
                 continue
-            if "evaluate" not in stages and not missing:
+            if run.lacks_private:
+                job = job._replace(minutes=None)
+            elif "evaluate" not in stages and not missing:
                 job = job._replace(minutes=0.0, note="its work is done")
             elif missing and all(path in claimed for path in missing):
                 job = job._replace(minutes=0.0, note=f"shares the work of {claimed[missing[0]]}")
@@ -149,10 +151,11 @@ def reproduce(chosen: dict[str, list[Any]], given: argparse.Namespace) -> None:
             experiment = experiments.load(path, given.scale)
             points = experiments.load(path, given.scale, **chosen).points()
             results.are_readable(experiment.scale)
-            runs = checked(points)
+            runs = checked(points, lacks := [] if given.dry_run else None)
             jobs = list(schedule(runs))
         show(jobs, experiment.reproduces)
         if given.dry_run:
+            say_needs(runs, lacks)
             return
         missing = perform(jobs, path, given.jobs)
     finally:

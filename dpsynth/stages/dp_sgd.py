@@ -162,16 +162,20 @@ def minutes_of(model: diffusion.Denoiser, mechanism: Gradients, shape: tuple[int
 
 
 def rehearsal(
-    model: diffusion.Denoiser, images: torch.Tensor, labels: torch.Tensor, n_classes: int, mechanism: Gradients,
-    microbatch: int,
+    model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, n_classes: int, mechanism: Gradients,
+    microbatch: int, loss: Callable | None = None,
 ) -> Callable[[int], None]:  # fmt: skip
     """What leaves a step's private gradient at the weights, of images that nobody owns, under coins that everybody
-    knows: no ledger is asked, none is needed."""
+    knows: no ledger is asked, none is needed.
+
+    Args:
+        loss: `(wrapped network, images, labels, draws)`; None for a denoiser's own.
+    """
     classes, wrapped = tuple(map(str, range(n_classes))), privacy.per_example(model)
     toy = Private(name="rehearsal", images=images, labels=labels, classes=classes, n_records=len(images), builtin=True)
     plan = privacy.Plan("rehearsal", len(images), 1.0, 1e-5, (mechanism,))
     charge = privacy.Charge(mechanism, plan, "rehearsal", privacy.Coins(bytes(32)))
-    losses = partial(diffusion.losses, model, through=wrapped)
+    losses = partial(loss, wrapped) if loss else partial(diffusion.losses, model, through=wrapped)
     return lambda step: toy.gradient(wrapped, losses, charge, step, microbatch)
 
 

@@ -121,6 +121,7 @@ def test_constants_are_made_where_the_input_is():
     assert embed_noise_level(torch.zeros(2, device="meta"), 8).device.type == "meta"
 
 
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch 2.9 itself does
 def test_the_network_compiles_as_one_graph(net):
     torch._dynamo.reset()
     inputs = torch.randn(2, 3, 16, 16), torch.randn(2), torch.tensor([0, 3])

@@ -147,3 +147,20 @@ def test_the_claim_gives_each_metric_its_interval_and_verdict_and_leads_with_tho
 
 def test_the_claim_quotes_the_papers_own_difference():
     assert "RPGen's Table 1 has, on CIFAR-10, CA-CNN +4.6" in readme._claim(results.read_committed("table"))
+
+
+def test_the_bench_of_a_gpu_names_its_card_and_is_not_run_where_nothing_is_recorded(root, monkeypatch):
+    monkeypatch.setattr(results, "COMMITTED", root / "results")
+    assert readme._recorded("bench-gpu", readme._bench_gpu) == "`make bench-gpu`: not run, or not recorded."
+    first = dict(width=80, channels=3, size=32, views=1, card="NVIDIA H100", seconds=1.0, GiB=2.0, busy=0.9)
+    speeds = {"ours": 60.0, "ordinary, compiled": 100.0, "opacus hooks": 10.0}
+    rows = [first | {"step": step, "images_per_second": speed} for step, speed in speeds.items()]
+    (root / "build").mkdir()
+    (root / "results").mkdir()
+    pd.DataFrame(rows).to_csv(root / "build" / "bench-gpu.csv", index=False)
+    monkeypatch.setattr(results, "read_results", lambda scale: pd.DataFrame({"experiment": []}))
+    readme.record()
+    said = readme._recorded("bench-gpu", readme._bench_gpu)
+    assert "| speed of ours over the compiled ordinary step, K = 1 | 0.6 | 0.5 |" in said
+    assert "| speed of ours over Opacus at its best batch, K = 1 | 6.0 | 5.0 |" in said
+    assert said.endswith("On NVIDIA H100; 3x32x32 pixels, width 80.")

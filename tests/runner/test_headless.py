@@ -126,7 +126,7 @@ def test_it_needs_no_jupyter(enter):
 def test_work_without_steps_is_ended_when_the_time_is_over(enter, monkeypatch, capsys):
     place = enter("slow")
     monkeypatch.setattr(deadline, "MARGIN", 0.0)
-    monkeypatch.setattr(headless, "checked", lambda points: [Run(p) for p in points])
+    monkeypatch.setattr(headless, "checked", lambda points, lacks: [Run(p) for p in points])
     monkeypatch.setattr(headless, "show", lambda runs, reproduces: None)
     monkeypatch.setattr(headless, "pieces", lambda run: [headless.Piece("a long sum", lambda: time.sleep(60))])
     start = time.monotonic()
