@@ -177,7 +177,7 @@ def test_as_many_matrices_are_voted_for_as_there_are_and_no_more():
     network = dict(shape=(1, 8), n_classes=3, width=8, prediction="edm", attention="every", convolutions=True)
 
     def votes(n):
-        settings = dict(score="votes", saliency_votes=n, saliency_noise=None, n_records=9)
+        settings = dict(score="votes", saliency_votes=n, saliency_noise=None, n_records=9, unet=None)
         return dp_sapf.probe_mechanism(lambda votes: 5.0 * votes, **settings, **network)
 
     assert votes(24) == Counts("saliency", 24, 120.0)

@@ -51,7 +51,9 @@ def test_the_mlp_is_as_good_as_scikit_learns_and_the_same_each_time(digits):
 def test_on_a_gpu_the_first_two_classifiers_are_computed_there(digits, monkeypatch):
     images, labels, _ = digits
     monkeypatch.setenv("DPSYNTH_PRECISION", "float32")  # of which no GPU is asked
-    monkeypatch.setattr(device, "on_gpu", lambda: True)
+    monkeypatch.setattr(classifiers.device, "on_gpu", lambda: True)
+    for moves in ("put", "placed"):
+        monkeypatch.setattr(device, moves, lambda it: it)
     monkeypatch.setattr(classifiers, "LogisticRegression", None)
     monkeypatch.setattr(classifiers, "MLPClassifier", None)
     monkeypatch.setattr(classifiers, "MLP_EPOCHS", 20)
