@@ -102,8 +102,8 @@ def memory_bytes() -> int:
 
 
 def card() -> str:
-    """What computes: the name of the GPU, or "processor"."""
-    return torch.cuda.get_device_name() if on_gpu() else "processor"
+    """What computes: the name of the GPU and the version of its kernels, or "processor"."""
+    return f"{torch.cuda.get_device_name()}, cuDNN {torch.backends.cudnn.version()}" if on_gpu() else "processor"
 
 
 def forget_peak() -> None:

@@ -29,6 +29,8 @@ def begin() -> None:
         ValueError: there is no GPU for this one.
     """
     global _in_all
+    for dump in ("TORCH_FR_BUFFER_SIZE", "TORCH_NCCL_DUMP_ON_TIMEOUT"):  # which would keep the time of each step
+        os.environ[dump] = "0"
     if (started := int(os.environ.get("WORLD_SIZE", 1))) > 1:
         torch.distributed.init_process_group(device.own(int(os.environ["LOCAL_RANK"])), timeout=WAIT)
         _in_all = started
@@ -41,6 +43,11 @@ def end() -> None:
         barrier()
         torch.distributed.destroy_process_group()
         _in_all = 1
+
+
+def spans_machines() -> bool:
+    """Whether the processes are of more than one machine."""
+    return world() > int(os.environ.get("LOCAL_WORLD_SIZE", world()))
 
 
 def rank() -> int:

@@ -116,8 +116,8 @@ def _tensors(path: Path) -> dict[str, Any]:
 
 def _made_of(recipe: Recipe) -> str:
     """SHA-256 over all that an answer follows from beside the records, as a name that lasts tells none of it: the code,
-    the machine, torch, and what the inputs hold."""
-    facts: list[Any] = [recipe.made_by, torch.__version__]
+    the machine, torch, what the inputs hold, and of what lasts the card: cards of one kind may round otherwise."""
+    facts: list[Any] = [recipe.made_by, torch.__version__, *([device.card()] if recipe.lasts else [])]
     for value in recipe.inputs.values():
         if isinstance(value, Stored):
             with open(value.artifact.path / "tensors.safetensors", "rb") as file:

@@ -3,7 +3,9 @@ import torch
 
 from dpsynth import device, distributed, store
 from dpsynth.models import networks
+from dpsynth.params import Params
 from dpsynth.recipes import recipe, work
+from dpsynth.runner import headless
 from dpsynth.stages import evaluate, pretrain
 
 
@@ -80,3 +82,16 @@ def test_each_process_has_a_gpu_of_its_own_or_none_is_used(monkeypatch):
     assert device._place() == torch.device("cuda", 1)
     with pytest.raises(ValueError, match=r"process 2 of this machine has no GPU.*--nproc-per-node 2"):
         device.own(2)
+
+
+def test_secret_coins_stay_on_one_machine(monkeypatch):
+    monkeypatch.setattr(distributed, "_in_all", 4)
+    for local, refused in (("4", False), ("2", True)):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", local)
+        assert distributed.spans_machines() == refused
+        headless._refuse_a_network([Params()])  # seeded coins are public
+        if refused:
+            with pytest.raises(ValueError, match="would cross the network; start all of them on one machine"):
+                headless._refuse_a_network([Params(), Params(noise="secret")])
+        else:
+            headless._refuse_a_network([Params(noise="secret")])

@@ -260,5 +260,5 @@ class Ledger:
 
 def opened(entries: list[dict[str, Any]], lineage: Sequence[str] | None) -> list[dict[str, Any]]:
     """The opening entries of the releases in `lineage` (all if None), each draw once."""
-    draws = {(e["open"], e["coins"]): e for e in entries if "open" in e and (lineage is None or e["open"] in lineage)}
-    return list(draws.values())
+    mine = [e for e in entries if "open" in e and (lineage is None or e["open"] in lineage)]
+    return list({(e["open"], e["coins"]): e for e in mine[::-1]}.values())[::-1]  # the first: none later lowers it

@@ -74,13 +74,14 @@ def perform(runs: list[Run], minutes: float | None) -> None:
     took: dict[str, float] = {}
     with deadline.within(minutes):
         for number, run in enumerate(runs, 1):
-            for piece in pieces(run):
-                line = f"[{number}/{len(runs)}] {run.params.run_name}: {piece.name}"
-                try:
+            line = f"[{number}/{len(runs)}] {run.params.run_name}"
+            try:
+                for piece in pieces(run):
+                    line = f"[{number}/{len(runs)}] {run.params.run_name}: {piece.name}"
                     _perform(piece, line, took, timed=run.params.constants.builtin)
-                except OutOfTime:
-                    sentence = f"stopped in {line}, before {minutes:g} minutes were over; {RESUMES}"
-                    raise Failed(sentence, OUT_OF_TIME) from None
+            except OutOfTime:
+                sentence = f"stopped in {line}, before {minutes:g} minutes were over; {RESUMES}"
+                raise Failed(sentence, OUT_OF_TIME) from None
 
 
 def _perform(piece: Piece, line: str, took: dict[str, float], timed: bool) -> None:
@@ -136,6 +137,7 @@ def work(given: argparse.Namespace) -> None:
                 experiment = experiments.load(path, given.scale)
                 points = experiments.load(path, given.scale, **axes(given)).points()
                 _refuse_a_limit(points, given.minutes)
+                _refuse_a_network(points)
                 results.are_readable(experiment.scale)
             runs = checked(points, lacks := [] if given.dry_run else None)
         show(runs, experiment.reproduces)
@@ -157,6 +159,14 @@ def _conclude(experiment: experiments.Experiment, points: list[Params]) -> None:
     finished = [*(p for p in others if is_made(Run(p))), *points]
     if missing := conclude(experiment, finished, "runs"):
         raise Failed(in_all(missing), UNDRAWN)
+
+
+def _refuse_a_network(points: list[Params]) -> None:
+    if distributed.spans_machines() and any(p.noise == "secret" for p in points):
+        raise ValueError(
+            "noise: secret in processes of several machines: the key of the coins, and sums before noise, would cross "
+            "the network; start all of them on one machine"
+        )
 
 
 def _refuse_a_limit(points: list[Params], minutes: float | None) -> None:

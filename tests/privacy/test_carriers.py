@@ -128,6 +128,26 @@ def test_a_record_that_is_not_finite_is_left_out_of_its_micro_batch_and_no_other
     torch.testing.assert_close(everyone, summed([0, 1, 2, 4, 5, 6]))
 
 
+def test_the_second_look_is_through_the_compiled_functions_of_the_first(denoiser):
+    """Else the companions of a record that is left out would be computed otherwise because of it."""
+    watched, asked = engine.Carried(denoiser, None), []
+    forward = watched._forward
+    watched._forward = lambda *given: asked.append(1) or forward(*given)
+    images, mechanism = torch.zeros(6, 1, 8, 8, dtype=torch.uint8), Gradients("dp_sgd", 0.5, 3, 1.0, 0.1, 1, 5.0)
+    loss = partial(diffusion.loss, watched, "edm", 3)
+
+    def broken(x, labels, draws):
+        return loss(x, labels, draws) * torch.where(labels == 2, float("nan"), 1.0)
+
+    def summed(records):
+        labels = torch.tensor([0, 1, 2, 0, 1, 0])
+        sums = engine.clipped_sum(watched, engine.Rescaled(broken), images, labels, records, mechanism, COINS, 1, 6)
+        return torch.cat([total.flatten() for total in sums])
+
+    torch.testing.assert_close(summed([0, 1, 2, 3, 4, 5]), summed([0, 1, 3, 4, 5]), rtol=1e-5, atol=1e-7)
+    assert len(asked) == 3  # a micro-batch twice, the other once
+
+
 def test_no_record_drawn_is_a_sum_of_zeros(denoiser):
     images, mechanism = torch.zeros(3, 1, 8, 8, dtype=torch.uint8), Gradients("dp_sgd", 0.5, 3, 1.0, 0.1, 2, 5.0)
     assert not of_step(denoiser, None, images, torch.zeros(3).long(), [], mechanism).any()

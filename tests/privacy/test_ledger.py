@@ -673,3 +673,12 @@ def test_a_ledger_takes_what_its_copy_has_after_it_and_nothing_of_one_that_went_
             ledger.extend(copy)
     assert here.path.read_bytes() == before and len(apart.entries()) == 1
     assert seeded(tmp_path / "fresh").extend(there.entries()) == 3
+
+
+def test_a_copy_that_repeats_an_opening_with_more_noise_lowers_nothing(tmp_path, wide):
+    here = seeded(tmp_path / "here")
+    here.charge(wide, "query", "r1", [])
+    spent, first = here.epsilon(DELTA), here.entries()
+    crafted = [*first, first[0] | {"mechanism": first[0]["mechanism"] | {"noise_multiplier": 600.0}}]
+    here.extend(crafted)
+    assert here.epsilon(DELTA) == spent

@@ -205,3 +205,16 @@ def test_images_in_colour_are_run_and_packed_without_an_extractor_of_ours(enter,
     assert command.main(["run", "colour"]) == 0
     made = [line for line in capsys.readouterr().out.splitlines() if line.endswith(" s")]
     assert len(made) == 1 and "certificate and metrics" in made[0]  # all else stands
+
+
+def test_an_alarm_between_two_pieces_is_a_stop_as_well(enter, monkeypatch, capsys):
+    enter("between")
+    usual = headless.pieces
+
+    def late(run):
+        yield next(usual(run))
+        raise deadline.OutOfTime
+
+    monkeypatch.setattr(headless, "pieces", late)
+    assert command.main(["run", "tiny", "--minutes", "9"]) == mistakes.OUT_OF_TIME
+    assert "encoder, before 9 minutes were over" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dpsynth.privacy.engine.clip import Part, clip_at_once
+from dpsynth.privacy.engine.clip import Part, clip, clip_at_once
 from dpsynth.privacy.engine.layers import RULES
 from dpsynth.privacy.engine.model import Watched, check_reach, check_rows, parts_of, row_part
 from dpsynth.privacy.engine.norm import GroupNormSwish
@@ -106,14 +106,25 @@ class Carried(Watched):
             losses: `losses(*inputs)`, as of `clipped`; the same object each time, as it is compiled once.
             inputs: tensors of the same shapes each time.
         Returns:
-            One float64 tensor a parameter, and whether all gradients were finite: if not, `clipped` is to be asked.
+            One float64 tensor a parameter, and whether all gradients were finite: if not, `clipped_again` is to be
+            asked.
         """
+        return clip_at_once(self._compiled(losses, inputs, records), count, max_grad_norm)
+
+    def clipped_again(
+        self, losses: Callable, inputs: tuple[Tensor, ...], records: int, count: int, max_grad_norm: float
+    ) -> list[Tensor]:
+        """The sum of those that are finite, by selection. Of the same compiled functions: what others than the records
+        that are left out add is computed no other way than without them."""
+        return clip([part.select(slice(count)) for part in self._compiled(losses, inputs, records)], max_grad_norm)
+
+    def _compiled(self, losses: Callable, inputs: tuple[Tensor, ...], records: int) -> list[Part]:
         calls, carriers = self._tape_of(losses, inputs, records)
         with torch.enable_grad():
             total, seen = self._forward(losses, inputs, carriers)
         gradients = torch.autograd.grad(total, carriers, allow_unused=True)
         with torch.no_grad():
-            return clip_at_once(self._joined(calls, seen, gradients, records), count, max_grad_norm)
+            return self._joined(calls, seen, gradients, records)
 
     def _tape_of(self, losses: Callable, inputs: tuple[Tensor, ...], records: int) -> tuple[list[Call], list[Tensor]]:
         """The uses of layers in this forward, from one that is not compiled and is checked."""

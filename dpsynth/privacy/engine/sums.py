@@ -124,8 +124,7 @@ def _on_the_device(
         finite.append(all_finite)
     for part, whole in zip(parts, torch.stack(finite).tolist() if finite else [], strict=True):
         if not whole:
-            again = inputs(part)
-            sums = model.clipped(lambda again=again: losses(*again), at_once, len(part), bound)
+            sums = model.clipped_again(losses, inputs(part), at_once, len(part), bound)
             for into, addition in zip(total, sums, strict=True):
                 into += addition
     return total
