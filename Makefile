@@ -2,7 +2,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help reproduce table1 table1-digits dry-run test mutants crash bench bench-gpu samplers lint lab edit readme record clean
+.PHONY: help install reproduce table1 table1-digits dry-run test mutants crash bench bench-gpu samplers lint lab edit readme record clean
 
 export PYTHON ?= $(shell command -v python3.11 || command -v python3)
 EXPERIMENT ?= table
@@ -20,6 +20,8 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo "  EXPERIMENT=table  SCALE=smoke|laptop  METHOD=rpgen,dpdm  EPS=10|inf  SEED=0,1,2 in place of those in the file; JOBS=2 makes two at a time"
+
+install: .venv/.installed ## make the environment in .venv, and no more
 
 reproduce: .venv/.installed ## plan and execute the notebooks of every run, end with the comparison table
 	@.venv/bin/python -m dpsynth.runner.reproduce $(CHOICE) --jobs '$(JOBS)'

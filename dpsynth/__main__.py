@@ -1,6 +1,9 @@
-"""The command line: `dpsynth run FILE` makes all that a parameter file names, `dpsynth pack` and `dpsynth unpack` carry
-it to another machine, `dpsynth prepare NAME` decodes an image set once, `dpsynth certificate PRIVATE_SET` states what
-was ever released of a set, and what that costs."""
+"""The command line of dpsynth, a companion to papers on differentially private image synthesis.
+
+`dpsynth run FILE` makes all that a parameter file names, `dpsynth pack` and `dpsynth unpack` carry it to another
+machine, `dpsynth prepare NAME` decodes an image set once, `dpsynth certificate PRIVATE_SET` states what was ever
+released of a set, and what that costs.
+"""
 
 import argparse
 import json

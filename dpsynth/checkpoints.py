@@ -52,7 +52,7 @@ class Work:
             ValueError: it was saved by work with other settings or inputs.
         """
         state = self._saved() if not distributed.rank() else None
-        if distributed.told(state is not None) and state is None:
+        if distributed.from_rank_0(state is not None) and state is None:
             state = self._saved()
         distributed.barrier()  # before it is replaced
         return state

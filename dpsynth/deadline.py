@@ -51,7 +51,7 @@ def within(minutes: float | None) -> Iterator[None]:
 def is_near(seconds: float) -> bool:
     """Whether what takes so many seconds should not be begun any more; in all processes what rank 0 says."""
     near = time.monotonic() + seconds + MARGIN > _until
-    return near if math.isinf(_until) else distributed.told(near)
+    return near if math.isinf(_until) else distributed.from_rank_0(near)
 
 
 def _ring(*_: Any) -> None:

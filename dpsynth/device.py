@@ -1,4 +1,4 @@
-"""Where networks compute, in which precision, and on how many rows at once: the only file that names a device.
+"""Where networks compute, in which precision, and on how many rows at once: the only file that chooses a device.
 
 None of it is a parameter of a run, of its plan or of its certificate: the same run may be made here or there. Artifacts
 say which device kind and precision made them, as their bits depend on both.

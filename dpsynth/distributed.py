@@ -76,14 +76,14 @@ def rank_0_first() -> Iterator[None]:
     """What is inside, where nothing is sent, rank 0 does first: what it caches the others find, and of what would be
     wrong in all it alone tells."""
     if rank():
-        told(None)
+        from_rank_0(None)
     yield
     if rank() == 0:
-        told(None)
+        from_rank_0(None)
 
 
-def told(value: Any) -> Any:
-    """What rank 0 says, in every process."""
+def from_rank_0(value: Any) -> Any:
+    """`value` as rank 0 has it, in every process."""
     if world() == 1:
         return value
     said = [value]

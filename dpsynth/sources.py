@@ -60,13 +60,13 @@ def page_digest(module: str) -> str:
         name = waiting.pop()
         if name not in seen and (path := _path(name)):
             tree = ast.parse(path.read_text(encoding="utf-8"))
-            seen[name] = hashlib.sha256(told(_Silent().visit(tree)).encode()).hexdigest()
+            seen[name] = hashlib.sha256(as_text(_Silent().visit(tree)).encode()).hexdigest()
             for origin, part in imports(tree):
                 waiting += [origin, f"{origin}.{part}"]
     return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
 
 
-def told(tree: ast.AST) -> str:
+def as_text(tree: ast.AST) -> str:
     """A tree as text, the same under every Python that we support: `ast.dump` names the fields that its own version
     has, if they are empty too."""
 
@@ -90,7 +90,7 @@ def _visit(module: str, name: str, seen: dict[str, str]) -> None:
 
 def _read(place: str, statements: list[ast.stmt], module: str, seen: dict[str, str]) -> None:
     """Add a definition under the name `place`, and visit what it mentions."""
-    seen[place] = hashlib.sha256("".join(told(_Silent().visit(_copy(s))) for s in statements).encode()).hexdigest()
+    seen[place] = hashlib.sha256("".join(as_text(_Silent().visit(_copy(s))) for s in statements).encode()).hexdigest()
     chains = {chain for statement in statements for chain in _mentioned(statement)}
     meant = {_meaning(module, chain) for chain in chains} | ({RECORDS, COINS} if module == RECORDS[0] else set())
     for origin, name in sorted(meant - {("", ""), RECORDS}):

@@ -47,7 +47,7 @@ def build(recipe: Recipe, *, timed: bool = True) -> Any:
             if not recipe.path.exists():
                 _make(recipe, timed)
             else:
-                distributed.told((recipe.identity, ""))
+                distributed.from_rank_0((recipe.identity, ""))
         if recipe.machine != device.machine():
             made = f"{recipe.path.name} was made on another machine ({recipe.machine})"
             sys.stderr.write(f"{made} and is used as it is\n")
@@ -132,7 +132,7 @@ def _work(recipe: Recipe) -> Work:
 
 def _help(recipe: Recipe) -> None:
     """Take part in what rank 0 makes, if that is joined work: its result is the same, and rank 0 writes it."""
-    identity, made_of = distributed.told(None)
+    identity, made_of = distributed.from_rank_0(None)
     if identity != recipe.identity or (made_of and made_of != _made_of(recipe)):
         raise ValueError(
             f"{recipe.path.name} is not what rank 0 makes now ({identity[:16]}), or has other inputs or code: give all "
@@ -147,7 +147,7 @@ def _make(recipe: Recipe, timed: bool) -> None:
         raise ValueError(f"{recipe.path} was made on another machine ({recipe.machine}), and is gone; {RESUMES}")
     work = _work(recipe)
     work.path.mkdir(parents=True, exist_ok=True)
-    distributed.told((recipe.identity, work.made_by))
+    distributed.from_rank_0((recipe.identity, work.made_by))
     start = time.perf_counter()
     with contextlib.nullcontext() if recipe.function.joined else distributed.alone():
         tensors, fields = _split(recipe.function(work, **recipe.inputs, **recipe.settings))

@@ -16,7 +16,7 @@ def test_without_torchrun_there_is_one_process_and_nothing_is_sent(monkeypatch):
     distributed.begin()
     tensors, value = [torch.ones(2), torch.ones(3)], object()
     assert (distributed.rank(), distributed.world()) == (0, 1)
-    assert distributed.sum_of(tensors) is tensors and distributed.told(value) is value
+    assert distributed.sum_of(tensors) is tensors and distributed.from_rank_0(value) is value
     assert list(range(5))[distributed.share()] == list(range(5))
     distributed.barrier()
     distributed.end()
@@ -38,7 +38,7 @@ def test_a_process_that_is_at_other_work_than_rank_0_is_refused(root, monkeypatc
     monkeypatch.setattr(distributed, "rank", lambda: 1)
     own = recipe("floor", evaluate.floor, {"n_synthetic": 3, "seed": 0})
     for said in (("0" * 64, ""), (own.identity, "other code")):
-        monkeypatch.setattr(distributed, "told", lambda value, said=said: said)
+        monkeypatch.setattr(distributed, "from_rank_0", lambda value, said=said: said)
         with pytest.raises(ValueError, match=r"is not what rank 0 makes now.*give all processes one checkout"):
             store.build(own)
     assert not list(root.rglob("*.partial"))
@@ -57,7 +57,7 @@ def test_other_processes_take_part_in_joined_work_alone_and_write_nothing(root, 
     monkeypatch.setattr(store, "_made_of", lambda recipe: "code")
     own = recipe("made", made, {})
     monkeypatch.setattr(distributed, "rank", lambda: 1)
-    monkeypatch.setattr(distributed, "told", lambda value: (own.identity, "code"))
+    monkeypatch.setattr(distributed, "from_rank_0", lambda value: (own.identity, "code"))
     monkeypatch.setattr(store, "verified", lambda recipe: "as it stands")
     assert store.build(own) == "as it stands"
     assert len(did) == joined and not list(root.rglob("*.*"))

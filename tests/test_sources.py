@@ -137,4 +137,4 @@ def test_a_name_is_the_same_under_every_python():
     expected = (
         f"""["FunctionDef", ["name", "'f'"], ["args", {arguments}], ["body", [["Return", ["value", {several}]]]]]"""
     )
-    assert json.loads(sources.told(tree)) == json.loads(expected)
+    assert json.loads(sources.as_text(tree)) == json.loads(expected)

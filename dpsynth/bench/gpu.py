@@ -5,6 +5,7 @@ ratios beside their goals. Most of the time of a setting is compiling. Opacus ru
 of those that fit. `--tiny` rehearses it all where there is no GPU; its numbers mean nothing.
 """
 
+import argparse
 import contextlib
 import statistics
 import sys
@@ -33,7 +34,8 @@ GOALS = {1: 0.5, 8: 0.75}  # of the compiled ordinary step, by views
 
 
 class Timed(NamedTuple):
-    """Of a step: median seconds, quartiles, largest memory in GiB, share of the time in which the GPU worked."""
+    """Of a step: median seconds, quartiles, largest memory in GiB, share of the time in which the GPU worked, and
+    seconds of the first one, which compiles."""
 
     seconds: float
     quartile1: float
@@ -142,7 +144,7 @@ def measure(width: int, size: int, views: int, seconds: float, tiny: bool) -> li
     setting = setting_of(width, size, views, tiny)
     print(f"measuring {setting}", flush=True)
     rows = list(rows_of(setting, OnGpu(setting).steps(), seconds))
-    if views > 1:  # Opacus averages no views; the bench of the CPU does it for it, and it is slower
+    if views > 1:  # Opacus clips each view by itself
         return rows
     for batch in (2, 4) if tiny else OPACUS_ROWS:
         small = setting._replace(batch=batch, rows=batch)
@@ -174,13 +176,17 @@ def ratios(table: pd.DataFrame) -> pd.DataFrame:
 def main(argv: list[str] | None = None) -> int:
     """The command line; see the module."""
     parser = terminal.parser("python -m dpsynth.bench.gpu", __doc__)
-    parser.add_argument("--only", nargs="+", help="settings as WIDTH,SIZE,VIEWS in place of all")
+    parser.add_argument("--only", nargs="+", type=_setting, help="settings as WIDTH,SIZE,VIEWS in place of all")
     parser.add_argument("--seconds", type=float, default=3.0, help="of each step, after it was compiled")
     parser.add_argument("--tiny", action="store_true", help="16 rows: a rehearsal")
     given = parser.parse_args(argv)
-    if refused := ended(mistakes()(device.kind)):
-        return refused
-    settings = [tuple(map(int, one.split(","))) for one in given.only] if given.only else SETTINGS
+    return ended(lambda: _main(given))
+
+
+def _main(given: argparse.Namespace) -> None:
+    with mistakes():
+        device.kind()
+    settings = given.only or SETTINGS
     path, rows = project.root() / "build" / "bench-gpu.csv", []
     path.parent.mkdir(parents=True, exist_ok=True)
     for width, size, views in settings:
@@ -188,7 +194,13 @@ def main(argv: list[str] | None = None) -> int:
             rows += measure(width, size, views, given.seconds, given.tiny)
         pd.DataFrame(rows).to_csv(path, index=False)
     print(f"\n{ratios(pd.DataFrame(rows)).to_string(index=False)}\n\n{path}")
-    return 0
+
+
+def _setting(text: str) -> tuple[int, ...]:
+    numbers = text.split(",")
+    if len(numbers) != 3 or not all(number.isdecimal() and int(number) for number in numbers):
+        raise argparse.ArgumentTypeError(f"expected WIDTH,SIZE,VIEWS, as 80,32,8; got {text}")
+    return tuple(map(int, numbers))
 
 
 if __name__ == "__main__":

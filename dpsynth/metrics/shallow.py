@@ -1,6 +1,7 @@
 """Logistic regression and MLP, as scikit-learn has them, on a GPU: of 50,000 colour images its own take minutes.
 
-The objectives are scikit-learn's; draws and rounding are others, so that accuracies are near its own and not equal.
+The objectives are scikit-learn's, but that the MLP's biases decay too; draws and rounding are others. So accuracies are
+near its own and not equal.
 """
 
 import numpy as np
@@ -17,7 +18,7 @@ MLP_HIDDEN, MLP_BATCH, MLP_RATE, MLP_DECAY = 100, 200, 1e-3, 1e-4  # scikit-lear
 
 def logistic_regression(images: Tensor, labels: Tensor, test: Tensor, iterations: int) -> np.ndarray:
     """Labels of `test` by `sklearn.linear_model.LogisticRegression`: SciPy's L-BFGS on the mean cross-entropy and half
-    the squared weights over N, without intercepts, in float64. Two classes share one row of weights.
+    the squared weights over N, in float64; intercepts are not penalised. Two classes share one row of weights.
 
     Args:
         images: uint8 (N, C, H, W); labels: (N,) int64, two different ones or more; test: uint8 (M, C, H, W).

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dpsynth import deadline, distributed, experiments, project
+from dpsynth import deadline, device, distributed, experiments, project
 from dpsynth.data import catalog
 from dpsynth.deadline import OutOfTime
 from dpsynth.mistakes import OUT_OF_TIME, RESUMES, UNDRAWN, Failed, mistakes
@@ -85,7 +85,7 @@ def perform(runs: list[Run], minutes: float | None) -> None:
 
 
 def _perform(piece: Piece, line: str, took: dict[str, float], timed: bool) -> None:
-    if distributed.told(piece.stands):
+    if distributed.from_rank_0(piece.stands):
         print(f"{line}: stands", flush=True)
         return
     if deadline.is_near(0 if piece.steps else took.get(piece.name, 0)):
@@ -98,7 +98,7 @@ def _perform(piece: Piece, line: str, took: dict[str, float], timed: bool) -> No
 
 def show(runs: list[Run], reproduces: str) -> None:
     """Print what each run asks, and which of its artifacts stand."""
-    print(f"\n{reproduces}\n")
+    print(f"\n{reproduces}\nNetworks compute on: {device.card()}, {device.precision()}.\n")
     for run in runs:
         recipes = {} if run.lacks_private else run.recipes()
         stands = {kind: "stands" if recipe.path.exists() else "to make" for kind, recipe in recipes.items()}

@@ -125,11 +125,11 @@ def digest(head: dict[str, Any]) -> str:
 
 
 def _by_kind(manifest: dict[str, Any]) -> dict[str, int]:
-    """Bytes of artifacts, checkpoints, ledgers and sets."""
+    """Bytes of artifacts, checkpoints, plans, ledgers and sets."""
     sums: dict[str, int] = {}
     for place, (size, _) in manifest["files"].items():
         kind = "checkpoints" if ".partial/" in place else "artifacts" if place.startswith("build/") else "sets"
-        kind = "ledgers" if place.startswith("ledger/") else kind
+        kind = "ledgers" if place.startswith("ledger/") else "plans" if place.startswith("build/plans/") else kind
         sums[kind] = sums.get(kind, 0) + size
     return sums
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dpsynth import experiments, project, terminal
+from dpsynth import device, experiments, project, terminal
 from dpsynth.data import catalog
 from dpsynth.methods import METHODS
 from dpsynth.mistakes import UNDRAWN, Failed, ended, mistakes
@@ -98,7 +98,7 @@ def measured_minutes() -> dict[tuple[str, str, str, str], float]:
 
 def show(jobs: list[Job], reproduces: str) -> None:
     """Print the plan: what each run asks, then a line a stage, and what is expected in all."""
-    print(f"\n{reproduces}\n")
+    print(f"\n{reproduces}\nNetworks compute on: {device.card()}, {device.precision()}.\n")
     for run in {job.p.digest: job.run for job in jobs}.values():
         print(privacy_of(run))
     wide, name = (max(map(len, names)) + 2 for names in ([j.p.run_name for j in jobs], [j.page for j in jobs]))

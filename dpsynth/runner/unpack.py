@@ -197,6 +197,7 @@ def _put(archive: tarfile.TarFile, target: Path, members: list[tarfile.TarInfo])
     with locked(lock), naming(target):
         try:
             if FOLDERS.fullmatch(members[0].name):
+                shutil.rmtree(aside, ignore_errors=True)  # of an unpacking that was killed
                 aside.mkdir()
                 for member in members:
                     _extract(archive, member, aside / Path(member.name).name)

@@ -1,5 +1,6 @@
-"""One of the processes that `torchrun --nproc-per-node N -m dpsynth.runner.worker FILE` starts: N GPUs make the runs of
-a parameter file together, or N processes of the CPU.
+"""One of the processes that torchrun starts: several GPUs make the runs of a parameter file together.
+
+`torchrun --nproc-per-node N -m dpsynth.runner.worker FILE`; without GPUs it is N processes of the CPU.
 
 It is `dpsynth run` in several processes. Pre-training, DP-SGD and sampling are shared out; other work is rank 0's,
 while the others wait. Ledger, plan and noise are those of one process, and so are the names of artifacts; weights are

@@ -46,7 +46,7 @@ class Permit:
             privacy.BudgetError: its lineage and this question would pass the plan's epsilon; nothing was touched.
         """
         charge = self._opened(work, private) if distributed.rank() == 0 else None
-        charge = distributed.told(charge)
+        charge = distributed.from_rank_0(charge)
         return replace(charge, joined=distributed.world() > 1)
 
     def _opened(self, work: Work, private: privacy.Private) -> privacy.Charge:

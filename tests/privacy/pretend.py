@@ -107,6 +107,8 @@ def gpu(monkeypatch):
     monkeypatch.setattr(device, "precision", lambda: torch.float32)
     monkeypatch.setattr(device, "at_once", lambda rows: rows)
     monkeypatch.setattr(device, "finish", lambda: None)
+    monkeypatch.setattr(device, "card", lambda: "a pretended card")
+    monkeypatch.setattr(device, "memory_bytes", lambda: 2**34)
     monkeypatch.setattr(device, "compiled", lambda function: function)
     monkeypatch.setattr(device, "put", lambda t: t if is_marked(t) else mark(t.clone()))
     monkeypatch.setattr(device, "host", lambda t: mark(t.clone(), False) if is_marked(t) else t)

@@ -214,7 +214,7 @@ def test_the_others_get_the_coins_of_rank_0_and_no_process_draws_a_noise_twice(d
     theirs = processes(2)
     monkeypatch.setattr(distributed, "rank", theirs.get_rank)
     monkeypatch.setattr(distributed, "world", theirs.get_world_size)
-    monkeypatch.setattr(distributed, "told", lambda value: copy.deepcopy(theirs.gathered(value)[0]))
+    monkeypatch.setattr(distributed, "from_rank_0", lambda value: copy.deepcopy(theirs.gathered(value)[0]))
     mechanism = Gradients("dp_sgd", 0.7, 3, 1e-9, 0.2, 1, 1.0)
     plan = Plan("toy", 23, 10.0, 1e-5, (mechanism,))
     ledgers = [Counting(Charge(mechanism, plan, "release", COINS)), Counting(None)]
