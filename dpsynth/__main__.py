@@ -73,6 +73,8 @@ def _certificate(given: argparse.Namespace) -> None:
 def _prepare(given: argparse.Namespace) -> None:
     with mistakes.mistakes():
         if given.name is None:
+            if given.check:
+                raise ValueError("--check reads one set as a whole: name it, dpsynth prepare NAME --check")
             print(f"in {project.data()} ($DPSYNTH_DATA):")
             for name, row in ORIGINALS.items():
                 print(f"  {name:16}{sum(row.n_images.values()):>10,} images  {prepared.state(name)}")

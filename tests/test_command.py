@@ -87,6 +87,7 @@ def test_without_a_name_it_is_said_what_is_there_and_where_to_get_the_rest(faces
         (["cifar10"], "cifar10 is missing: there is no cifar-10-batches-py or cifar10/train in "),
         (["celeba32"], "of another size: it has 1 images of train and 1 images of test in 2 classes, where 162,770"),
         (["celeba10k", "--check"], "celeba10k is not prepared, there is no "),
+        (["--check"], "--check reads one set as a whole: name it"),
     ],
 )
 def test_a_set_that_cannot_be_prepared_is_one_sentence_and_exit_2(faces, capsys, arguments, said):

@@ -119,7 +119,7 @@ def test_a_dry_run_needs_no_set_and_says_memory_hours_and_the_commands_that_get_
     assert reproduce.main([*given, "--dry-run"]) == 0
     said = capsys.readouterr().out
     assert "dp_sgd x200 at noise multiplier" in said and "epsilon 9.99" in said
-    (needs,) = [line for line in said.splitlines() if " GiB for a step of the base; base " in line]
+    (needs,) = [line for line in said.splitlines() if " GiB at most, for a step of the base; base " in line]
     assert " h, synthesiser " in needs and "; in all " in needs
     *_, first, second = said.splitlines()
     assert first.startswith("cifar10 is not prepared") and first.endswith("run: dpsynth prepare cifar10")

@@ -94,7 +94,7 @@ def check(name: str) -> None:
     """
     opened(name)
     for file, known in _described(name)["sha256"].items():
-        if _sha256(folder(name) / file) != known:
+        if sha256(folder(name) / file) != known:
             raise ValueError(
                 f"{told(folder(name) / file)} is not what was prepared: its SHA-256 is another; delete "
                 f"{told(folder(name))}, then {_again(name)}"
@@ -124,7 +124,7 @@ def prepare(name: str) -> Prepared:
         described = {
             "format": FORMAT, "name": name, "classes": listing.classes, "n_images": listing.n_images,
             "shapes": {file: np.load(aside / file, mmap_mode="r").shape for file in ARRAYS},
-            "sha256": {file: _sha256(aside / file) for file in ARRAYS}, "made_from": made_from,
+            "sha256": {file: sha256(aside / file) for file in ARRAYS}, "made_from": made_from,
         }  # fmt: skip
         with naming(aside / "set.json"):
             (aside / "set.json").write_text(json.dumps(described, indent=1), encoding="utf-8")
@@ -242,8 +242,9 @@ def _locked(place: Path) -> Iterator[None]:
         ) from None
 
 
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
+def sha256(path: Path) -> str:
+    """Of a file's content, in hex."""
+    with naming(path), open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -65,7 +65,7 @@ def trained(images: Tensor, labels: Tensor, n_classes: int, seed: int) -> ResNet
             # of about equal size, so that of 20 images or more no batch has a single one, whose deviation is none
             for rows in torch.randperm(n, generator=draws).tensor_split(steps):
                 moves, rows = _moves(len(rows), draws), device.put(rows)
-                training.descend(optimizer, cross_entropy(network, scaled(moved(x[rows], *moves)), y[rows]))
+                training.descend(optimizer, cross_entropy(network, scaled(augmented(x[rows], *moves)), y[rows]))
                 schedule.step()
     return network.eval()
 
@@ -77,7 +77,7 @@ def _moves(n: int, draws: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     return device.put(flips), device.put(down), device.put(across)
 
 
-def moved(x: Tensor, flips: Tensor, down: Tensor, across: Tensor) -> Tensor:
+def augmented(x: Tensor, flips: Tensor, down: Tensor, across: Tensor) -> Tensor:
     """x (B, C, H, W) uint8, each image flipped left to right where `flips`, then moved, black coming in."""
     height, width = x.shape[2:]
     x = torch.where(flips[:, None, None, None], x.flip(3), x)

@@ -85,7 +85,7 @@ def normed(inward: int, outward: int, kernel: int, stride: int = 1) -> nn.Sequen
     return nn.Sequential(convolution, nn.BatchNorm2d(outward))
 
 
-def moved(x: Tensor, draws: torch.Generator) -> Tensor:
+def augmented(x: Tensor, draws: torch.Generator) -> Tensor:
     """Each image, or its mirror image, cropped anew out of a border of `BORDER` grey pixels: (B, C, S, S) -> the same.
 
     As He et al. (2016), Sec. 4.2. Zero is grey, in [-1, 1]. The draws are made on the host.

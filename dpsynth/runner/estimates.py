@@ -29,7 +29,7 @@ def needs_of(run: Run) -> str:
     if not listed:
         return ", ".join(known)
     largest = max(listed, key=trainings.step_bytes)
-    memory = f"{trainings.step_bytes(largest) / 2**30:,.1f} GiB for a step of the {largest.kind}"
+    memory = f"{trainings.step_bytes(largest) / 2**30:,.1f} GiB at most, for a step of the {largest.kind}"
     return f"{memory}; {', '.join(known)}; in all {duration(sum(map(hours, listed)))}"
 
 

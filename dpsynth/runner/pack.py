@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 from dpsynth import experiments, project, provenance
 from dpsynth.budget import planning
-from dpsynth.data import carried
+from dpsynth.data import carried, prepared
 from dpsynth.mistakes import mistakes
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
@@ -113,7 +113,7 @@ def _data(points: list[Params]) -> dict[str, Path]:
 
 def _manifest(name: str, files: dict[str, Path], recipes: list[Recipe]) -> dict[str, Any]:
     works = {f"{r.function.__module__}.{r.function.__qualname__}": work_digest(r.function) for r in recipes}
-    known = {place: (path.stat().st_size, _sha256(path)) for place, path in files.items()}
+    known = {place: (path.stat().st_size, prepared.sha256(path)) for place, path in files.items()}
     head = {"format": FORMAT, "commit": provenance.commit(), "of": name, "works": works, "files": known}
     return head | {"digest": digest(head)}
 
@@ -174,8 +174,3 @@ class Hashing:
         content = self._source.read(n)
         self.sha256.update(content)
         return content
-
-
-def _sha256(path: Path) -> str:
-    with naming(path), open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,7 +6,6 @@ what is not is refused. A ledger grows by the entries that the pack's has after 
 
 import argparse
 import contextlib
-import hashlib
 import importlib
 import json
 import os
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from dpsynth import privacy, project, provenance
-from dpsynth.data import carried
+from dpsynth.data import carried, prepared
 from dpsynth.data.private_sets import PRIVATE
 from dpsynth.mistakes import mistakes
 from dpsynth.privacy.disk import locked, naming, sync
@@ -164,7 +163,7 @@ def _stands(name: str, known: str, archive: tarfile.TarFile, members: dict[str, 
         return True  # its work is finished here
     if not whole.exists():
         return False
-    if place.exists() and (_sha256(place) == known or _same_work(place, archive, members[name])):
+    if place.exists() and (prepared.sha256(place) == known or _same_work(place, archive, members[name])):
         return True
     raise ValueError(
         f"{place} stands here and is another than in the pack, which overwrites nothing: move {whole} away, or unpack "
@@ -215,8 +214,3 @@ def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, place: Path) -> 
     with open(place, "wb") as file:
         shutil.copyfileobj(archive.extractfile(member), file, CHUNK)
     sync(place)
-
-
-def _sha256(path: Path) -> str:
-    with naming(path), open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

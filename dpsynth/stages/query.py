@@ -17,7 +17,7 @@ from dpsynth.data.public_sets import PublicSet
 from dpsynth.models import networks, training
 from dpsynth.models.classifier import Classifier, cross_entropy
 from dpsynth.models.pixels import scaled
-from dpsynth.models.resnet import ResNet, moved
+from dpsynth.models.resnet import ResNet, augmented
 from dpsynth.privacy import Counts, Private
 from dpsynth.recipes import work
 from dpsynth.seeds import seed_of
@@ -58,7 +58,7 @@ def train_classifier(
     def loss(rows: torch.Tensor, draws: torch.Generator) -> torch.Tensor:
         x, labels = scaled(device.put(public.images[rows])), device.put(public.labels[rows])
         if encoder_network and x.shape[1] == 3:  # a mirrored character is another
-            x = moved(x, draws)
+            x = augmented(x, draws)
         return cross_entropy(model, x, labels, smoothing=0.05)
 
     bar = progress.public(encoder_steps, "query function")

@@ -51,7 +51,7 @@ def test_it_is_the_same_each_time_and_another_under_another_seed(narrow):
 def test_a_move_is_a_flip_and_a_crop_of_the_padded_image_of_each_its_own():
     x = torch.randint(0, 256, (3, 3, 10, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
     down, across = torch.tensor([0, 2, -4]), torch.tensor([0, -3, 4])
-    found = resnet9.moved(x, torch.tensor([False, True, False]), down, across)
+    found = resnet9.augmented(x, torch.tensor([False, True, False]), down, across)
     assert torch.equal(found[0], x[0])
     flipped = torch.zeros_like(x[1])
     flipped[:, 2:, :-3] = x[1].flip(2)[:, :-2, 3:]

@@ -28,8 +28,8 @@ def test_in_eval_mode_each_image_is_seen_alone(channels, size):
 
 def test_images_are_mirrored_and_shifted_by_at_most_the_border():
     x = torch.arange(1, 65).view(1, 1, 8, 8).float().expand(400, 3, 8, 8)
-    moved = resnet.moved(x, torch.Generator().manual_seed(0))
-    assert moved.shape == x.shape and torch.equal(moved, resnet.moved(x, torch.Generator().manual_seed(0)))
+    moved = resnet.augmented(x, torch.Generator().manual_seed(0))
+    assert moved.shape == x.shape and torch.equal(moved, resnet.augmented(x, torch.Generator().manual_seed(0)))
     padded = torch.nn.functional.pad(x[:1, :1], [resnet.BORDER] * 4)[0, 0]
     crops = {}
     for flip in (False, True):

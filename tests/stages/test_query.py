@@ -36,7 +36,7 @@ def test_an_encoder_says_which_network_it_is_and_one_from_before_is_the_small_on
 )
 def test_a_resnet_sees_colour_images_moved_by_public_draws_and_nothing_else_is(monkeypatch, channels, network, times):
     seen = []
-    monkeypatch.setattr(query, "moved", lambda x, draws: seen.append(resnet.moved(x, draws)) or seen[-1])
+    monkeypatch.setattr(query, "augmented", lambda x, draws: seen.append(resnet.augmented(x, draws)) or seen[-1])
     one = trained(channels, network)
     assert len(seen) == times and all(x.shape == (4, 3, 8, 8) for x in seen)
     other = trained(channels, network)
