@@ -19,7 +19,7 @@ def in_text_mode(call):
     """Whether a call reads or writes text; `open` may be the built-in or a path's method, not an image's."""
     name = getattr(call.func, "attr", getattr(call.func, "id", ""))
     owner = getattr(getattr(call.func, "value", None), "id", "")
-    if name not in ("open", "fdopen") or (owner in ("Image", "os") and name == "open"):
+    if name not in ("open", "fdopen") or (owner in ("Image", "os", "tarfile") and name == "open"):
         return name in ("read_text", "write_text")
     given = [*call.args, *(keyword.value for keyword in call.keywords if keyword.arg == "mode")]
     modes = [one.value for one in given if isinstance(one, ast.Constant) and isinstance(one.value, str)]

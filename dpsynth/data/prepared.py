@@ -201,7 +201,7 @@ def _decode(name: str, listing: Listing, path: Path) -> None:
     n, size = len(listing.labels), ORIGINALS[name].size
     with naming(path), open(path, "ab") as out:
         done = _whole_rows(out, (n, 3, size, size))
-        with tqdm(total=n, initial=done, desc=f"preparing {name}", unit="image") as bar:
+        with tqdm(total=n, initial=done, desc=f"preparing {name}", unit="image", mininterval=5) as bar:
             for start in range(done, n, CHUNK):
                 images = listing.read(start, min(start + CHUNK, n))
                 out.write(np.ascontiguousarray(images))

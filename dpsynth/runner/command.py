@@ -33,7 +33,7 @@ def several(text: str) -> list[str]:
 
 def whole_numbers(text: str) -> list[int]:
     """The same, as numbers."""
-    if not all(part.isdecimal() for part in several(text)):
+    if not all(part.removeprefix("-").isdecimal() for part in several(text)):
         raise argparse.ArgumentTypeError(f"expected whole numbers, as 0,1,2; got {text}")
     return [int(part) for part in several(text)]
 

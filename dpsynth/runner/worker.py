@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     given = parser.parse_args(argv)
     number = int(os.environ.get("RANK", 0))
     if number:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
 
     def action() -> None:
         with mistakes():

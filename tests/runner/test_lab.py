@@ -50,7 +50,7 @@ def test_a_copy_that_stands_keeps_its_readers_edits(root, started, capsys):
 
 @pytest.mark.parametrize(
     ("given", "said"),
-    [(["--method", "gan"], "no method 'gan'"), (["--scale", "nosuch"], "no such scale 'nosuch'; there are laptop"),
+    [(["--method", "gan"], "no method 'gan'"), (["--scale", "nosuch"], "no such scale 'nosuch'; there are gpu, laptop"),
      (["--method", "dpsda", "--epsilon", "inf"], "dpsda has no non-private twin")],
 )  # fmt: skip
 def test_what_cannot_be_run_is_refused_in_one_line(root, started, capsys, given, said):

@@ -347,7 +347,7 @@ def test_the_runs_may_be_made_side_by_side(performed, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--scale", "desk"], "params/table.yaml: no such scale 'desk'; there are laptop, smoke"),
+        (["--scale", "desk"], "params/table.yaml: no such scale 'desk'; there are gpu, laptop"),
         (["--experiment", "table9"], "no experiment 'table9' below params/; there are table"),
         (["--experiment", "../params/table"], "no experiment '../params/table'"),
         (["--experiment", "params/none.yaml"], "params/none.yaml: no such parameter file"),
