@@ -43,7 +43,7 @@ NEEDED = (
 )  # fmt: skip
 # Of tests/privacy, in this order but for those of the changed file's own name; the others of it take too long.
 FIRST = ("answers", "keys")  # a few seconds each
-QUICK = ("coins", "sums", "fakes", "private", "ledger", "engine", "ranks", "accounting", "closed")
+QUICK = ("coins", "sums", "fakes", "private", "ledger", "engine", "carriers", "ranks", "accounting", "closed")
 ASKED = ("privacy/test_learners", "methods/test_questions", "privacy/test_closed")  # what stages say of records
 RUNS = {"pipeline.py", "steps.py", "budget/planning.py", "preflight.py", "stages/permit.py"}
 OF_RUNS = ["tests/test_pipeline.py", "-k", "not made_once"]  # that one makes the artifacts of every method
