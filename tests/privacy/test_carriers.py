@@ -148,6 +148,26 @@ def test_the_second_look_is_through_the_compiled_functions_of_the_first(denoiser
     assert len(asked) == 3  # a micro-batch twice, the other once
 
 
+@pytest.mark.parametrize("compiler", [None, "eager"])
+def test_no_layer_keeps_what_it_saw_after_the_step(denoiser, compiler):
+    watched = engine.Carried(denoiser, compiler)
+    loss, mechanism = partial(diffusion.loss, watched, "edm", 3), Gradients("dp_sgd", 0.5, 3, 1.0, 0.1, 1, 5.0)
+    images = torch.zeros(4, 1, 8, 8, dtype=torch.uint8)
+    engine.clipped_sum(watched, engine.Rescaled(loss), images, torch.zeros(4).long(), [0, 1, 2], mechanism, COINS, 0, 2)
+    assert watched._layers and all(layer.tape is None for layer in watched._layers)
+    with pytest.raises(ValueError, match="another watched network"):
+        watched(torch.zeros(1, 1, 8, 8), torch.ones(1), torch.zeros(1).long())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here: run where there is one")
+def test_the_compiled_step_on_a_gpu_is_the_step_on_the_processor(denoiser):
+    images = torch.randint(0, 256, (9, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    given = images, torch.arange(9) % 3, [0, 2, 3, 5, 8], Gradients("dp_sgd", 0.5, 3, 1.0, 0.1, 2, 5.0)
+    here = of_step(denoiser, None, *given)
+    there = of_step(denoiser.cuda().to(memory_format=torch.channels_last), "inductor", *given)
+    torch.testing.assert_close(there.cpu(), here, rtol=1e-2, atol=1e-4)
+
+
 def test_no_record_drawn_is_a_sum_of_zeros(denoiser):
     images, mechanism = torch.zeros(3, 1, 8, 8, dtype=torch.uint8), Gradients("dp_sgd", 0.5, 3, 1.0, 0.1, 2, 5.0)
     assert not of_step(denoiser, None, images, torch.zeros(3).long(), [], mechanism).any()

@@ -14,6 +14,7 @@ from dpsynth.methods import METHODS, gans
 from dpsynth.metrics import classifiers, distances, extractors
 from dpsynth.models import samplers
 from dpsynth.pipeline import Run
+from dpsynth.privacy import engine
 
 THERE = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here: run where there is one")
 # Each method once, and the options whose tensors take other ways.
@@ -27,6 +28,9 @@ CASES = [worlds.CASES[worlds.NAMES.index(name)] for name in NAMES]
 def gpu(request, monkeypatch):
     if request.param == "there":
         monkeypatch.setenv("DPSYNTH_DEVICE", "cuda")
+        for place in (device, engine.carriers.torch):  # to compile each network would take most of an hour
+            name = "compiled" if place is device else "compile"
+            monkeypatch.setattr(place, name, lambda function, **how: function)
         yield
     else:
         with pretend.gpu(monkeypatch):
@@ -89,8 +93,6 @@ def test_the_metrics_are_computed_on_a_gpu(gpu):
 
 def test_what_lies_on_two_devices_is_refused_by_the_pretence(monkeypatch):
     with pretend.gpu(monkeypatch):
-        from dpsynth import device
-
         there, here = device.put(torch.ones(3)), torch.ones(3)
         assert there.is_cuda and not here.is_cuda and (there * 2).is_cuda and there[here.long()].is_cuda
         for mixed in (lambda: there + here, lambda: here[there.long()], lambda: (2 * there).numpy()):

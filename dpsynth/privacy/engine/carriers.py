@@ -56,9 +56,7 @@ class Taped(nn.Module):
     tape: Tape | None = None
 
     def forward(self, a: Tensor) -> Tensor:
-        if self.tape is None:
-            raise ValueError("a layer is of another watched network, which this loss may not reach")
-        return self.tape.carried(super().forward(a), a, self)
+        return _tape_of(self).carried(super().forward(a), a, self)
 
 
 class TapedNorm(GroupNormSwish):
@@ -68,7 +66,13 @@ class TapedNorm(GroupNormSwish):
 
     def rows(self, n: int) -> tuple[Tensor, Tensor]:
         rows = zip(super().rows(n), (self.weight, self.bias), strict=True)
-        return tuple(self.tape.carried(row, row, self, parameter) for row, parameter in rows)
+        return tuple(_tape_of(self).carried(row, row, self, parameter) for row, parameter in rows)
+
+
+def _tape_of(layer: nn.Module) -> Tape:
+    if layer.tape is None:
+        raise ValueError("a layer is of another watched network, which this loss may not reach")
+    return layer.tape
 
 
 TAPED = {kind: type(f"Taped{kind.__name__}", (Taped, kind), {}) for kind in RULES} | {GroupNormSwish: TapedNorm}
@@ -91,7 +95,7 @@ class Carried(Watched):
         self._forward = self._run
         if compiler:
             self._forward = torch.compile(self._run, fullgraph=True, dynamic=False, backend=compiler)
-        self._known: dict[tuple, Tape] = {}
+        self._known: dict[tuple, tuple[list[Call], list[Tensor]]] = {}
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         return self._twin(*inputs)
@@ -119,14 +123,14 @@ class Carried(Watched):
         return clip([part.select(slice(count)) for part in self._compiled(losses, inputs, records)], max_grad_norm)
 
     def _compiled(self, losses: Callable, inputs: tuple[Tensor, ...], records: int) -> list[Part]:
-        calls, carriers = self._tape_of(losses, inputs, records)
+        calls, carriers = self._uses(losses, inputs, records)
         with torch.enable_grad():
             total, seen = self._forward(losses, inputs, carriers)
         gradients = torch.autograd.grad(total, carriers, allow_unused=True)
         with torch.no_grad():
             return self._joined(calls, seen, gradients, records)
 
-    def _tape_of(self, losses: Callable, inputs: tuple[Tensor, ...], records: int) -> tuple[list[Call], list[Tensor]]:
+    def _uses(self, losses: Callable, inputs: tuple[Tensor, ...], records: int) -> tuple[list[Call], list[Tensor]]:
         """The uses of layers in this forward, from one that is not compiled and is checked."""
         key = (losses, records, *(t.shape for t in inputs))
         if key not in self._known:
@@ -137,18 +141,22 @@ class Carried(Watched):
         return self._known[key]
 
     def _run(self, losses: Callable, inputs: tuple[Tensor, ...], carriers: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        tape = Tape(carriers)
+        self._watch(tape := Tape(carriers))
+        total = losses(*inputs).sum()
+        self._watch(None)
+        return total, tape.inputs
+
+    def _watch(self, tape: Tape | None) -> None:
+        """Let each layer write to `tape`; or, with None, to none, as a tape holds what a whole micro-batch was."""
         for layer in self._layers:
             layer.tape = tape
-        return losses(*inputs).sum(), tape.inputs
 
     def _checked(self, losses: Callable[[], Tensor]) -> tuple[Tensor, Tape]:
         """The summed losses, and the tape of their forward."""
-        tape = Tape()
-        for layer in self._layers:
-            layer.tape = tape
+        self._watch(tape := Tape())
         with torch.enable_grad():
             values = losses()
+            self._watch(None)
             names = {id(layer): name for name, layer in self._twin.named_modules()}
             for call in tape.calls:
                 check_rows(names[id(call.layer)], {call.shape[0]}, len(values))
