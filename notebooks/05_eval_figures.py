@@ -66,9 +66,10 @@ figures.grid(*pictures.by_label(samples, run.params, 12), title="Synthetic image
 #
 # It, the kernel distance, precision and recall are torch-fidelity's. Grey images are seen by a convnet that was trained on
 # public glyphs for this purpose and that no method sees: `FD-convnet` is **not** an FID, and compares only within this
-# project. Images with colour are seen by EfficientNet-Lite0, trained on ImageNet by others: `FD-effnet` is no FID either. Precision is the share of synthetic images that lie among real ones, recall the share of real ones among synthetic
-# (Kynkäänniemi et al. 2019). `CA` is the accuracy, in percent, on the held-out records, of logistic regression, an MLP and a CNN, and
-# with colour of the papers' ResNet-9; images without labels have none.
+# project. Images with colour are seen by EfficientNet-Lite0, trained on ImageNet by others: `FD-effnet` is no FID either.
+# Precision is the share of synthetic images that lie among real ones, recall the share of real ones among synthetic
+# (Kynkäänniemi et al. 2019). `CA` is the accuracy, in percent, on the held-out records, of logistic regression, an MLP and a
+# CNN, and with colour of the papers' ResNet-9; images without labels have none.
 
 # %%
 results.write_metrics(run);
