@@ -89,7 +89,8 @@ def label_map(run: Run) -> pd.DataFrame:
     corpus = run.corpus
     if corpus is None or not (corpus.private_labels and corpus.chosen):
         return pd.DataFrame({"map": ["none: no public class was given to a private label"]})
-    picks = [" ".join(run.public.classes[c] for c in row) for row in corpus.chosen]
+    between = ", " if any(" " in name for name in run.public.classes) else " "  # glyphs read better without
+    picks = [between.join(run.public.classes[c] for c in row) for row in corpus.chosen]
     labels = run.params.constants.classes
     return pd.DataFrame({"private label": labels, "public classes": picks}).set_index("private label")
 
