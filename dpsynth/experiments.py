@@ -10,19 +10,24 @@ import math
 import reprlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from dpsynth import plainyaml, project, scales
 from dpsynth.methods import METHODS, row_of
 from dpsynth.params import Params
+from dpsynth.rules import AnyRule
 
+PAPERS = ("rpgen", "privimage")  # folders of params/ whose files are items of a paper
 SCALE = "laptop"  # of a file that names none
+Measure = Literal["quality", "clusters", "learning", "recall", "robustness", "similarity", "sizes", "start"]
+Picture = Literal["embedding", "samples", "selected"]
 IDENTITY = ("method", "private", "public", "epsilon", "seed", "options")  # what results tell rows apart by, and options
 MOST_RUNS, LONGEST = 1000, 1000  # of a file; of what is said of it, in characters
 AXES = "write over: {method: [rpgen, dpdm], epsilon: [1, 10]}, or a list of such"
 RUNS = "write also: [{method: rpgen, epsilon: 1, votes: 2}], or leave it out"
+OF_FILE = ("reproduces", "over", "also", "items", "compare", "measures", "pictures")  # all else is a setting
 MISSING = {"over": AXES, "reproduces": "write reproduces: and a sentence on what the runs are for"}
 SHORT = reprlib.Repr()  # of what was given
 SHORT.maxlevel, SHORT.maxlist, SHORT.maxdict, SHORT.maxstring, SHORT.maxother = 3, 4, 3, 100, 100
@@ -40,6 +45,10 @@ class Experiment(scales.Settings):
     reproduces: str
     over: list[dict[str, list[Any]]]
     also: list[dict[str, Any]] = Field(default_factory=list)
+    items: list[str] = Field(default_factory=list, description="tables and figures of papers that it reproduces")
+    compare: list[AnyRule] = Field(default_factory=list, description="rules for a verdict on each")
+    measures: list[Measure] = Field(default_factory=lambda: ["quality"], min_length=1)
+    pictures: list[Picture] = Field(default_factory=list, description="drawn of all runs side by side")
 
     @field_validator("over", mode="before")
     @classmethod
@@ -119,14 +128,20 @@ def load(given: str | Path, scale: str | None = None, **overrides: Any) -> Exper
     path = given if isinstance(given, Path) else find(given)
     with _naming(path):
         raw = plainyaml.read(path)
-        run_keys = {name: raw.pop(name) for name in ("reproduces", "over", "also") if name in raw}
+        run_keys = {name: raw.pop(name) for name in OF_FILE if name in raw}
         of_file = raw.pop("scale", SCALE)
         settings = scales.Settings(methods=raw.pop("methods", {}), common=raw)
         _checked(settings)
         settings = settings.upon(at(scale or of_file))
-        experiment = Experiment(name=path.stem, **dict(settings), **run_keys).only(**overrides)
+        experiment = Experiment(name=name_of(path), **dict(settings), **run_keys).only(**overrides)
         experiment.points()
     return experiment
+
+
+def name_of(path: Path) -> str:
+    """What results of a parameter file are called: rpgen_fig5 for params/rpgen/fig5.yaml; of other folders the file."""
+    folder = path.parent.name
+    return f"{folder}_{path.stem}" if folder in PAPERS else path.stem
 
 
 def find(name: str) -> Path:
