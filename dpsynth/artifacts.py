@@ -172,3 +172,10 @@ class Extractor(Stored):
     """Weights of the feature extractor behind FD-convnet."""
 
     weights: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Curves(Stored):
+    """Measurements along an axis, by name: (S, 2) float64 each, place on the axis and value."""
+
+    curves: dict[str, Tensor]

@@ -144,6 +144,11 @@ class Params(Strict):
         return len(self.constants.classes)
 
     @property
+    def row_name(self) -> str:
+        """The method's name in the tables; `nonprivate` for the twin at epsilon infinity."""
+        return "nonprivate" if math.isinf(self.epsilon) else self.method
+
+    @property
     def run_name(self) -> str:
         """Names the run's folder: readable, distinct for distinct parameters, and a name on every file system.
 

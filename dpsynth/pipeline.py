@@ -5,7 +5,6 @@ What is made, in which order, from what, and which of it asks the private record
 
 import copy
 import inspect
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property, partial
@@ -159,8 +158,8 @@ class Run:
 
     @property
     def row_name(self) -> str:
-        """The method's name in the tables; `nonprivate` for the twin at epsilon infinity."""
-        return "nonprivate" if math.isinf(self.params.epsilon) else self.params.method
+        """As of `Params.row_name`."""
+        return self.params.row_name
 
     @cached_property
     def row_kinds(self) -> dict[str, str]:

@@ -23,8 +23,36 @@ METRICS = {
     "FID": Metric(2), "KID": Metric(4),
     "precision": Metric(3, higher_is_better=True), "recall": Metric(3, higher_is_better=True),
 }  # fmt: skip
+# Of what parameter files have measured beside those, and of what a run costs: by the start of the name.
+_SHARE, _COST = Metric(3, higher_is_better=True), Metric(0)
+BESIDE = {
+    "accuracy-": _ACCURACY, "neighbours": _SHARE, "recall-of-picks": _SHARE, "similarity": _SHARE,
+    "loss-": Metric(4), "rise-": Metric(4), "seconds": _COST, "peak-MiB": _COST, "weights": _COST,
+    "images-of-pretraining": _COST,
+}  # fmt: skip
+MEAN = "CA"  # stands for the mean of the accuracies that both papers have
+ANY_FRECHET = "FD"  # stands for the Frechet distance that was measured
+MEAN_OF = ("CA-LR", "CA-MLP", "CA-CNN")
 ACCURACIES = tuple(name for name, metric in METRICS.items() if metric.percent)
 FRECHET = ("FD-convnet", "FD-effnet", "FID")  # one of them has every set that was measured
+
+
+def known(name: str) -> Metric:
+    """What a number of results.csv is.
+
+    Raises:
+        ValueError: no metric has that name.
+
+    >>> known("recall").higher_is_better, known("rise-base-private-gaussian").higher_is_better
+    (True, False)
+    """
+    if name in (MEAN, ANY_FRECHET):
+        return METRICS[MEAN_OF[0] if name == MEAN else "FID"]
+    beside = (metric for start, metric in BESIDE.items() if name.startswith(start))
+    found = METRICS.get(name) or next(beside, None)
+    if found is None:
+        raise ValueError(f"no metric is called {name!r}; there are {', '.join([MEAN, ANY_FRECHET, *METRICS, *BESIDE])}")
+    return found
 
 
 def frechet(measured: Collection[str]) -> str:

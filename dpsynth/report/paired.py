@@ -8,7 +8,7 @@ import pandas as pd
 from scipy import stats
 
 from dpsynth.methods import METHODS
-from dpsynth.metrics.names import FRECHET, METRICS
+from dpsynth.metrics.names import FRECHET, METRICS, known
 from dpsynth.report.comparison import NONE
 
 # Of those, what both rows have; first the metrics that tell rows apart.
@@ -40,10 +40,10 @@ class Difference(NamedTuple):
         """Whether the left row is "better" or "worse"; "cannot tell" where the interval holds 0, or there is none."""
         if self.margin is None or abs(self.mean) <= self.margin:
             return "cannot tell"
-        return "better" if (self.mean > 0) == METRICS[self.metric].higher_is_better else "worse"
+        return "better" if (self.mean > 0) == known(self.metric).higher_is_better else "worse"
 
     def __str__(self) -> str:
-        decimals = METRICS[self.metric].decimals
+        decimals = known(self.metric).decimals
         margin = "" if self.margin is None else f" ± {self.margin:.{decimals}f}"
         return f"{self.mean:+.{decimals}f}{margin}"
 
@@ -69,12 +69,20 @@ def difference(left: pd.DataFrame, right: pd.DataFrame, metric: str) -> Differen
     both = pd.concat([side["value"] for side in sides], axis=1, join="inner", keys=["left", "right"], sort=True)
     if both.empty:
         raise ValueError(f"no seed has {metric} of both rows")
-    deltas, n = both["left"] - both["right"], len(both)
-    half_width = float(stats.t.ppf(0.975, n - 1) * deltas.std() / math.sqrt(n)) if n > 1 else None
     errors = [
         accuracy_error(both[name].mean(), side["n_reference"].max()) for name, side in zip(both, sides, strict=True)
     ]
-    test_error = math.hypot(*errors) if METRICS[metric].percent else 0.0
+    return over_seeds(metric, both["left"] - both["right"], math.hypot(*errors) if METRICS[metric].percent else 0.0)
+
+
+def over_seeds(metric: str, deltas: pd.Series, test_error: float) -> Difference:
+    """What differences at each seed say together.
+
+    Args:
+        deltas: one a seed; test_error: the standard error that the test set adds to their mean.
+    """
+    n = len(deltas)
+    half_width = float(stats.t.ppf(0.975, n - 1) * deltas.std() / math.sqrt(n)) if n > 1 else None
     return Difference(metric, float(deltas.mean()), half_width, n, test_error)
 
 

@@ -184,7 +184,7 @@ def _provenance(frame: pd.DataFrame) -> str:
 
 def _claim(frame: pd.DataFrame) -> str:
     """RPGen beside its floor and beside PrivImage+D: what the intervals say, metric by metric; and what RPGen says."""
-    ours, papers = paired.rows(frame, "rpgen"), results.paper_numbers().query("dataset == 'CIFAR-10' and epsilon == 10")
+    ours, papers = paired.rows(frame, "rpgen"), results.published().query("dataset == 'CIFAR-10' and epsilon == 10")
     n = ours["seed"].nunique()
     table1 = papers[papers["source"].str.startswith("RPGen")].pivot_table("value", "metric", "method")
     published = table1["rpgen"] - table1["privimage_d"]

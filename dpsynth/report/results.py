@@ -17,11 +17,12 @@ from dpsynth.pipeline import Run
 from dpsynth.privacy.disk import forget_times, replacing
 from dpsynth.project import PACKAGE
 from dpsynth.recipes import Artifact
+from dpsynth.report import measures
 from dpsynth.steps import STAGE_OF, STAGES
 
 COLUMNS = [
     "experiment", "variant", "scale", "dataset", "public", "method", "epsilon_target", "epsilon_spent",
-    "delta", "adjacency", "accountant", "noise", "seed", "metric", "value", "n_synthetic", "n_reference",
+    "delta", "adjacency", "accountant", "noise", "seed", "metric", "at", "value", "n_synthetic", "n_reference",
     "extractor", "device", "commit", "params_digest",
 ]  # fmt: skip
 # What pandas would guess wrong: 0123 and 12e5 are no numbers, and a count stays whole beside missing ones.
@@ -64,8 +65,7 @@ def write_metrics(run: Run) -> Path:
     """
     rows, certificate = [], run.certificate
     for name, measured in run.measurements.items():
-        meta = measured.artifact.meta
-        row = _identity(run, name, certificate) | {"device": devices(measured.artifact), "commit": meta["commit"]}
+        row = _identity(run, name, certificate) | {"device": devices(measured.artifact), "commit": provenance.commit()}
         row |= {k: getattr(measured, k) for k in ("n_synthetic", "n_reference", "extractor")}
         values = measured.values | (facts(run) if name == run.row_name else {})
         rows += [row | {"metric": metric, "value": value} for metric, value in values.items()]
@@ -75,6 +75,24 @@ def write_metrics(run: Run) -> Path:
         rows.append(row | {"metric": f"peak-MiB-{cost.Index}", "value": cost.peak_MiB})
     frame = pd.DataFrame(rows, columns=COLUMNS).astype(TYPES)
     return _write(run, "metrics.csv", lambda file: file.write(_csv(frame)))
+
+
+def write_measure(run: Run, measure: str) -> Path:
+    """Write <measure>.csv of the run, its rows as in metrics.csv; no such row says what the run cost."""
+    p, rows = run.params, []
+    for point in measures.of(run, measure):
+        row = {"scale": p.scale, "dataset": p.private, "public": p.public, "method": point.row, "seed": p.seed}
+        row |= {"variant": "" if point.row in METHODS else p.method, "epsilon_target": p.epsilon, "noise": p.noise}
+        row |= {"metric": point.metric, "at": point.at, "value": point.value, "accountant": "none"}
+        row |= {"device": devices(point.made), "commit": provenance.commit(), "params_digest": p.digest}
+        rows.append(row)
+    frame = pd.DataFrame(rows, columns=COLUMNS).astype(TYPES)
+    return _write(run, f"{measure}.csv", lambda file: file.write(_csv(frame)))
+
+
+def tables_of(experiment: Experiment) -> list[str]:
+    """The files of a run's folder that hold what the experiment measures."""
+    return ["metrics.csv" if measure == "quality" else f"{measure}.csv" for measure in experiment.measures]
 
 
 def devices(artifact: Artifact) -> str:
@@ -121,7 +139,7 @@ def join(scale: str, experiment: Experiment, points: Sequence[Params]) -> Path:
     """
     path, parts = _table(scale), []
     for p in points:
-        part = _read(run_folder(p) / "metrics.csv")
+        part = pd.concat([_read(run_folder(p) / name) for name in tables_of(experiment)])
         apart = experiment.variant(p)
         reference = f"{p.method}: {apart}" if apart else p.method
         variant = np.where(part["method"] == p.method, apart, reference)
@@ -183,7 +201,7 @@ def draw(results: pd.DataFrame, folder: Path, wanted: Sequence[str] | None = Non
     return list(written)
 
 
-def paper_numbers() -> pd.DataFrame:
+def published() -> pd.DataFrame:
     """What the papers print, from other data at another scale.
 
     Returns:
@@ -221,7 +239,8 @@ def _meta(folder: Path, digest: str) -> Path:
 
 def _read(path: Path) -> pd.DataFrame:
     frame = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=TYPES)
-    frame = frame.rename(columns={"profile": "scale"})  # its name in results of before
+    if missing := [name for name in COLUMNS if name not in frame]:
+        raise ValueError(f"{path} has no column {', '.join(missing)}: not a table of results of this version")
     return frame.fillna(dict.fromkeys(("experiment", "variant"), ""))
 
 

@@ -13,7 +13,7 @@ time would tell how many records took part in its steps.
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,10 +24,12 @@ from dpsynth.deadline import OutOfTime
 from dpsynth.mistakes import OUT_OF_TIME, RESUMES, UNDRAWN, Failed, mistakes
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
-from dpsynth.report import pictures, results
+from dpsynth.recipes import Recipe
+from dpsynth.report import measures, pictures, results
 from dpsynth.runner.command import add_axes, axes, checked, conclude, in_all, privacy_of, say_needs
+from dpsynth.steps import STEPS
 
-WRITTEN = ("certificate.json", "artifacts.json", "metrics.csv")
+WRITTEN = ("certificate.json", "artifacts.json", "metrics.csv")  # of a run whose quality is measured
 
 
 class Piece(NamedTuple):
@@ -44,8 +46,28 @@ class Piece(NamedTuple):
         return self.path is not None and self.path.exists()
 
 
-def pieces(run: Run) -> Iterator[Piece]:
-    """A run's work in order; what comes later may depend on what was made before."""
+def pieces(run: Run, measured: Sequence[str] = ("quality",)) -> Iterator[Piece]:
+    """A run's work in order; what comes later may depend on what was made before.
+
+    Args:
+        measured: of a parameter file; without quality, no more is made than the others look at.
+    """
+    if "quality" in measured:
+        yield from _quality(run)
+    for measure in (name for name in measured if name != "quality"):
+        for kind, recipe in _up_to(run, measures.LAST[measure]):
+            yield Piece(kind, partial(run.artifact, kind), recipe.path, steps=True)
+        yield Piece(measure, partial(_write_measure, run, measure), steps=True)
+
+
+def _up_to(run: Run, last: str | None) -> Iterator[tuple[str, Recipe]]:
+    """The steps before and with this one that the run has."""
+    kinds = [step.kind for step in STEPS]
+    wanted = kinds[: kinds.index(last) + 1] if last else []
+    return ((kind, recipe) for kind, recipe in run.recipes().items() if kind in wanted)
+
+
+def _quality(run: Run) -> Iterator[Piece]:
     for kind, recipe in run.recipes().items():
         yield Piece(kind, partial(run.artifact, kind), recipe.path, steps=True)
     builtin = run.params.constants.builtin
@@ -65,7 +87,13 @@ def _write(run: Run) -> None:
             results.write(run)
 
 
-def perform(runs: list[Run], minutes: float | None) -> None:
+def _write_measure(run: Run, measure: str) -> None:
+    if distributed.rank() == 0:
+        with distributed.alone():
+            results.write_measure(run, measure)
+
+
+def perform(runs: list[Run], minutes: float | None, measured: Sequence[str] = ("quality",)) -> None:
     """Make what does not stand; a line a piece, with the seconds that it took, which are not told of a user's own set.
 
     Raises:
@@ -76,7 +104,7 @@ def perform(runs: list[Run], minutes: float | None) -> None:
         for number, run in enumerate(runs, 1):
             line = f"[{number}/{len(runs)}] {run.params.run_name}"
             try:
-                for piece in pieces(run):
+                for piece in pieces(run, measured):
                     line = f"[{number}/{len(runs)}] {run.params.run_name}: {piece.name}"
                     _perform(piece, line, took, timed=run.params.constants.builtin)
             except OutOfTime:
@@ -107,11 +135,12 @@ def show(runs: list[Run], reproduces: str) -> None:
     print(flush=True)
 
 
-def is_made(run: Run) -> bool:
+def is_made(run: Run, measured: Sequence[str] = ("quality",)) -> bool:
     """Whether the files of a run stand, and were written from the artifacts that its parameters name."""
-    return results.are_whole(run.params, WRITTEN) and all(
-        recipe.path.exists() for recipe in (*run.recipes().values(), run.recipe("samples"))
-    )
+    recipes = [recipe for measure in measured for _, recipe in _up_to(run, measures.LAST.get(measure, "synthesiser"))]
+    if "quality" in measured:
+        recipes.append(run.recipe("samples"))
+    return all(recipe.path.exists() for recipe in recipes)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -145,7 +174,7 @@ def work(given: argparse.Namespace) -> None:
             say_needs(runs, lacks)
             return
         with mistakes():
-            perform(runs, given.minutes)
+            perform(runs, given.minutes, experiment.measures)
     finally:
         for private in {p.private for p in points if not p.constants.builtin}:
             catalog.forget_decoded(private)
@@ -155,8 +184,9 @@ def work(given: argparse.Namespace) -> None:
 
 
 def _conclude(experiment: experiments.Experiment, points: list[Params]) -> None:
-    others = [p for p in experiment.points() if p not in points and results.are_whole(p, WRITTEN)]
-    finished = [*(p for p in others if is_made(Run(p))), *points]
+    written = [*results.tables_of(experiment), *(WRITTEN if "quality" in experiment.measures else ())]
+    others = [p for p in experiment.points() if p not in points and results.are_whole(p, written)]
+    finished = [*(p for p in others if is_made(Run(p), experiment.measures)), *points]
     if missing := conclude(experiment, finished, "runs"):
         raise Failed(in_all(missing), UNDRAWN)
 

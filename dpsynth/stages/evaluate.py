@@ -81,3 +81,22 @@ def seen_by(extractor: Extractor | None, inception: str | None) -> FeatureExtrac
     if inception:
         return extractors.inception(inception)
     return extractors.convnet(extractor.weights) if extractor else extractors.effnet()
+
+
+@work
+def draw_public(work: Work, model: Base, *, n_synthetic: int, seed: int) -> Samples:
+    """Images of a base that speaks public labels, these in turn: what it knows before it learns from the records."""
+    network = networks.rebuild(model.architecture, model.averaged)
+    labels = torch.arange(n_synthetic) % network.n_labels
+    return Samples(samplers.sample(network, labels, seed_of(seed, "sample")), labels)
+
+
+@work
+def measure_distances(
+    work: Work, samples: Samples, extractor: Extractor | None, held_out: privacy.Private, *, inception: str | None
+) -> Measurement:
+    """The distances of `measure` alone, of images whose labels are not the private ones."""
+    images, _ = privacy.evaluation(held_out, "distances to the held-out records")
+    network = seen_by(extractor, inception)
+    values = distances.between(samples.images, images, network)
+    return Measurement(values, len(samples.images), len(images), network.name)

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 
 from dpsynth import device, privacy
-from dpsynth.artifacts import Encoder, SemanticHistogram
+from dpsynth.artifacts import Curves, Encoder, SemanticHistogram
 from dpsynth.checkpoints import Work
 from dpsynth.data.public_sets import PublicSet
 from dpsynth.models import networks, training
@@ -137,3 +137,42 @@ def predict(model: Queried, images: torch.Tensor, k: int) -> torch.Tensor:
 @torch.no_grad()
 def _top(model: Queried, x: torch.Tensor, k: int) -> torch.Tensor:
     return model(device.put(x)).topk(k, dim=1).indices
+
+
+@work
+def accuracy_along(
+    work: Work, public: PublicSet, *, seed: int, encoder_steps: int, encoder_batch: int, encoder_rate: float,
+    encoder_network: str | None,
+) -> Curves:  # fmt: skip
+    """Accuracy in percent over the steps of `train_classifier`, whose training it repeats (PrivImage, Figure 9).
+
+    It is a work of its own so that an encoder's name, and with it the name of all that is asked through one, does not
+    depend on how it is watched.
+
+    Returns:
+        `accuracy-held-out`, of every 20th image, and `accuracy-training`, of as many of the others; at 12 steps or so.
+    """
+    held_out = training.held_out(len(public.images))
+    rows = torch.nonzero(~held_out)[:, 0]
+    judged = {"accuracy-held-out": held_out.nonzero()[:, 0], "accuracy-training": rows[:: len(rows) // sum(held_out)]}
+    with networks.seeded(seed_of(seed, "encoder", "weights")):
+        model = network(public.images.shape[1], len(public.classes), encoder_network).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=encoder_rate, weight_decay=0.05)
+    history: training.History = {name: [] for name in judged}
+    trained, bar = {"model": model, "optimizer": optimizer}, progress.public(encoder_steps, "query function, watched")
+    every = max(1, encoder_steps // 12)
+    for step in training.steps(work, encoder_steps, trained, history, bar):
+        optimizer.param_groups[0]["lr"] = encoder_rate * training.cosine(step, encoder_steps)
+        draws = training.generator(seed_of(seed, "encoder"), step)
+        batch = rows[training.public_batch(len(rows), encoder_batch, draws)]
+        x, labels = scaled(device.put(public.images[batch])), device.put(public.labels[batch])
+        if encoder_network and x.shape[1] == 3:
+            x = augmented(x, draws)
+        training.descend(optimizer, cross_entropy(model, x, labels, smoothing=0.05))
+        if (step + 1) % every == 0:
+            for name, of in judged.items():
+                right = predict(model, public.images[of], 1)[:, 0] == public.labels[of]
+                history[name].append(100 * right.double().mean().item())
+            model.train()
+    at = [every * (number + 1) for number in range(encoder_steps // every)]
+    return Curves({name: torch.tensor([at, values], dtype=torch.float64).T for name, values in history.items()})
