@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 sys.path.append(str(Path(__file__).parent / "mutants"))
-from planted import BUGS  # noqa: E402
+from planted import BUGS
 
 PAGE = Path(__file__).parents[1] / "docs" / "errors.md"
 ENTRIES = {title: text for title, text in re.findall(r"^### (.+?)\n(.*?)(?=^##|\Z)", PAGE.read_text(), re.M | re.S)}
