@@ -2,7 +2,9 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce table1 table1-digits dry-run test mutants crash bench bench-gpu samplers lint lab edit readme record clean
+FIGURES := $(foreach paper,rpgen privimage,$(patsubst params/$(paper)/%.yaml,$(paper)-%,$(wildcard params/$(paper)/*.yaml)))
+
+.PHONY: help install reproduce table1 $(FIGURES) figures check dry-run test mutants crash bench bench-gpu samplers lint lab edit readme record clean
 
 export PYTHON ?= $(shell command -v python3.11 || command -v python3)
 EXPERIMENT ?= table
@@ -13,12 +15,14 @@ SEED ?=
 JOBS ?= 1
 
 PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input
-CHOICE = --experiment '$(EXPERIMENT)' $(if $(SCALE),--scale '$(SCALE)') $(if $(METHOD),--method '$(METHOD)') \
-	$(if $(EPS),--epsilon '$(EPS)') $(if $(SEED),--seed '$(SEED)')
+CHOSEN = $(if $(SCALE),--scale '$(SCALE)') $(if $(METHOD),--method '$(METHOD)') $(if $(EPS),--epsilon '$(EPS)') \
+	$(if $(SEED),--seed '$(SEED)')
+CHOICE = --experiment '$(EXPERIMENT)' $(CHOSEN)
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
 	@echo
+	@echo "  One for each table and figure of the papers: $(FIGURES)"
 	@echo "  EXPERIMENT=table  SCALE=smoke|laptop  METHOD=rpgen,dpdm  EPS=10|inf  SEED=0,1,2 in place of those in the file; JOBS=2 makes two at a time"
 
 install: .venv/.installed ## make the environment in .venv, and no more
@@ -26,11 +30,17 @@ install: .venv/.installed ## make the environment in .venv, and no more
 reproduce: .venv/.installed ## plan and execute the notebooks of every run, end with the comparison table
 	@.venv/bin/python -m dpsynth.runner.reproduce $(CHOICE) --jobs '$(JOBS)'
 
-table1: .venv/.installed ## RPGen's Table 1 on CIFAR-10 and Tiny-ImageNet, on a GPU (docs/gpu.md)
-	@$(MAKE) --no-print-directory reproduce EXPERIMENT=table1
+table1: rpgen-table1 ## RPGen's Table 1 on CIFAR-10 and Tiny-ImageNet, on a GPU (docs/gpu.md)
 
-table1-digits: .venv/.installed ## all twelve methods on digits at epsilon 1, 5 and 10; hours, can be stopped and resumed
-	@$(MAKE) --no-print-directory reproduce EXPERIMENT=table1_digits
+# One for each file of params/rpgen and params/privimage, as rpgen-fig5; each can be stopped, and goes on.
+$(FIGURES): .venv/.installed
+	@.venv/bin/python -m dpsynth run '$(subst privimage-,privimage/,$(subst rpgen-,rpgen/,$@))' $(CHOSEN)
+
+figures: .venv/.installed ## from results/, without a run: pages, figures and verdicts of the papers' tables and figures
+	@.venv/bin/python -m dpsynth.report.itempages
+
+check: .venv/.installed ## compare what was run here with what is committed in results/: which cells moved
+	@.venv/bin/python -m dpsynth.report.check --scale '$(or $(SCALE),laptop)'
 
 dry-run: .venv/.installed ## print the plan of `make reproduce`, and what it would spend
 	@.venv/bin/python -m dpsynth.runner.reproduce $(CHOICE) --dry-run

@@ -7,14 +7,16 @@ matplotlib's settings stay as they were.
 """
 
 from dpsynth.figures.bench import bench
-from dpsynth.figures.embedding import tsne
-from dpsynth.figures.images import grid, hero, neighbours, progress, voted
+from dpsynth.figures.embedding import embeddings, tsne
+from dpsynth.figures.images import beside, grid, hero, neighbours, progress, voted
 from dpsynth.figures.query import histogram, recall_curve, toy
 from dpsynth.figures.results import against, comparison, whole
+from dpsynth.figures.sweeps import gaps, sweep
 from dpsynth.figures.trainable import noise_to_signal, saliency, trainable
 from dpsynth.figures.training import budget, losses, matching
 
 __all__ = [
-    "against", "bench", "budget", "comparison", "grid", "hero", "histogram", "losses", "matching", "neighbours",
-    "noise_to_signal", "progress", "recall_curve", "saliency", "toy", "trainable", "tsne", "voted", "whole",
+    "against", "bench", "beside", "budget", "comparison", "embeddings", "gaps", "grid", "hero", "histogram", "losses",
+    "matching", "neighbours", "noise_to_signal", "progress", "recall_curve", "saliency", "sweep", "toy", "trainable",
+    "tsne", "voted", "whole",
 ]  # fmt: skip

@@ -55,3 +55,33 @@ def tsne(
         axes.set(xticks=[], yticks=[], aspect="equal")
         axes.spines[:].set_visible(False)
     return figure
+
+
+@styled
+def embeddings(
+    points: Any, labels: Any, sets: Sequence[str], names: Sequence[str] | None = None, *, title: str, badge: str
+) -> Figure:
+    """Several sets of images in one shared embedding, a panel each, the others in grey behind.
+
+    Args:
+        points: (N, 2); labels: (N,) integers; sets: N names, of the set that each image is of; names: of the labels.
+    """
+    places = numbers("points", points)
+    groups = numbers("labels", labels, like=places).astype(int)
+    same_length("sets", sets, places)
+    of = np.asarray(sets)
+    every = list(dict.fromkeys(sets))
+    shades = np.asarray(seaborn.color_palette("tab10", 10))
+    key = [
+        Line2D([], [], color=shades[g % 10], marker="o", linestyle="", markersize=4, label=label_name(names, g))
+        for g in np.unique(groups)[:NAMED]
+    ]
+    figure = chart(2.6 * len(every), 2.7, title, badge, note=NOT_A_RELEASE, key=key)
+    for axes, name in zip(figure.subplots(1, len(every), squeeze=False)[0], every, strict=True):
+        shown = of == name
+        axes.scatter(*places[~shown].T, s=3, color=PALE, linewidths=0)
+        axes.scatter(*places[shown].T, s=5, color=shades[groups[shown] % 10], linewidths=0)
+        axes.set_title(f"{name} ({shown.sum()})", loc="left")
+        axes.set(xticks=[], yticks=[], aspect="equal")
+        axes.spines[:].set_visible(False)
+    return figure

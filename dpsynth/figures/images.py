@@ -91,6 +91,21 @@ def hero(stages: Mapping[str, Any], *, badge: str, classes: Sequence[str] = ()) 
 
 
 @styled
+def beside(sets: Mapping[str, Any], *, title: str, badge: str, classes: Sequence[str] = ()) -> Figure:
+    """Images of several sets below one another, a few rows of each, one column a class.
+
+    Args:
+        sets: name -> images (k, N, C, H, W) uint8, k rows of N; classes: N headings of the columns.
+    """
+    rows = []
+    for name, images in sets.items():
+        rows += [Row(_pictures(name, part), "" if number else name) for number, part in enumerate(images)]
+    if not rows:
+        raise ValueError("there is nothing to draw: no set of images")
+    return _mosaic(rows, title, badge, headings=classes)
+
+
+@styled
 def progress(snapshots: Mapping[str, Any], *, badge: str) -> Figure:
     """What a generator drew along its training, or what a population looked like: one row a moment, in order of name.
 

@@ -51,7 +51,7 @@ ROWS = {
     "real": ("real images", "#222222"),
 }
 # For other names: of Tol's muted set.
-OTHERS = ("#332288", "#882255", "#661100", "#117733", "#88ccee", "#ddcc77", "#cc6677")
+OTHERS = ("#332288", "#cc6677", "#117733", "#ddaa33", "#88ccee", "#882255", "#661100")
 
 P = ParamSpec("P")
 

@@ -19,6 +19,7 @@ from dpsynth.metrics.names import ACCURACIES, FRECHET, frechet
 from dpsynth.pipeline import Run
 from dpsynth.project import PACKAGE
 from dpsynth.report import comparison, displays, networks, paired, pictures, results, settings
+from dpsynth.report.markdown import markdown
 from dpsynth.report.timings import breakdown
 
 PROJECT = PACKAGE.parent
@@ -82,13 +83,6 @@ def _recorded(name: str, block: Callable[[pd.DataFrame], str]) -> str:
         return block(results.read_committed(name))
     target = name if name in MEASURED else f"reproduce EXPERIMENT={name}"
     return f"`make {target}`: not run, or not recorded."
-
-
-def markdown(table: pd.DataFrame) -> str:
-    """A frame as a table, without its index."""
-    cells = table.map(lambda value: "not run" if pd.isna(value) else str(value))
-    rows = [table.columns.tolist(), ["---"] * len(table.columns), *cells.values.tolist()]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 def _bench(frame: pd.DataFrame) -> str:

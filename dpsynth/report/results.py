@@ -139,13 +139,13 @@ def join(scale: str, experiment: Experiment, points: Sequence[Params]) -> Path:
     """
     path, parts = _table(scale), []
     for p in points:
-        part = pd.concat([_read(run_folder(p) / name) for name in tables_of(experiment)])
+        part = pd.concat([read(run_folder(p) / name) for name in tables_of(experiment)])
         apart = experiment.variant(p)
         reference = f"{p.method}: {apart}" if apart else p.method
         variant = np.where(part["method"] == p.method, apart, reference)
         parts.append(part.assign(experiment=experiment.name, variant=variant))
     if path.exists():
-        before = _read(path)
+        before = read(path)
         parts.append(before[before["experiment"] != experiment.name])
     parts = [part for part in parts if len(part)]
     joined = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
@@ -164,7 +164,7 @@ def read_results(scale: str) -> pd.DataFrame:
     path = _table(scale)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no results yet; `make reproduce SCALE={scale}` makes them")
-    return _read(path)
+    return read(path)
 
 
 def are_readable(scale: str) -> None:
@@ -181,7 +181,7 @@ def are_whole(p: Params, names: Sequence[str]) -> bool:
 
 def read_committed(experiment: str) -> pd.DataFrame:
     """results/<experiment>.csv, the reference runs that the README prints."""
-    return _read(COMMITTED / f"{experiment}.csv")
+    return read(COMMITTED / f"{experiment}.csv")
 
 
 def draw(results: pd.DataFrame, folder: Path, wanted: Sequence[str] | None = None) -> list[Path]:
@@ -237,7 +237,12 @@ def _meta(folder: Path, digest: str) -> Path:
     return path
 
 
-def _read(path: Path) -> pd.DataFrame:
+def read(path: Path) -> pd.DataFrame:
+    """A table of results.
+
+    Raises:
+        ValueError: a column is missing, which is named.
+    """
     frame = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=TYPES)
     if missing := [name for name in COLUMNS if name not in frame]:
         raise ValueError(f"{path} has no column {', '.join(missing)}: not a table of results of this version")
@@ -273,7 +278,7 @@ def _is_whole(path: Path) -> bool:
     """Whether the file is there, and a table with our columns or a mapping in JSON, as its name ends."""
     try:
         if path.suffix == ".csv":
-            return list(_read(path)) == COLUMNS
+            return list(read(path)) == COLUMNS
         return isinstance(json.loads(path.read_text(encoding="utf-8")), dict)
     except (OSError, ValueError, TypeError):
         return False

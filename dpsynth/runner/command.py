@@ -2,12 +2,16 @@
 
 import argparse
 from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from dpsynth.experiments import Experiment
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
-from dpsynth.report import comparison, results
+from dpsynth.report import claims, comparison, gallery, items, results
 from dpsynth.runner import estimates
 
 LONGEST = 300  # characters of an error's message that are kept
@@ -85,7 +89,7 @@ def say_needs(runs: list[Run], lacks: list[str]) -> None:
 
 
 def conclude(experiment: Experiment, finished: list[Params], what: str) -> list[str]:
-    """Join results.csv from the finished runs of the experiment; a table and figures for each data set.
+    """Join results.csv from the finished runs of the experiment; a table and figures for each data set, and verdicts.
 
     Args:
         what: lies in the folders of the runs, for people.
@@ -96,17 +100,39 @@ def conclude(experiment: Experiment, finished: list[Params], what: str) -> list[
     frame = results.read_results(experiment.scale)
     rows = frame[frame["experiment"] == experiment.name]
     for dataset, part in rows.groupby("dataset", sort=False):
-        try:
-            print(f"{dataset}\n{comparison.table(part).to_string()}\n")
-            print("figures:", *(f"  {drawn}" for drawn in results.draw(part, path.parent)), "", sep="\n")
-        except Exception as error:  # whatever it is, the results are joined
-            reason = could_not(type(error).__name__, str(error))
-            missing.append(f"{dataset}, {reason.partition(': ')[2]}")
-            print(f"of {dataset} this {reason}\n")
+        shown = [partial(_show_quality, part, path.parent)] if "quality" in experiment.measures else []
+        if experiment.compare:
+            shown.append(partial(_show_item, experiment, part, finished, path.parent))
+        for show in shown:
+            try:
+                show()
+            except Exception as error:  # whatever it is, the results are joined
+                reason = could_not(type(error).__name__, str(error))
+                missing.append(f"{dataset}, {reason.partition(': ')[2]}")
+                print(f"of {dataset} this {reason}\n")
     if rows.empty:
         print("nothing was measured: see samples and certificates\n")
     print(f"results: {path}\n{what}:", *(f"  {results.run_folder(p)}" for p in finished), sep="\n")
     return missing
+
+
+def _show_quality(rows: pd.DataFrame, folder: Path) -> None:
+    print(f"{rows['dataset'].iloc[0]}\n{comparison.table(rows).to_string()}\n")
+    print("figures:", *(f"  {drawn}" for drawn in results.draw(rows, folder)), "", sep="\n")
+
+
+def _show_item(experiment: Experiment, rows: pd.DataFrame, finished: list[Params], folder: Path) -> None:
+    """The verdicts by the file's rules, its figures, and the pictures that it asks for."""
+    item = items.Item(experiment, rows, claims.judge(experiment, rows))
+    for one in item.judged:
+        ours = f"{one.ours or '-'}, {one.interval or '-'}"
+        print(f"{one.verdict:15} {one.item}: {one.claim} [{one.metric}, {one.cells}: {ours}]")
+    drawn = items.draw(item)
+    if experiment.pictures:
+        drawn |= gallery.draw(experiment, [Run(p) for p in finished], items.badge_of(item))
+    for name, figure in drawn.items():
+        (folder / f"{experiment.name}-{name}.png").write_bytes(figure.png())
+    print("figures:", *(f"  {folder / f'{experiment.name}-{name}.png'}" for name in drawn), "", sep="\n")
 
 
 def could_not(kind: str, message: str) -> str:

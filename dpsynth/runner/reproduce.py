@@ -161,8 +161,12 @@ def reproduce(chosen: dict[str, list[Any]], given: argparse.Namespace) -> None:
     finally:
         for private in {p.private for p in points if not p.constants.builtin}:
             catalog.forget_decoded(private)
+    for run in runs:
+        for measure in (name for name in experiment.measures if name != "quality"):
+            results.write_measure(run, measure)
     all_points = {p.digest: p for p in (*experiment.points(), *points)}
-    finished = [p for p in all_points.values() if is_done(p, pages.STORY[-1])]
+    written = results.tables_of(experiment)
+    finished = [p for p in all_points.values() if is_done(p, pages.STORY[-1]) and results.are_whole(p, written)]
     missing += conclude(experiment, finished, "executed notebooks")
     minutes = (time.perf_counter() - start) / 60
     if all(p.constants.builtin for p in points):  # of a user's own records, time would tell

@@ -69,7 +69,7 @@ def test_metrics_have_a_row_each_with_what_it_cost(root, monkeypatch):
     path = results.write_metrics(run)
     assert path == root / "build" / "smoke" / p.run_name / "metrics.csv"
     assert [file.name for file in path.parent.iterdir()] == ["metrics.csv"]
-    frame = results._read(path)
+    frame = results.read(path)
     assert ",200,1000,convnet," in path.read_text()
     assert list(frame.columns) == results.COLUMNS and len(frame) == 4 * 2 + 1 + 2 * 2
     fact = frame[frame["metric"] == "learning-percent"]
@@ -109,7 +109,7 @@ def test_metrics_have_a_row_each_with_what_it_cost(root, monkeypatch):
 
 
 def test_the_twin_states_no_privacy(root, untimed):
-    frame = results._read(results.write_metrics(Told(Params(epsilon=math.inf), nonprivate=measurement(97.0))))
+    frame = results.read(results.write_metrics(Told(Params(epsilon=math.inf), nonprivate=measurement(97.0))))
     (row,) = frame[frame["metric"] == "CA-CNN"].to_dict("records")
     assert row["method"] == "nonprivate" and row["variant"] == "rpgen" and math.isinf(row["epsilon_target"])
     assert row["accountant"] == row["noise"] == "none"

@@ -1,0 +1,211 @@
+"""Each table and figure of the papers as a page: command, claim, paper, ours, interval, seeds, scale, verdict, figures.
+
+Read from results/: `<file>.csv` of a parameter file at its own scale, `<file>_<scale>.csv` at another.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from dpsynth import experiments, figures
+from dpsynth.experiments import Experiment
+from dpsynth.figures.style import Picture
+from dpsynth.project import PACKAGE
+from dpsynth.report import claims, results
+from dpsynth.report.cells import NotRun, Results, setting
+from dpsynth.report.claims import NOT_RUN, Judged
+
+CURVES = {  # what a curve's axis is called, by the start of its metric's name
+    "recall-of-picks": "noise multiplier of the query", "accuracy-": "step of training",
+    "rise-": "norm of the move of the weights",
+}  # fmt: skip
+PAPERS = {"RPGen": (2, 5), "PrivImage": (8, 14)}  # tables and figures of each
+
+
+class Item(NamedTuple):
+    """One parameter file at one scale, with its results and verdicts."""
+
+    experiment: Experiment
+    rows: pd.DataFrame
+    judged: list[Judged]
+
+    @property
+    def name(self) -> str:
+        """Of its results: the file's, and its scale if that is another than the file's own."""
+        return self.experiment.name
+
+    @property
+    def command(self) -> str:
+        """What makes it."""
+        return f"make {self.experiment.name.replace('_', '-', 1)}"
+
+
+def every() -> list[Item]:
+    """All parameter files that reproduce an item of a paper, with the results that are committed."""
+    folder = PACKAGE.parent / "params"
+    files = [path for paper in experiments.PAPERS for path in sorted((folder / paper).glob("*.yaml"))]
+    return [one for path in files for one in of(path)]
+
+
+def of(path: Path) -> Iterator[Item]:
+    """A parameter file at its own scale, and at each other that results are committed of.
+
+    Raises:
+        ValueError: the results mix scales or commits, or lack a column; or a rule names what there is not.
+    """
+    own = experiments.load(path)
+    yield _read(own, results.COMMITTED / f"{own.name}.csv")
+    for other in sorted(results.COMMITTED.glob(f"{own.name}_*.csv")):
+        if (scale := other.stem.removeprefix(f"{own.name}_")) in experiments.scales.names():
+            yield _read(experiments.load(path, scale), other)
+
+
+def _read(experiment: Experiment, path: Path) -> Item:
+    rows = results.read(path) if path.exists() else pd.DataFrame(columns=results.COLUMNS)
+    try:
+        return Item(experiment, rows, claims.judge(experiment, rows))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def numbered() -> list[str]:
+    """The 29 tables and figures of the two papers, in order."""
+    return [
+        f"{paper} {kind} {n}"
+        for paper, (tables, drawn) in PAPERS.items()
+        for kind, last in (("Table", tables), ("Figure", drawn))
+        for n in range(1, last + 1)
+    ]
+
+
+def draw(item: Item) -> dict[str, Picture]:
+    """The figures of an item that its results have, by name: `sweep` over an option, `gaps` of its rules, curves.
+
+    Raises:
+        ValueError: it has no results; the sentence names the command that makes them.
+    """
+    if item.rows.empty:
+        raise ValueError(f"{item.name} has no results yet; `{item.command}` makes them")
+    badge = badge_of(item)
+    drawn = {}
+    if (axis := swept(item.experiment)) and len(values := _over(item, axis)):
+        drawn["sweep"] = figures.sweep(values, axis, title=title_of(item), badge=badge, paper=_published(item))
+    for start, axis in CURVES.items():
+        if len(values := _curves(item, start)):
+            drawn[start.rstrip("-")] = figures.sweep(values, axis, title=title_of(item), badge=badge)
+    told = pd.DataFrame([_gap(one) for one in item.judged if one.interval])
+    if len(told):
+        drawn["gaps"] = figures.gaps(told, title=f"{title_of(item)} What its rules compare", badge=badge)
+    return drawn
+
+
+def badge_of(item: Item) -> str:
+    """Scale, data and seeds of an item's results."""
+    first, seeds = item.rows.iloc[0], sorted(map(int, item.rows["seed"].unique()))
+    where = f"{first['scale']} scale, not the papers' | {item.name}, {first['dataset']}, public {first['public']}"
+    return f"{where} | seeds {', '.join(map(str, seeds))} | commit {first['commit']}"
+
+
+def title_of(item: Item) -> str:
+    """What its parameter file reproduces."""
+    return item.experiment.reproduces
+
+
+def swept(experiment: Experiment) -> str | None:
+    """The option over which a file runs, if it has three values or more."""
+    axes = {name: values for grid in experiment.over for name, values in grid.items()}
+    options = (name for name, values in axes.items() if name not in ("method", "epsilon", "seed") and len(values) > 2)
+    return next(options, None)
+
+
+def _over(item: Item, axis: str) -> pd.DataFrame:
+    """What `figures.sweep` takes, of the metrics that the file's rules name."""
+    found, rows = Results(item.experiment, item.rows), []
+    metrics = dict.fromkeys(m for rule in item.experiment.compare for m in getattr(rule, "metric", []))
+    lines = _lines(found, axis)
+    for metric in list(metrics)[:3]:
+        for line, cell, place in lines:
+            try:
+                cell_values = found.find(cell, metric)
+            except NotRun:
+                continue
+            rows += [(line, cell_values.metric, place, seed, value) for seed, value in cell_values.values.items()]
+    return pd.DataFrame(rows, columns=["line", "metric", "x", "seed", "value"])
+
+
+def _lines(found: Results, axis: str) -> list[tuple[str, dict, float]]:
+    """Each cell over the axis: the line that it is of, what names it, its place."""
+    varying = [
+        name for name in ("method", "epsilon", "votes", "conditional")
+        if name != axis and len({setting(p, name) for p in found.points}) > 1
+    ]  # fmt: skip
+    cells = {}
+    for p in found.points:
+        if setting(p, axis) is None:
+            continue
+        beside = {name: setting(p, name) for name in varying if setting(p, name) is not None}
+        line = ", ".join(str(v) if name == "method" else f"{name} {v}" for name, v in beside.items()) or p.method
+        cells[line, setting(p, axis)] = beside | {"method": p.method, axis: setting(p, axis)}
+    return [(line, cell, place) for (line, place), cell in cells.items()]
+
+
+def _curves(item: Item, start: str) -> pd.DataFrame:
+    """What `figures.sweep` takes of curves: a panel a metric, a line a setting."""
+    rows = item.rows[item.rows["metric"].str.startswith(start) & item.rows["at"].notna()]
+    if rows.empty:
+        return pd.DataFrame(columns=["line", "metric", "x", "seed", "value"])
+    line = rows["variant"].where(rows["variant"] != "", rows["method"])
+    return pd.DataFrame(
+        {"line": line, "metric": rows["metric"], "x": rows["at"], "seed": rows["seed"], "value": rows["value"]}
+    )
+
+
+def _published(item: Item) -> pd.DataFrame:
+    """The paper's own points, where it prints numbers: rows of published.csv named after the item, `row` the place."""
+    published = results.published()
+    parts = []
+    for name in item.experiment.items:
+        paper, _, figure = name.partition(" ")
+        of_figure = published[published["source"].str.startswith(paper) & (published["table"] == figure)]
+        parts.append(of_figure.assign(x=pd.to_numeric(of_figure.get("row"), errors="coerce")))
+    frame = pd.concat(parts).dropna(subset=["x"])
+    return frame[["metric", "x", "value"]]
+
+
+def _gap(one: Judged) -> dict:
+    low, high = map(float, one.interval.split(" to "))
+    return {
+        "metric": one.metric, "cells": one.cells, "mean": float(one.ours), "low": low, "high": high,
+        "verdict": one.verdict,
+    }  # fmt: skip
+
+
+def table(items: list[Item]) -> pd.DataFrame:
+    """A row a numbered item and scale: what stands in the index of the pages."""
+    rows = []
+    for name in [*numbered(), *_beyond(items)]:
+        for item in (each for each in items if name in each.experiment.items):
+            judged = [one for one in item.judged if one.item == name]
+            verdict = claims.verdict_of(judged) if judged else NOT_RUN
+            seeds = max((one.seeds for one in judged), default=0)
+            data = item.rows["dataset"].iloc[0] if len(item.rows) else NOT_RUN
+            rows.append(
+                {
+                    "item": name,
+                    "claim": judged[0].claim if judged else "",
+                    "command": f"`{item.command}`",
+                    "scale": item.experiment.scale,
+                    "data": data,
+                    "seeds": seeds,
+                    "verdict": verdict,
+                    "page": f"[{item.name}](docs/items/{item.name}.md)",
+                }  # fmt: skip
+            )
+    return pd.DataFrame(rows)
+
+
+def _beyond(items: list[Item]) -> list[str]:
+    known = numbered()
+    return list(dict.fromkeys(name for item in items for name in item.experiment.items if name not in known))
