@@ -73,7 +73,9 @@ displays.label_map(run)
 # Of each private label, images of its classes in turn.
 
 # %% tags=["raises-exception"]
-figures.grid(*pictures.examples(corpus, run.params.constants.classes, 15), title="What the base model sees", badge=badge)
+figures.grid(
+    *pictures.examples(corpus, run.params.constants.classes, 15), title="What the base model sees", badge=badge
+)
 
 # %% [markdown]
 # Selected images are already useful: a classifier trained on them alone, with their mapped labels, is the row

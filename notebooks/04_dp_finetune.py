@@ -90,8 +90,7 @@ synthesiser = run.synthesiser
 # this run's lineage, with both sensitivities, by the accountant of record (privacy loss distributions) and by the others.
 
 # %%
-results.write_certificate(run);
-
+results.write_certificate(run)
 # %% tags=["raises-exception"]
 displays.certificate(run.certificate)
 

@@ -15,7 +15,7 @@ LAYERS = (
     ("project", "strict", "seeds", "plainyaml", "device", "sources", "terminal"),
     ("distributed",),
     ("deadline",),
-    ("provenance", "mistakes"),
+    ("provenance", "mistakes", "rules"),
     ("scales", "checkpoints", "data", "recipes"),
     ("params", "store"),
     ("artifacts",),

@@ -3,12 +3,13 @@
 import pandas as pd
 
 from dpsynth.artifacts import Base, Codes, Encoder, LabelCounts, Perceptual
+from dpsynth.figures.style import Picture
 from dpsynth.metrics.names import ACCURACIES, FRECHET
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
 from dpsynth.privacy import Plan
 from dpsynth.privacy.accounting import ADJACENCY
-from dpsynth.report import results
+from dpsynth.report import items, results
 from dpsynth.report.audit import Audit
 from dpsynth.stages import label_prior
 
@@ -156,3 +157,18 @@ def beside_papers(run: Run) -> pd.DataFrame:
     here = {"source": f"here ({p.scale})", "dataset": p.private, "method": run.row_name, "epsilon": p.epsilon}
     ours = [here | {"metric": m, "value": values[m]} for m in (*ACCURACIES, *FRECHET) if m in values]
     return pd.concat([pd.DataFrame(ours), rows], ignore_index=True).fillna("")
+
+
+def verdicts(name: str, *shown: str) -> pd.DataFrame:
+    """The verdicts of a parameter file by its rules, from results/; of these columns alone, if any are named."""
+    item = items.committed(name)
+    if item.rows.empty:
+        return pd.DataFrame({"verdict": [f"not run, or not committed: `{item.command}` makes it"]})
+    table = items.verdicts(item)
+    return table[list(shown)] if shown else table
+
+
+def figure(name: str, what: str) -> Picture | None:
+    """A figure of a parameter file, from results/, as of `items.draw`; None where it was not run."""
+    item = items.committed(name)
+    return items.draw(item).get(what) if len(item.rows) else None

@@ -11,9 +11,9 @@ import pandas as pd
 from dpsynth import project, terminal
 from dpsynth.mistakes import ended, mistakes
 from dpsynth.report import claims, comparison, items, results
-from dpsynth.report.claims import NOT_RUN
 from dpsynth.report.items import Item
 from dpsynth.report.markdown import markdown
+from dpsynth.report.verdicts import NOT_RUN, Judged
 
 FOLDER = project.PACKAGE.parent / "docs" / "items"
 CLAIMS = results.COMMITTED / "claims.csv"
@@ -48,7 +48,7 @@ def page(item: Item, drawn: list[str]) -> str:
         item.experiment.reproduces, "",
         f"`{item.command}` ([parameters and rules](../../{_path(item)})). {made}", "",
         "## Verdicts", "",
-        markdown(verdicts(item)), "",
+        markdown(items.verdicts(item)), "",
     ]  # fmt: skip
     if any(one.interval for one in item.judged):
         lines += [NOTE, ""]
@@ -58,19 +58,6 @@ def page(item: Item, drawn: list[str]) -> str:
         table = comparison.table(item.rows).reset_index()
         lines += ["## Results", "", markdown(table.head(MOST_ROWS)), ""]
     return "\n".join(lines)
-
-
-def verdicts(item: Item) -> pd.DataFrame:
-    """A row a rule, metric and pair of cells."""
-    rows = [
-        {
-            "item": one.item, "claim": one.claim, "metric": one.metric, "cells": one.cells, "paper": one.paper,
-            "ours": one.ours or one.verdict, "interval": one.interval, "seeds": one.seeds, "rule": one.rule,
-            "verdict": one.verdict,
-        }
-        for one in item.judged
-    ]  # fmt: skip
-    return pd.DataFrame(rows).replace("", comparison.NONE)
 
 
 def claims_table(every: list[Item]) -> pd.DataFrame:
@@ -89,7 +76,7 @@ def _of_item(name: str, among: list[Item]) -> dict:
     return _row(item, rules[0]) | {"verdict": claims.verdict_of(rules), "claim": item.experiment.reproduces}
 
 
-def _row(item: Item, one: claims.Judged) -> dict:
+def _row(item: Item, one: Judged) -> dict:
     data = item.rows["dataset"].iloc[0] if len(item.rows) else item.experiment.points()[0].private
     claim = f"{one.claim} {one.metric}: {one.cells}" if one.cells else one.claim
     return {
@@ -105,9 +92,8 @@ def _made(item: Item) -> str:
     seconds = rows[rows["metric"].str.startswith("seconds-")]["value"].sum()
     peak = rows[rows["metric"].str.startswith("peak-MiB-")]["value"].max()
     seeds = ", ".join(map(str, sorted(map(int, rows["seed"].unique()))))
-    cost = f" {seconds / 60:.0f} minutes at most (what runs share counts in each), {peak / 1024:.1f} GiB." * (
-        seconds > 0
-    )
+    shared = "what runs share counts in each"
+    cost = f" {seconds / 60:.0f} minutes at most ({shared}), {peak / 1024:.1f} GiB." if seconds else ""
     device = " and ".join(sorted(rows["device"].dropna().unique()))
     return (
         f"Made at commit `{rows['commit'].iloc[0]}` on `{rows['dataset'].iloc[0]}` with public "

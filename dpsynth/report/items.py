@@ -15,11 +15,14 @@ from dpsynth.figures.style import Picture
 from dpsynth.project import PACKAGE
 from dpsynth.report import claims, results
 from dpsynth.report.cells import NotRun, Results, setting
-from dpsynth.report.claims import NOT_RUN, Judged
+from dpsynth.report.comparison import NONE
+from dpsynth.report.verdicts import NOT_RUN, Judged
 
-CURVES = {  # what a curve's axis is called, by the start of its metric's name
-    "recall-of-picks": "noise multiplier of the query", "accuracy-": "step of training",
-    "rise-": "norm of the move of the weights",
+MOVE = "norm of the move of the weights"
+CURVES = {  # of each figure of curves: how its metrics' names begin and end, and what the axis is called
+    "recall": ("recall-of-picks", "", "noise multiplier of the query"), "accuracy": ("accuracy-", "", "training step"),
+    "gaussian": ("rise-", "-gaussian", MOVE), "adversarial": ("rise-", "-adversarial", MOVE),
+    "loss": ("loss-", "-gaussian", MOVE),
 }  # fmt: skip
 PAPERS = {"RPGen": (2, 5), "PrivImage": (8, 14)}  # tables and figures of each
 
@@ -44,9 +47,13 @@ class Item(NamedTuple):
 
 def every() -> list[Item]:
     """All parameter files that reproduce an item of a paper, with the results that are committed."""
+    return [one for path in files() for one in of(path)]
+
+
+def files() -> list[Path]:
+    """The parameter files of the papers' tables and figures."""
     folder = PACKAGE.parent / "params"
-    files = [path for paper in experiments.PAPERS for path in sorted((folder / paper).glob("*.yaml"))]
-    return [one for path in files for one in of(path)]
+    return [path for paper in experiments.PAPERS for path in sorted((folder / paper).glob("*.yaml"))]
 
 
 def of(path: Path) -> Iterator[Item]:
@@ -68,6 +75,18 @@ def _read(experiment: Experiment, path: Path) -> Item:
         return Item(experiment, rows, claims.judge(experiment, rows))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def committed(name: str) -> Item:
+    """The parameter file of that name, `rpgen_fig5`, at its own scale.
+
+    Raises:
+        ValueError: there is none; and as `of`.
+    """
+    paths = [path for path in files() if experiments.name_of(path) == name]
+    if not paths:
+        raise ValueError(f"no parameter file of a paper gives results called {name!r}")
+    return next(of(paths[0]))
 
 
 def numbered() -> list[str]:
@@ -92,13 +111,26 @@ def draw(item: Item) -> dict[str, Picture]:
     drawn = {}
     if (axis := swept(item.experiment)) and len(values := _over(item, axis)):
         drawn["sweep"] = figures.sweep(values, axis, title=title_of(item), badge=badge, paper=_published(item))
-    for start, axis in CURVES.items():
-        if len(values := _curves(item, start)):
-            drawn[start.rstrip("-")] = figures.sweep(values, axis, title=title_of(item), badge=badge)
+    for name, (start, end, axis) in CURVES.items():
+        if len(values := _curves(item, start, end)):
+            drawn[name] = figures.sweep(values, axis, title=title_of(item), badge=badge)
     told = pd.DataFrame([_gap(one) for one in item.judged if one.interval])
     if len(told):
         drawn["gaps"] = figures.gaps(told, title=f"{title_of(item)} What its rules compare", badge=badge)
     return drawn
+
+
+def verdicts(item: Item) -> pd.DataFrame:
+    """A row a rule, metric and pair of cells."""
+    rows = [
+        {
+            "item": one.item, "claim": one.claim, "metric": one.metric, "cells": one.cells, "paper": one.paper,
+            "ours": one.ours or one.verdict, "interval": one.interval, "seeds": one.seeds, "rule": one.rule,
+            "verdict": one.verdict,
+        }
+        for one in item.judged
+    ]  # fmt: skip
+    return pd.DataFrame(rows).replace("", NONE)
 
 
 def badge_of(item: Item) -> str:
@@ -137,10 +169,9 @@ def _over(item: Item, axis: str) -> pd.DataFrame:
 
 def _lines(found: Results, axis: str) -> list[tuple[str, dict, float]]:
     """Each cell over the axis: the line that it is of, what names it, its place."""
-    varying = [
-        name for name in ("method", "epsilon", "votes", "conditional")
-        if name != axis and len({setting(p, name) for p in found.points}) > 1
-    ]  # fmt: skip
+    named = dict.fromkeys(name for grid in (*found.experiment.over, *found.experiment.also) for name in grid)
+    beside_axis = [name for name in named if name not in (axis, "seed")]
+    varying = [name for name in beside_axis if len({setting(p, name) for p in found.points}) > 1]
     cells = {}
     for p in found.points:
         if setting(p, axis) is None:
@@ -151,9 +182,10 @@ def _lines(found: Results, axis: str) -> list[tuple[str, dict, float]]:
     return [(line, cell, place) for (line, place), cell in cells.items()]
 
 
-def _curves(item: Item, start: str) -> pd.DataFrame:
+def _curves(item: Item, start: str, end: str) -> pd.DataFrame:
     """What `figures.sweep` takes of curves: a panel a metric, a line a setting."""
-    rows = item.rows[item.rows["metric"].str.startswith(start) & item.rows["at"].notna()]
+    metric = item.rows["metric"]
+    rows = item.rows[metric.str.startswith(start) & metric.str.endswith(end) & item.rows["at"].notna()]
     if rows.empty:
         return pd.DataFrame(columns=["line", "metric", "x", "seed", "value"])
     line = rows["variant"].where(rows["variant"] != "", rows["method"])
@@ -183,27 +215,19 @@ def _gap(one: Judged) -> dict:
 
 
 def table(items: list[Item]) -> pd.DataFrame:
-    """A row a numbered item and scale: what stands in the index of the pages."""
-    rows = []
-    for name in [*numbered(), *_beyond(items)]:
-        for item in (each for each in items if name in each.experiment.items):
-            judged = [one for one in item.judged if one.item == name]
-            verdict = claims.verdict_of(judged) if judged else NOT_RUN
-            seeds = max((one.seeds for one in judged), default=0)
-            data = item.rows["dataset"].iloc[0] if len(item.rows) else NOT_RUN
-            rows.append(
-                {
-                    "item": name,
-                    "claim": judged[0].claim if judged else "",
-                    "command": f"`{item.command}`",
-                    "scale": item.experiment.scale,
-                    "data": data,
-                    "seeds": seeds,
-                    "verdict": verdict,
-                    "page": f"[{item.name}](docs/items/{item.name}.md)",
-                }  # fmt: skip
-            )
-    return pd.DataFrame(rows)
+    """A row an item and parameter file, the numbered ones first: the index of the pages."""
+    names = [*numbered(), *_beyond(items)]
+    return pd.DataFrame([_line(name, item) for name in names for item in items if name in item.experiment.items])
+
+
+def _line(name: str, item: Item) -> dict[str, str | int]:
+    judged = [one for one in item.judged if one.item == name]
+    return {
+        "item": name, "claim": judged[0].claim, "command": f"`{item.command}`", "scale": item.experiment.scale,
+        "data": item.rows["dataset"].iloc[0] if len(item.rows) else NOT_RUN,
+        "seeds": max(one.seeds for one in judged), "verdict": claims.verdict_of(judged),
+        "page": f"[{item.name}](docs/items/{item.name}.md)",
+    }  # fmt: skip
 
 
 def _beyond(items: list[Item]) -> list[str]:

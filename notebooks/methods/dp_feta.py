@@ -73,7 +73,9 @@ corpus = run.corpus
 
 # %% tags=["raises-exception"]
 if corpus is not None:
-    figures.grid(*pictures.examples(corpus, run.params.constants.classes, 15), title="What the base model sees", badge=badge)
+    figures.grid(
+        *pictures.examples(corpus, run.params.constants.classes, 15), title="What the base model sees", badge=badge
+    )
 
 # %%
 base = run.base
@@ -85,8 +87,7 @@ print(displays.base(base))
 synthesiser = run.synthesiser
 
 # %%
-results.write_certificate(run);
-
+results.write_certificate(run)
 # %% tags=["raises-exception"]
 displays.certificate(run.certificate)
 

@@ -73,8 +73,7 @@ figures.trainable(pictures.learning_parts(run), badge=badge)
 synthesiser = run.synthesiser
 
 # %%
-results.write_certificate(run);
-
+results.write_certificate(run)
 # %% tags=["raises-exception"]
 displays.certificate(run.certificate)
 

@@ -68,8 +68,7 @@ synthesiser = run.synthesiser
 figures.matching(synthesiser.curves["gap"], synthesiser.curves["noise"], badge=badge)
 
 # %%
-results.write_certificate(run);
-
+results.write_certificate(run)
 # %% tags=["raises-exception"]
 displays.certificate(run.certificate)
 

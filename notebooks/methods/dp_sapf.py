@@ -72,8 +72,7 @@ if probe is not None:
 synthesiser = run.synthesiser
 
 # %%
-results.write_certificate(run);
-
+results.write_certificate(run)
 # %% tags=["raises-exception"]
 displays.certificate(run.certificate)
 

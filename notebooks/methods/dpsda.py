@@ -73,8 +73,7 @@ source(dpsda.resampled)
 synthesiser = run.synthesiser
 
 # %%
-results.write_certificate(run);
-
+results.write_certificate(run)
 # %% tags=["raises-exception"]
 displays.certificate(run.certificate)
 

@@ -90,8 +90,7 @@ if run.plan.is_private:
 synthesiser = run.synthesiser
 
 # %%
-results.write_certificate(run);
-
+results.write_certificate(run)
 # %% tags=["raises-exception"]
 displays.certificate(run.certificate)
 

@@ -69,8 +69,7 @@ source(dp_sgd.ready)
 synthesiser = run.synthesiser
 
 # %%
-results.write_certificate(run);
-
+results.write_certificate(run)
 # %% tags=["raises-exception"]
 displays.certificate(run.certificate)
 

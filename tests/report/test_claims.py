@@ -1,0 +1,220 @@
+"""Verdicts by rules, on results that are made up so that the right verdict is known."""
+
+import math
+
+import pandas as pd
+import pytest
+from pydantic import ValidationError
+
+from dpsynth.experiments import Experiment
+from dpsynth.report import claims, results
+from dpsynth.report.verdicts import AGREES, CANNOT_TELL, DISAGREES, ILLUSTRATION, NOT_COMPARABLE, NOT_RUN, together
+
+GAMMAS = [0.0, 0.1, 0.2, 0.5]
+ORDER = {"rule": "order", "claim": "perturbation helps", "metric": "recall"}
+PAIR = {"better": {"amp_gamma": 0.2}, "than": {"amp_gamma": 0.0}}
+
+
+def experiment(*rules, scale="smoke", **given) -> Experiment:
+    over = [{"method": ["rpgen"], "amp_gamma": GAMMAS, "seed": [0, 1, 2]}]
+    return Experiment(
+        name="toy", reproduces="a test", items=["RPGen Figure 3"], compare=list(rules), common={"scale": scale},
+        **{"over": over, **given},
+    )  # fmt: skip
+
+
+def made(of: Experiment, value, metric="recall", at=None, seeds=(0, 1, 2), n=1000) -> pd.DataFrame:
+    """Results in which each run's metric is `value(p)`."""
+    rows = [
+        {
+            "experiment": of.name, "variant": "", "scale": p.scale, "dataset": p.private, "method": p.row_name,
+            "epsilon_target": p.epsilon, "seed": p.seed, "metric": metric, "at": at, "value": value(p),
+            "n_reference": n, "commit": "abc", "params_digest": p.digest,
+        }
+        for p in of.points() if p.seed in seeds
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=results.COLUMNS).astype({"at": float})
+
+
+def verdicts(of: Experiment, *parts: pd.DataFrame) -> list[str]:
+    return [one.verdict for one in claims.judge(of, pd.concat(parts))]
+
+
+def gamma(p):
+    return p.options["amp_gamma"]
+
+
+def jitter(p):
+    return 0.002 * (p.seed - 1) * (1 + gamma(p))
+
+
+@pytest.mark.parametrize(
+    ("slope", "expected"), [(1, AGREES), (-1, DISAGREES), (0, CANNOT_TELL)], ids=["better", "worse", "equal"]
+)
+def test_an_order_is_told_by_the_sign_of_the_paired_difference(slope, expected):
+    of = experiment(ORDER | PAIR)
+    (one,) = claims.judge(of, made(of, lambda p: slope * gamma(p) + jitter(p)))
+    assert one.verdict == expected and one.seeds == 3
+    low, high = map(float, one.interval.split(" to "))
+    assert low < float(one.ours) < high and float(one.ours) == pytest.approx(slope * 0.2, abs=2e-3)
+
+
+def test_lower_is_better_of_a_distance_and_the_one_that_was_measured_is_named():
+    of = experiment(ORDER | PAIR | {"metric": "FD"})
+    (one,) = claims.judge(of, made(of, lambda p: 10 - 20 * gamma(p) + jitter(p), "FD-effnet"))
+    assert (one.verdict, one.metric) == (AGREES, "FD-effnet")
+
+
+def test_seeds_are_paired_so_that_what_they_share_does_not_count():
+    of = experiment(ORDER | PAIR)
+    assert verdicts(of, made(of, lambda p: p.seed + gamma(p) + jitter(p))) == [AGREES]
+
+
+def test_one_seed_cannot_tell():
+    of = experiment(ORDER | PAIR)
+    (one,) = claims.judge(of, made(of, gamma, seeds=(0,)))
+    assert (one.verdict, one.interval, one.seeds) == (CANNOT_TELL, "", 1)
+
+
+def test_the_test_sets_own_error_counts_for_accuracies():
+    of = experiment(ORDER | PAIR | {"metric": "CA-CNN"})
+    by_two_points = lambda p: 80 + 10 * gamma(p) + jitter(p)  # noqa: E731
+    assert verdicts(of, made(of, by_two_points, "CA-CNN", n=1000)) == [CANNOT_TELL]
+    assert verdicts(of, made(of, by_two_points, "CA-CNN", n=100_000)) == [AGREES]
+
+
+def test_ca_is_the_mean_of_three_classifiers_and_wants_all_three():
+    of = experiment(ORDER | PAIR | {"metric": "CA"})
+    parts = [made(of, lambda p, k=k: 50 + k * gamma(p) + jitter(p), f"CA-{n}") for n, k in (("LR", 90), ("MLP", 90))]
+    assert verdicts(of, *parts) == [NOT_RUN]
+    (one,) = claims.judge(of, pd.concat([*parts, made(of, lambda p: 50 + jitter(p), "CA-CNN")]))
+    assert float(one.ours) == pytest.approx((18 + 18 + 0) / 3, abs=0.1)
+
+
+def test_seconds_are_summed_and_peaks_are_not():
+    of = experiment(ORDER | PAIR | {"metric": ["seconds", "peak-MiB"]})
+    parts = [made(of, lambda p: 10 * gamma(p) + jitter(p), f"{m}-{s}") for m in ("seconds", "peak-MiB") for s in "ab"]
+    first, second = claims.judge(of, pd.concat(parts))
+    assert (first.ours, second.ours) == ("+4", "+2") and first.verdict == second.verdict == DISAGREES
+
+
+def test_beyond_is_the_difference_of_differences():
+    other = {"better": {"amp_gamma": 0.5}, "than": {"amp_gamma": 0.1}}  # 0.4 apart, the first pair 0.2
+    of = experiment(ORDER | PAIR | {"beyond": other})
+    (one,) = claims.judge(of, made(of, lambda p: gamma(p) + jitter(p)))
+    assert one.verdict == DISAGREES and float(one.ours) == pytest.approx(-0.2, abs=1e-3)
+
+
+def test_lists_stand_for_pairs_and_all_must_hold():
+    rule = ORDER | {"better": {"amp_gamma": [0.1, 0.2]}, "than": {"amp_gamma": 0.0}}
+    of = experiment(rule)
+    rows = claims.judge(of, made(of, lambda p: -abs(gamma(p) - 0.1) + jitter(p)))  # 0.2 is as good as 0
+    assert [one.verdict for one in rows] == [AGREES, CANNOT_TELL] and claims.verdict_of(rows) == CANNOT_TELL
+    with pytest.raises(ValidationError, match="lists of 2 and 3 values cannot be taken side by side"):
+        experiment(rule | {"than": {"amp_gamma": [0.0, 0.0, 0.0]}})
+
+
+@pytest.mark.parametrize(("best", "expected"), [([0.2], AGREES), ([0.1, 0.2], AGREES), ([0.0, 0.5], DISAGREES)])
+def test_a_shape_has_its_best_where_it_is_claimed(best, expected):
+    of = experiment({"rule": "shape", "claim": "x", "over": "amp_gamma", "metric": "recall", "best": best})
+    assert verdicts(of, made(of, lambda p: -abs(gamma(p) - 0.2) + jitter(p))) == [expected]
+
+
+def test_a_shape_that_is_flat_cannot_tell():
+    of = experiment({"rule": "shape", "claim": "x", "over": "amp_gamma", "metric": "recall", "best": [0.2]})
+    assert verdicts(of, made(of, lambda p: 0.5 + 0.01 * math.sin(7 * p.seed + 31 * gamma(p)))) == [CANNOT_TELL]
+
+
+@pytest.mark.parametrize(("slope", "expected"), [(1, DISAGREES), (-1, AGREES), (0, CANNOT_TELL)])
+def test_a_trend_is_the_sign_of_the_slope(slope, expected):
+    of = experiment({"rule": "shape", "claim": "x", "over": "amp_gamma", "metric": "recall", "trend": "falls"})
+    (one,) = claims.judge(of, made(of, lambda p: slope * GAMMAS.index(gamma(p)) + jitter(p)))
+    assert one.verdict == expected and float(one.ours) == pytest.approx(slope, abs=1e-3)
+
+
+def test_a_trend_over_a_curves_own_axis():
+    rule = {"rule": "shape", "claim": "x", "over": "at", "metric": "recall-of-picks", "trend": "falls"}
+    of = experiment(rule | {"where": {"amp_gamma": 0.0}})
+    parts = [made(of, lambda p, a=a: 1 / a + jitter(p), "recall-of-picks", at=a) for a in (1.0, 2.0, 4.0)]
+    assert verdicts(of, *parts) == [AGREES]
+    assert verdicts(of, made(of, gamma)) == [NOT_RUN]
+
+
+def test_a_value_is_judged_at_scale_paper_or_anywhere_if_the_claim_is():
+    rule = {
+        "rule": "value",
+        "claim": "x",
+        "of": {"amp_gamma": 0.2},
+        "metric": "recall",
+        "expected": 1,
+        "tolerance": 0.1,
+    }
+    for value, expected in ((1.05, AGREES), (2.0, DISAGREES), (1.1, CANNOT_TELL)):
+        of = experiment(rule | {"anywhere": True})
+        assert verdicts(of, made(of, lambda p, v=value: v + jitter(p))) == [expected]
+        of = experiment(rule)
+        assert verdicts(of, made(of, lambda p, v=value: v + jitter(p))) == [NOT_COMPARABLE]
+
+
+def test_published_cells_stand_beside_ours_and_are_not_comparable_on_other_data():
+    of = experiment({"rule": "cells", "table": "RPGen, Table 1"}, over=[{"method": ["rpgen"], "seed": [0, 1]}])
+    rows = claims.judge(of, made(of, lambda p: 70.0 + p.seed, "CA-CNN"))
+    (cell,) = [one for one in rows if one.metric == "CA-CNN"]
+    assert (cell.paper, cell.ours, cell.verdict, cell.seeds) == ("CA-CNN 73.4", "70.5", NOT_COMPARABLE, 2)
+    assert {one.verdict for one in rows} == {NOT_COMPARABLE, NOT_RUN}
+
+
+def test_on_the_papers_data_and_scale_a_cell_is_judged_within_its_tolerance():
+    of = experiment(
+        {"rule": "cells", "table": "RPGen, Table 1"}, scale="paper",
+        over=[{"method": ["rpgen"], "private": ["cifar10"], "public": ["tiny_imagenet32"], "seed": [0]}],
+    )  # fmt: skip
+    for value, expected in ((72.0, AGREES), (60.0, DISAGREES)):
+        (cell,) = [o for o in claims.judge(of, made(of, lambda p, v=value: v, "CA-CNN")) if o.metric == "CA-CNN"]
+        assert cell.verdict == expected
+
+
+def test_settings_and_illustrations_have_their_own_words():
+    of = experiment({"rule": "settings", "table": "Table 7"}, {"rule": "illustration", "claim": "x"}, scale="laptop")
+    settings, drawing = claims.judge(of, made(of, gamma, seeds=()))
+    assert (settings.verdict, drawing.verdict) == (NOT_COMPARABLE, ILLUSTRATION) and settings.paper == "3 settings"
+
+
+def test_results_of_other_settings_than_todays_are_not_seen():
+    of = experiment(ORDER | PAIR)
+    assert verdicts(of, made(of, gamma).assign(params_digest="of before")) == [NOT_RUN]
+
+
+@pytest.mark.parametrize(
+    ("rule", "sentence"),
+    [
+        (
+            ORDER | PAIR | {"better": {"amp_gamma": 0.3}},
+            "toy: a rule names {'amp_gamma': 0.3}, which no run of the file",
+        ),
+        (ORDER | PAIR | {"than": {"amp_gamma": 0.3}}, "which no run of the file has"),
+        (ORDER | PAIR | {"better": {"method": "rpgen"}}, "which several runs have at one seed"),
+        (ORDER | PAIR | {"metric": "beauty"}, "no metric is called 'beauty'"),
+        (
+            {"rule": "shape", "claim": "x", "over": "amp_gamma", "metric": "recall", "best": [0.3]},
+            "a rule names amp_gamma 0.3, which no run of the file has",
+        ),
+    ],
+)
+def test_a_rule_that_names_what_there_is_not_is_refused(rule, sentence):
+    of = experiment(rule)
+    with pytest.raises(ValueError, match=sentence.replace("{", r"\{")):
+        claims.judge(of, made(of, gamma))
+
+
+@pytest.mark.parametrize("column", ["scale", "dataset", "commit"])
+def test_mixed_results_are_refused_by_name(column):
+    of = experiment(ORDER | PAIR)
+    rows = made(of, gamma)
+    rows.loc[0, column] = "another"
+    with pytest.raises(ValueError, match=f"results of toy mix several values of {column} .*another"):
+        claims.judge(of, rows)
+
+
+def test_one_verdict_for_several_cells():
+    assert together([AGREES, NOT_RUN, CANNOT_TELL]) == NOT_RUN and together([AGREES, DISAGREES, NOT_RUN]) == DISAGREES
