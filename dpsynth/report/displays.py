@@ -149,7 +149,7 @@ def minutes(expected: float) -> str:
 
 def beside_papers(run: Run) -> pd.DataFrame:
     """What is measured here, and what the papers print for the same method and epsilon on other data."""
-    p, papers = run.params, results.paper_numbers()
+    p, papers = run.params, results.published()
     at = papers[(papers["epsilon"] == p.epsilon) & (papers["method"] == run.row_name)]
     rows = at[at["metric"].isin([*ACCURACIES, "accuracy", "FID"])]
     values = run.measurements[run.row_name].values if run.measurements else {}
