@@ -13,7 +13,7 @@ PAPERS = os.environ.get("DPSYNTH_PAPERS")  # a folder with the papers' text, whi
 KEYS = ["source", "table", "row", "dataset", "method", "epsilon", "metric"]
 RPGEN, PRIVIMAGE, BENCH = "RPGen (AAAI 2026)", "PrivImage (USENIX Security 2024)", "DPImageBench (CCS 2025)"
 PRO, SAPF, DPDM = "FETA-Pro (USENIX Security 2026)", "DP-SAPF (USENIX Security 2026)", "DPDM (TMLR 2023)"
-COUNTS = {
+COUNTS = {  # RPGen's Table 2 without NonPriv on CelebA64, which its text, as we have it, does not show
     (RPGEN, "Table 1"): 162, (RPGEN, "Table 2"): 14, (RPGEN, "text"): 29,
     (PRIVIMAGE, "Table 1"): 8, (PRIVIMAGE, "Table 2"): 108, (PRIVIMAGE, "Table 3"): 27, (PRIVIMAGE, "Table 4"): 30,
     (PRIVIMAGE, "Table 5"): 3, (PRIVIMAGE, "Table 6"): 6, (PRIVIMAGE, "Table 8"): 10, (PRIVIMAGE, "Figure 7"): 15,
