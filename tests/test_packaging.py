@@ -143,7 +143,7 @@ def test_the_wheel_holds_every_module_and_the_papers_numbers(installed):
     def held(folder):
         return {p.relative_to(folder) for p in (folder / "dpsynth").rglob("*") if p.suffix in (".py", ".csv")}
 
-    assert held(installed) == held(ROOT) and Path("dpsynth/papers.csv") in held(installed)
+    assert held(installed) == held(ROOT) and Path("dpsynth/published.csv") in held(installed)
 
 
 def test_an_installed_package_works_elsewhere_and_states_its_version(installed, tmp_path):
@@ -151,13 +151,13 @@ def test_an_installed_package_works_elsewhere_and_states_its_version(installed, 
     code = (
         "from dpsynth import provenance\nfrom dpsynth.report import results\nfrom dpsynth.runner import reproduce\n"
         "print(reproduce.measured_minutes())\n"
-        "print(results.__file__, len(results.paper_numbers()), provenance.commit())"
+        "print(results.__file__, len(results.published()), provenance.commit())"
     )
     environment, command = {**os.environ, "PYTHONPATH": str(installed)}, [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8")
     assert done.returncode == 0, done.stderr
-    numbers = len(results.paper_numbers())
-    assert numbers > 300
+    numbers = len(results.published())
+    assert numbers > 900
     file = installed / "dpsynth" / "report" / "results.py"
     assert done.stdout.splitlines() == ["{}", f"{file} {numbers} {PROJECT['version']}"]
 

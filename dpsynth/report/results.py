@@ -29,6 +29,7 @@ COLUMNS = [
 TYPES = dict.fromkeys(("experiment", "variant", "commit", "params_digest"), "str")
 TYPES |= dict.fromkeys(("n_synthetic", "n_reference"), "Int64")
 COMMITTED = PACKAGE.parent / "results"  # of a checkout; an installed package has none
+PUBLISHED = PACKAGE / "published.csv"  # the package ships it; results/ has a copy, beside our own
 
 
 def run_folder(p: Params) -> Path:
@@ -202,13 +203,14 @@ def draw(results: pd.DataFrame, folder: Path, wanted: Sequence[str] | None = Non
 
 
 def published() -> pd.DataFrame:
-    """What the papers print, from other data at another scale.
+    """What the papers and benchmarks print, from other data at another scale.
 
     Returns:
-        source, table, dataset, method (as in the table of methods), epsilon (inf for a non-private twin,
-        missing for real images), metric, value, note.
+        source; table, or "text"; row, as it is called there; dataset; method, as in the table of methods, or nonprivate
+        or real, empty if it is none of these as it usually runs; epsilon (inf for a non-private twin, missing for real
+        images and where the number belongs to none); metric; value, signed if it is a change; note.
     """
-    return pd.read_csv(PACKAGE / "papers.csv", keep_default_na=False, na_values={"epsilon": [""]})
+    return pd.read_csv(PUBLISHED, keep_default_na=False, na_values={"epsilon": [""]})
 
 
 def _identity(run: Run, name: str, certificate: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,6 @@ import torch
 from dpsynth import privacy, recipes
 from dpsynth.artifacts import Measurement, Samples, Synthesiser
 from dpsynth.experiments import Experiment
-from dpsynth.methods import METHODS
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
 from dpsynth.privacy import Counts, Gradients
@@ -292,42 +291,3 @@ def test_runs_that_differ_are_not_averaged():
     twice = [("rpgen", "", 10.0, 0, "CA-CNN", value) for value in (90.0, 91.0)]
     with pytest.raises(ValueError, match="two values of CA-CNN for rpgen, seed 0"):
         comparison.table(rows_of(*twice))
-
-
-def test_the_papers_numbers_have_their_sources():
-    papers = results.paper_numbers()
-    assert list(papers.columns) == [
-        "source",
-        "table",
-        "dataset",
-        "method",
-        "epsilon",
-        "metric",
-        "value",
-        "note",
-    ]
-    assert (papers[["source", "table", "dataset", "method", "metric", "note"]] != "").all().all()
-    assert papers["value"].gt(0).all() and not papers.drop(columns="value").duplicated().any()
-    assert set(METHODS) <= set(papers["method"])
-    assert set(papers["metric"]) == {"CA-LR", "CA-MLP", "CA-CNN", "FID", "accuracy"}
-    assert papers[papers["method"] == "real"]["epsilon"].isna().all()
-
-
-@pytest.mark.parametrize(
-    ("method", "epsilon", "metric", "value"),
-    [
-        ("rpgen", 10, "FID", 26.5),
-        ("rpgen", 5, "CA-CNN", 72.5),
-        ("rpgen", 1, "CA-LR", 31.2),
-        ("rpgen", 10, "CA-MLP", 37.7),
-        ("privimage_d", 10, "CA-CNN", 68.8),
-        ("pdp_diffusion", 10, "FID", 66.8),
-        ("dpdm", 1, "FID", 340.0),
-    ],
-)
-def test_rpgens_first_table_was_copied_right(method, epsilon, metric, value):
-    papers = results.paper_numbers()
-    keys = {"table": "Table 1", "dataset": "CIFAR-10", "method": method, "epsilon": epsilon, "metric": metric}
-    for name, key in keys.items():
-        papers = papers[papers[name] == key]
-    assert list(papers["value"]) == [value]

@@ -136,7 +136,7 @@ def test_expected_minutes_come_from_committed_results_and_a_twins_from_its_own_m
     folder = Path("results")
     folder.mkdir()
     monkeypatch.setattr(results, "COMMITTED", folder)
-    (folder / "papers.csv").write_text("source,metric,value\nx,seconds-query,1\n")
+    (folder / "published.csv").write_text("source,metric,value\nx,seconds-query,1\n")
     rows = [("smoke", "rpgen", "", "pretrain", 60), ("smoke", "rpgen", "", "pretrain", 120),
             ("laptop", "rpgen", "", "finetune", 60), ("smoke", "nonprivate", "pdp_diffusion", "finetune", 30),
             ("smoke", "nonprivate", "rpgen: votes 2", "finetune", 90), ("smoke", "dpdm", "", "pretrain", 6),
