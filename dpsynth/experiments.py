@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from dpsynth import plainyaml, project, scales
 from dpsynth.methods import METHODS, row_of
 from dpsynth.params import Params
-from dpsynth.rules import AnyRule
+from dpsynth.rules import AnyRule, Printed
 
 PAPERS = ("rpgen", "privimage")  # folders of params/ whose files are items of a paper
 SCALE = "laptop"  # of a file that names none
@@ -27,7 +27,7 @@ IDENTITY = ("method", "private", "public", "epsilon", "seed", "options")  # what
 MOST_RUNS, LONGEST = 1000, 1000  # of a file; of what is said of it, in characters
 AXES = "write over: {method: [rpgen, dpdm], epsilon: [1, 10]}, or a list of such"
 RUNS = "write also: [{method: rpgen, epsilon: 1, votes: 2}], or leave it out"
-OF_FILE = ("reproduces", "over", "also", "items", "compare", "measures", "pictures")  # all else is a setting
+OF_FILE = ("reproduces", "over", "also", "items", "compare", "measures", "pictures", "printed")  # all else is a setting
 MISSING = {"over": AXES, "reproduces": "write reproduces: and a sentence on what the runs are for"}
 SHORT = reprlib.Repr()  # of what was given
 SHORT.maxlevel, SHORT.maxlist, SHORT.maxdict, SHORT.maxstring, SHORT.maxother = 3, 4, 3, 100, 100
@@ -48,6 +48,7 @@ class Experiment(scales.Settings):
     items: list[str] = Field(default_factory=list, description="tables and figures of papers that it reproduces")
     compare: list[AnyRule] = Field(default_factory=list, description="rules for a verdict on each")
     measures: list[Measure] = Field(default_factory=lambda: ["quality"], min_length=1)
+    printed: list[Printed] = Field(default_factory=list, description="points of the paper's curve that it states")
     pictures: list[Picture] = Field(default_factory=list, description="drawn of all runs side by side")
 
     @field_validator("over", mode="before")
@@ -217,6 +218,6 @@ def _one(error: dict[str, Any]) -> str:
     if error["type"] == "extra_forbidden":
         return f"unknown key {key!r} (value {given})"
     if error["type"] == "missing":
-        return f"{key} is missing; {MISSING[key]}"
+        return f"{key} is missing" + (f"; {MISSING[key]}" if key in MISSING else "")
     message = error["msg"].removeprefix("Value error, ")
     return f"{key}={given}: {message}" if key else message

@@ -114,6 +114,13 @@ class Illustration(Rule):
     rule: Literal["illustration"]
 
 
+class Printed(Strict):
+    """A point of a paper's curve that it states in words: a place of the axis, and the row of published.csv."""
+
+    at: Real
+    row: str
+
+
 AnyRule = Annotated[Order | Shape | Value | Cells | Settings | Illustration, Field(discriminator="rule")]
 
 

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from scipy import stats
 
 from dpsynth.figures.style import GREY, INK, PALE, called, chart, colours, named_bars, readable, styled
-from dpsynth.metrics.names import known
+from dpsynth.metrics.names import ANY_FRECHET, FRECHET, known
 
 COLUMNS = 4  # panels side by side
 VERDICTS = {"agrees": "#009e73", "disagrees": "#d55e00", "cannot tell": GREY}  # of those that have an interval
@@ -25,7 +25,8 @@ def sweep(values: pd.DataFrame, axis: str, *, title: str, badge: str, paper: pd.
 
     Args:
         values: `line`, `metric`, `x`, `seed`, `value`; a panel a metric.
-        axis: what the option is called; paper: `metric`, `x`, `value`, drawn on an axis of its own at the right.
+        axis: what the option is called; paper: `metric` (FD, or the name), `x`, `value`, on an axis of its own at the
+            right.
     Raises:
         ValueError: there is nothing to draw.
     """
@@ -49,7 +50,8 @@ def sweep(values: pd.DataFrame, axis: str, *, title: str, badge: str, paper: pd.
         axes.set_xticks(range(len(places)), [f"{place:g}" for place in places], fontsize=7)
         axes.set_xlabel(axis)
         axes.set_ylabel(_named(metric))
-        if paper is not None and len(part := paper[paper["metric"] == metric]):
+        drawn = ANY_FRECHET if metric in FRECHET else metric
+        if paper is not None and len(part := paper[paper["metric"] == drawn]):
             beside = axes.twinx()
             beside.plot([places.index(x) for x in part["x"]], part["value"], "D:", color=INK, markersize=4, linewidth=1)
             beside.spines["right"].set_visible(True)

@@ -12,6 +12,7 @@ import pandas as pd
 from dpsynth import experiments, figures
 from dpsynth.experiments import Experiment
 from dpsynth.figures.style import Picture
+from dpsynth.metrics.names import MEAN_OF
 from dpsynth.project import PACKAGE
 from dpsynth.report import claims, results
 from dpsynth.report.cells import NotRun, Results, setting
@@ -110,7 +111,7 @@ def draw(item: Item) -> dict[str, Picture]:
     badge = badge_of(item)
     drawn = {}
     if (axis := swept(item.experiment)) and len(values := _over(item, axis)):
-        drawn["sweep"] = figures.sweep(values, axis, title=title_of(item), badge=badge, paper=_published(item))
+        drawn["sweep"] = figures.sweep(values, axis, title=title_of(item), badge=badge, paper=_printed(item))
     for name, (start, end, axis) in CURVES.items():
         if len(values := _curves(item, start, end)):
             drawn[name] = figures.sweep(values, axis, title=title_of(item), badge=badge)
@@ -194,16 +195,22 @@ def _curves(item: Item, start: str, end: str) -> pd.DataFrame:
     )
 
 
-def _published(item: Item) -> pd.DataFrame:
-    """The paper's own points, where it prints numbers: rows of published.csv named after the item, `row` the place."""
+def _printed(item: Item) -> pd.DataFrame:
+    """The points of RPGen's curves that its text gives: its Table 1 on CIFAR-10 at epsilon 10, and changes against it.
+
+    The papers print their curves as pictures alone.
+    """
     published = results.published()
-    parts = []
-    for name in item.experiment.items:
-        paper, _, figure = name.partition(" ")
-        of_figure = published[published["source"].str.startswith(paper) & (published["table"] == figure)]
-        parts.append(of_figure.assign(x=pd.to_numeric(of_figure.get("row"), errors="coerce")))
-    frame = pd.concat(parts).dropna(subset=["x"])
-    return frame[["metric", "x", "value"]]
+    rpgen = published[published["source"].str.startswith("RPGen") & (published["dataset"] == "CIFAR-10")]
+    ours = rpgen[(rpgen["table"] == "Table 1") & (rpgen["method"] == "rpgen") & (rpgen["epsilon"] == 10)]
+    whole = {"FD": ours.loc[ours["metric"] == "FID", "value"].item()}
+    whole["CA"] = ours.loc[ours["metric"].isin(MEAN_OF), "value"].mean()
+    names, points = {"FD": "FID change", "CA": "CA change"}, []
+    for point in item.experiment.printed:
+        row = rpgen[(rpgen["table"] == "text") & (rpgen["row"] == point.row)].set_index("metric")["value"]
+        changes = {metric: 0.0 if point.row == "RPGen" else row[names[metric]] for metric in whole}
+        points += [(metric, point.at, value * (1 + changes[metric] / 100)) for metric, value in whole.items()]
+    return pd.DataFrame(points, columns=["metric", "x", "value"])
 
 
 def _gap(one: Judged) -> dict:

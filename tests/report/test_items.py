@@ -10,7 +10,7 @@ import pytest
 from dpsynth import experiments
 from dpsynth.figures.style import Picture
 from dpsynth.project import PACKAGE
-from dpsynth.report import claims, items, itempages, results
+from dpsynth.report import claims, itempages, items, results
 from dpsynth.report.verdicts import ILLUSTRATION, NOT_RUN
 
 ROOT = PACKAGE.parent
@@ -18,45 +18,32 @@ FILES = items.files()
 BEYOND = {"RPGen text ablations", "RPGen robustness transfer", "RPGen query noise"}
 
 
+QUALITY = ["CA-LR", "CA-MLP", "CA-CNN", "FD-convnet", "precision", "recall", "seconds-finetune", "peak-MiB-finetune"]
+BESIDE = ["similarity", "neighbours", "images-of-pretraining", "weights"]
+PLACES = (0, 0.2, 4, 39, 600)
+
+
 def made(path: Path) -> items.Item:
-    """The item with results that are made up: of every run, what its rules and measures name."""
+    """The item with results that are made up: of every run, whatever a rule may name."""
     of = experiments.load(path)
-    metrics = [
-        "CA-LR",
-        "CA-MLP",
-        "CA-CNN",
-        "FD-convnet",
-        "precision",
-        "recall",
-        "seconds-finetune",
-        "peak-MiB-finetune",
+    over_an_axis = [
+        rule for rule in of.compare if getattr(rule, "at", None) is not None or vars(rule).get("over") == "at"
     ]
-    metrics += ["similarity", "neighbours", "images-of-pretraining", "weights"]
-    curves = [m for rule in of.compare for m in getattr(rule, "metric", []) if getattr(rule, "at", None) is not None]
-    curves += [m for rule in of.compare for m in getattr(rule, "metric", []) if getattr(rule, "over", "") == "at"]
+    curves = [metric for rule in over_an_axis for metric in rule.metric]
     draws, rows = np.random.default_rng(0), []
     for p in of.points():
-        places = {(m, np.nan) for m in metrics} | {(m, a) for m in curves for a in (0, 0.2, 4, 39, 600)}
+        apart = of.variant(p)
+        reference = f"{p.method}: {apart}" if apart else p.method
         for method in (p.row_name, "real", "pretrained", "all_classes"):
+            numbers = BESIDE if method == "all_classes" else [*QUALITY, *BESIDE]
             moved = 0 if method == "real" else draws.normal()  # real images are the same in all runs
-            cells = [(m, a, 50 + moved + 0.1 * p.seed) for m, a in sorted(places, key=str)]
-            rows += [
-                [of.name, "", p.scale, p.private, p.public, method, p.epsilon, p.seed, *c, p.digest] for c in cells
-            ]
-    columns = [
-        "experiment",
-        "variant",
-        "scale",
-        "dataset",
-        "public",
-        "method",
-        "epsilon_target",
-        "seed",
-        "metric",
-        "at",
-    ]
-    frame = pd.DataFrame(rows, columns=[*columns, "value", "params_digest"]).assign(commit="abc", n_reference=1000)
-    frame = frame.reindex(columns=results.COLUMNS).assign(n_synthetic=2000, device="cpu", delta=1e-5)
+            row = {"scale": p.scale, "dataset": p.private, "public": p.public, "method": method, "seed": p.seed}
+            row |= {"variant": apart if method == p.method else reference, "epsilon_target": p.epsilon}
+            row |= {"params_digest": p.digest, "value": 50 + moved + 0.1 * p.seed}
+            rows += [row | {"metric": metric} for metric in numbers]
+            rows += [row | {"metric": metric, "at": at} for metric in curves for at in PLACES]
+    frame = pd.DataFrame(rows).reindex(columns=results.COLUMNS).assign(experiment=of.name, commit="abc", device="cpu")
+    frame = frame.assign(n_reference=1000, n_synthetic=2000, delta=1e-5)
     return items.Item(of, frame, claims.judge(of, frame))
 
 
