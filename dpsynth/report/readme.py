@@ -18,12 +18,29 @@ from dpsynth.methods import METHODS
 from dpsynth.metrics.names import ACCURACIES, FRECHET, frechet
 from dpsynth.pipeline import Run
 from dpsynth.project import PACKAGE
-from dpsynth.report import comparison, displays, networks, paired, pictures, results, settings
+from dpsynth.report import (
+    arithmetic,
+    check,
+    comparison,
+    displays,
+    itempages,
+    items,
+    networks,
+    paired,
+    pictures,
+    results,
+    settings,
+)  # fmt: skip
+from dpsynth.report.comparison import NONE
 from dpsynth.report.markdown import markdown
 from dpsynth.report.timings import breakdown
+from dpsynth.report.verdicts import ILLUSTRATION, NOT_RUN, together
 
 PROJECT = PACKAGE.parent
-FIGURED = {"table1_digits": ("CA-CNN", "moment-gap"), "ablations": ("learning-percent",)}  # what the pages show of each
+FIGURED = {
+    "rpgen_table1_digits": ("CA-CNN", "moment-gap"),
+    "ablations": ("learning-percent",),
+}  # what the pages show of each
 RECORDED = (*FIGURED, "choosing")  # of these the rows that are there, of the table of `make reproduce` only all
 MEASURED = ("bench", "bench-gpu", "samplers")  # by targets of make of these names
 SHOWN = ["row", "epsilon", "seeds", "images", *ACCURACIES, *FRECHET, "precision", "recall"]  # what of it there is
@@ -33,8 +50,8 @@ BLOCK = re.compile(r"(<!-- begin: ([\w-]+) -->\n).*?(<!-- end: \2 -->)", re.DOTA
 
 
 def pages() -> dict[Path, str]:
-    """The text of each page that may hold a block: README.md and docs/*.md, by path from the project's folder."""
-    paths = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+    """The text of each page that may hold a block: README.md, ARTIFACT.md, docs/*.md; by path in the project."""
+    paths = [PROJECT / "README.md", PROJECT / "ARTIFACT.md", *sorted((PROJECT / "docs").glob("*.md"))]
     return {path.relative_to(PROJECT): path.read_text(encoding="utf-8") for path in paths}
 
 
@@ -63,7 +80,7 @@ def blocks() -> dict[str, str]:
     """What results/ says: {name of the block: markdown}."""
     of_table = {"summary": _summary, "claim": _claim, "hero": _hero, "table": _table}
     of_file = {
-        "table1_digits": _budgets, "ablations": _variants, "choosing": _variants, "bench": _bench,
+        "rpgen_table1_digits": _budgets, "ablations": _variants, "choosing": _variants, "bench": _bench,
         "bench-gpu": _bench_gpu, "samplers": _samplers,
     }  # fmt: skip
     path = results.COMMITTED / "measured.json"
@@ -72,15 +89,61 @@ def blocks() -> dict[str, str]:
         **{name: block(results.read_committed("table")) for name, block in of_table.items()},
         **{name: _recorded(name, block) for name, block in of_file.items()},
         "settings": markdown(settings.table("laptop")),
+        "items": markdown(items.table(every := items.every())),
+        "rules": markdown(_rules(every)),
+        "arithmetic": markdown(arithmetic.checks()),
+        "artifact": markdown(_artifact(every)),
+        "tolerance": f"`make check` lets cells be off by this much: {check.TOLERANCE}.",
         "networks": markdown(networks.table()),
         "time": _time(measured),
         "breakdown": markdown(breakdown(measured)) if "artifacts" in measured else "Not run.",
     }
 
 
+def _rules(every: list[items.Item]) -> pd.DataFrame:
+    """The claims that a rule judges, all papers' together: what each says, and what our results say to it."""
+    rows = {}
+    for item in every:
+        for one in item.judged:
+            if one.verdict != ILLUSTRATION and not one.rule.startswith(("settings", "value: on the papers'")):
+                rows.setdefault((one.item, one.claim, one.metric, item.experiment.scale), []).append(one)
+    return pd.DataFrame(
+        [
+            {
+                "item": item, "claim": claim, "metric": metric,
+                "ours": "; ".join(f"{one.ours} ({one.interval or 'one seed'})" for one in told if one.ours) or NOT_RUN,
+                "seeds": max(one.seeds for one in told), "scale": scale, "verdict": together([o.verdict for o in told]),
+            }
+            for (item, claim, metric, scale), told in rows.items()
+        ]
+    )  # fmt: skip
+
+
+def _artifact(every: list[items.Item]) -> pd.DataFrame:
+    """A line a numbered item: what a reviewer runs, what it takes, what to expect."""
+    held = itempages.claims_table(every).head(len(items.numbered()))
+    by_command = {item.command: item for item in every}
+    costs = [_cost(by_command[command].rows) for command in held["command"]]
+    return pd.DataFrame(
+        {
+            "id": held["id"], "item": held["item"], "command": "`" + held["command"] + "`",
+            "minutes": [minutes for minutes, _ in costs], "GiB": [peak for _, peak in costs],
+            "expected": held["ours"] + (" (" + held["interval"] + ")").where(held["interval"] != "", ""),
+            "verdict": held["verdict"],
+        }
+    )  # fmt: skip
+
+
+def _cost(rows: pd.DataFrame) -> tuple[str, str]:
+    """Minutes of work, what runs share counted in each, and peak memory; where they were measured."""
+    seconds = rows.loc[rows["metric"].str.startswith("seconds-"), "value"]
+    peaks = rows.loc[rows["metric"].str.startswith("peak-MiB-"), "value"]
+    return (f"{seconds.sum() / 60:.0f}", f"{peaks.max() / 1024:.1f}") if len(seconds) else (NONE, NONE)
+
+
 def _recorded(name: str, block: Callable[[pd.DataFrame], str]) -> str:
     if (results.COMMITTED / f"{name}.csv").exists():
-        return block(results.read_committed(name))
+        return block((pd.read_csv if name in MEASURED else results.read)(results.COMMITTED / f"{name}.csv"))
     target = name if name in MEASURED else f"reproduce EXPERIMENT={name}"
     return f"`make {target}`: not run, or not recorded."
 
