@@ -11,27 +11,17 @@ from dpsynth.pipeline import Run
 from dpsynth.report import weight_files
 
 
-@pytest.fixture(autouse=True)
-def nothing_is_made(request, monkeypatch):
-    """But the plan, once all that a test needs stands."""
-    request.getfixturevalue("made")
+@pytest.fixture
+def export(monkeypatch):
+    """The command; it makes nothing but plans."""
     make = store._make
 
     def only_plans(recipe, timed):
-        if recipe.kind not in ("plan", "noise") and request.node.exporting:
-            pytest.fail(f"made {recipe.kind}")
+        assert recipe.kind in ("plan", "noise"), f"made {recipe.kind}"
         make(recipe, timed)
 
-    request.node.exporting = False
-    monkeypatch.setattr(store, "_make", only_plans)
-
-
-@pytest.fixture
-def export(request):
-    """The command."""
-
     def run(*arguments):
-        request.node.exporting = True
+        monkeypatch.setattr(store, "_make", only_plans)
         return command.main(["export", *arguments])
 
     return run
@@ -56,8 +46,8 @@ def test_runs_that_are_not_finished_are_refused_by_the_command_that_makes_them(m
     said = capsys.readouterr()
     assert len(list((place / "results/models").iterdir())) == said.out.count("float32") == 1
     assert re.fullmatch(
-        r"error: 3 of 4 runs are not finished, the first is mnist5k-glyphs-dpdm-eps10-seed4-\w+: export trains nothing, "
-        r"`dpsynth run small --epsilon 10,1 --seed 3,4` makes them\n",
+        r"error: 3 of 4 runs are not finished, the first is mnist5k-glyphs-dpdm-eps1-seed3-\w+: export trains "
+        r"nothing, `dpsynth run small --epsilon 10,1 --seed 3,4` makes them\n",
         said.err,
     )
 
