@@ -144,6 +144,7 @@ def own(tiny_root, tmp_path):
             pixels = draws.integers(0, 256, (16, 16, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / "secret place/photos" / label / f"{i}.png")
     declared = dict(private=f"folder:{tmp_path}/secret place/photos", n_records=40, labels=("red", "blue"), size=16)
+    declared |= dict(public=f"folder:{tmp_path}/secret place/others", inception=f"{tmp_path}/secret place/weights.pt")
     declared |= dict(noise="secret", releases=1000, delta=1e-3, epsilon=1e4, options={"prior": "noisy"})
     run = Run(Params(method="dpdm", **{**TINY, **declared, "sample_rate": 0.1}))
     _ = run.samples
@@ -158,6 +159,7 @@ def test_a_release_of_a_users_own_set_tells_neither_its_place_nor_its_times(own,
     assert {path.stat().st_mtime for path in (folder, *folder.iterdir())} == {EARLIEST}
     card = files["card.md"].decode()
     assert "**A release: coins of the operating system, destroyed" in card and "Not private" not in card
+    assert "| public set | `folder:others` |" in card and "- `inception`: weights.pt" in card
     assert "`folder:photos`, 40 records of 3x16x16 pixels, 2 labels" in card and "Nothing: the records" in card
     assert json.loads(files["certificate.json"])["private"] == "folder:photos"
     model = load_model(folder)
