@@ -15,10 +15,10 @@ from dpsynth.seeds import seed_of
 ARCHITECTURE = dict(network="generator", channels=1, size=8, n_labels=3, width=8)
 
 
-def written(folder, card=None, **changes):
+def written(folder, learned=ARCHITECTURE, **changes):
     """A model as an export writes it, the description changed by `changes`."""
-    weights = networks.initial(ARCHITECTURE, seed=1).state_dict()
-    described = {"format": 1, "architecture": ARCHITECTURE, "classes": ["a", "b", "c"], "prior": None} | changes
+    weights = networks.initial(learned, seed=1).state_dict()
+    described = {"format": 1, "architecture": learned, "classes": ["a", "b", "c"], "prior": None} | changes
     certificate = {"private": "toy", "epsilon": 1.5, "delta": 1e-5, "accountant": "PLD", "adjacency": "add or remove"}
     folder.mkdir()
     np.savez_compressed(folder / "weights.npz", **{name: device.host(w).numpy() for name, w in weights.items()})
@@ -42,6 +42,23 @@ def test_a_model_speaks_its_labels_and_has_its_certificate(tmp_path):
         )
     assert model.certificate["epsilon"] == 1.5 and "toy: epsilon 1.5 at delta 1e-05" in str(model.certificate)
     assert "weight" not in repr(model)
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        dict(network="denoiser", channels=1, size=8, n_labels=3, width=8),
+        dict(network="latent_denoiser", channels=3, size=16, n_labels=3, width=8),
+        dict(network="biggan_generator", channels=3, size=32, n_labels=3, width=8),
+        dict(network="population", channels=3, size=8, n_labels=3, each=2),
+    ],
+    ids=lambda architecture: architecture["network"],
+)
+def test_every_network_that_a_synthesiser_may_be_is_loaded(tmp_path, architecture):
+    images, labels = load_model(written(tmp_path / "model", architecture)).sample(4, seed=2)
+    network = networks.initial(architecture, seed=1)
+    assert images.shape == (4, architecture["channels"], architecture["size"], architecture["size"])
+    assert torch.equal(images, samplers.sample(network, labels, seed_of(2, "sample")))
 
 
 def test_with_a_released_prior_samples_follow_it(tmp_path):

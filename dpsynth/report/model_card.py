@@ -31,8 +31,7 @@ def text(run: Run, certificate: Mapping[str, Any], weights: WeightFile, digests:
         "## Settings", "\n".join(f"- `{name}`: {value}" for name, value in _settings(run).items()),
         "## Measured", _measured(run),
         "## Intended use, and limits", "\n".join(f"- {line}" for line in _limits(run, certificate, weights)),
-        "## Licence",
-        f"The weights: {LICENCE}, as `LICENSE` of dpsynth says. The image sets keep the terms of their publishers.",
+        "## Licence", _licence(run),
         "## Files", f"SHA-256; `sha256sum --check {CARD}` reads these lines too.",
         "\n".join(["```", *(f"{digest}  {name}" for name, digest in digests.items()), "```"]),
     ]  # fmt: skip
@@ -69,7 +68,7 @@ def _facts(run: Run, certificate: Mapping[str, Any], weights: WeightFile) -> Ite
     yield "asked", "; ".join(_question(m) for m in certificate["mechanisms"])
     yield "noise", p.noise
     yield "seed", seeds
-    yield "scale", f"`{p.scale}`, not the papers'"
+    yield "scale", f"`{p.scale}`" + ("" if p.scale == "paper" else ", not the papers'")
     yield "network", f"`{synthesiser.architecture['network']}`, {number:,} numbers, {weights.dtype}"
     yield "weights' file", f"{len(weights.content):,} bytes"
     yield "made by", f"dpsynth at commit `{meta['commit']}`, torch {meta['versions']['torch']}, {_device(meta)}"
@@ -163,6 +162,12 @@ def _limits(run: Run, certificate: Mapping[str, Any], weights: WeightFile) -> It
         )
     if p.scale == "smoke":
         yield "Scale `smoke` is too small to mean anything: the images are noise."
+
+
+def _licence(run: Run) -> str:
+    if not run.params.constants.builtin:
+        return "For those to choose whose images the model learned from: it is not written here yet."
+    return f"The weights: {LICENCE}, as `LICENSE` of dpsynth says. The image sets keep the terms of their publishers."
 
 
 def _number(epsilon: float | str) -> str:

@@ -97,7 +97,7 @@ def test_the_card_says_what_the_model_is_what_it_cost_and_how_good_it_is(finishe
     ):
         assert f"\n{line}\n" in f"\n{card}", line
     assert "**Not private.** The coins follow from seed 5" in card and run.synthesiser.artifact.meta["commit"] in card
-    assert "too small to mean anything" in card and "rounded" not in card
+    assert "too small to mean anything" in card and "rounded" not in card and "MIT, as" in card
     monkeypatch.chdir(tmp_path)
     made = {}
     exec(re.search(r"```python\n(.*?)```", card, re.DOTALL)[1], made)
@@ -160,6 +160,7 @@ def test_a_release_of_a_users_own_set_tells_neither_its_place_nor_its_times(own,
     card = files["card.md"].decode()
     assert "**A release: coins of the operating system, destroyed" in card and "Not private" not in card
     assert "| public set | `folder:others` |" in card and "- `inception`: weights.pt" in card
+    assert "whose images the model learned from: it is not written here yet" in card and "MIT" not in card
     assert "`folder:photos`, 40 records of 3x16x16 pixels, 2 labels" in card and "Nothing: the records" in card
     assert json.loads(files["certificate.json"])["private"] == "folder:photos"
     model = load_model(folder)
