@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     from dpsynth.methods import METHODS
     from dpsynth.params import Params
     from dpsynth.pipeline import Run
+    from dpsynth.published import load_model
 
 # Imported when asked for: a command line that refuses its arguments need not wait for torch.
-FACE = {"Params": "params", "Run": "pipeline", "load": "experiments", "METHODS": "methods"}
-__all__ = ["METHODS", "Params", "Run", "load"]
+FACE = {
+    "Params": "params", "Run": "pipeline", "load": "experiments", "METHODS": "methods", "load_model": "published",
+}  # fmt: skip
+__all__ = ["METHODS", "Params", "Run", "load", "load_model"]
 
 
 def __getattr__(name: str) -> Any:

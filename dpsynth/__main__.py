@@ -1,8 +1,8 @@
 """The command line of dpsynth, a companion to papers on differentially private image synthesis.
 
 `dpsynth run FILE` makes all that a parameter file names, `dpsynth pack` and `dpsynth unpack` carry it to another
-machine, `dpsynth prepare NAME` decodes an image set once, `dpsynth certificate PRIVATE_SET` states what was ever
-released of a set, and what that costs.
+machine, `dpsynth export FILE` writes its models for others, `dpsynth prepare NAME` decodes an image set once, `dpsynth
+certificate PRIVATE_SET` states what was ever released of a set, and what that costs.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from dpsynth import mistakes, privacy, project, terminal
 from dpsynth.budget.certificate import certificate_of_set
 from dpsynth.data import catalog, prepared
 from dpsynth.data.originals import ORIGINALS
-from dpsynth.runner import headless, pack, process, unpack
+from dpsynth.runner import export, headless, pack, process, unpack
 from dpsynth.runner.command import add_axes
 
 
@@ -57,6 +57,10 @@ def _add_runs(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser("unpack", help="put what was packed on another machine into this project")
     command.add_argument("pack", metavar="IN.tar", type=Path, help="the file that `dpsynth pack` wrote")
     command.set_defaults(action=unpack.read)
+    command = commands.add_parser("export", help="the trained models of a parameter file, each with its card")
+    command.add_argument("file", metavar="FILE", help="name or path of a parameter file below params/")
+    add_axes(command)
+    command.set_defaults(action=export.write)
 
 
 def _certificate(given: argparse.Namespace) -> None:
