@@ -146,7 +146,7 @@ def name_of(path: Path) -> str:
 
 
 def find(name: str) -> Path:
-    """The parameter file below params/ called `name`: `table1`, `rpgen/table1`, or a path that ends in .yaml.
+    """The parameter file below params/ called `name`: `fig5`, `rpgen/fig5`, `rpgen_fig5`, or a path that ends in .yaml.
 
     Raises:
         ValueError: there is none of that name, or there are several.
@@ -155,7 +155,9 @@ def find(name: str) -> Path:
         return Path(name)
     below, wanted = project.folder() / "params", Path(name).parts
     files = [file for file in sorted(below.rglob("*.yaml")) if file.parent != below / "scales"]
-    namesakes = [file for file in files if file.with_suffix("").parts[-len(wanted) :] == wanted]
+    namesakes = [
+        file for file in files if name == name_of(file) or file.with_suffix("").parts[-len(wanted) :] == wanted
+    ]
     if not namesakes:
         known = ", ".join(file.relative_to(below).with_suffix("").as_posix() for file in files) or "none"
         raise ValueError(f"no experiment {name!r} below params/; there are {known}")

@@ -6,20 +6,14 @@ nothing is run. What has no results says so, with the command that makes them.
 
 import sys
 
-import pandas as pd
-
 from dpsynth import project, terminal
 from dpsynth.mistakes import ended, mistakes
-from dpsynth.report import claims, comparison, items, results
+from dpsynth.report import artifact, comparison, items, results
 from dpsynth.report.items import Item
 from dpsynth.report.markdown import markdown
-from dpsynth.report.verdicts import NOT_RUN, Judged
 
 FOLDER = project.PACKAGE.parent / "docs" / "items"
 CLAIMS = results.COMMITTED / "claims.csv"
-COLUMNS = [
-    "id", "item", "claim", "command", "scale", "dataset", "seeds", "paper", "ours", "interval", "rule", "verdict",
-]  # fmt: skip
 MOST_ROWS = 60  # of a page's table of results
 NOTE = (
     "Differences are better less worse as claimed. The interval is 95 percent: Student's t over seeds, with the test "
@@ -36,7 +30,7 @@ def write() -> list[str]:
         for name, figure in drawn.items():
             (FOLDER / f"{item.name}-{name}.png").write_bytes(figure.png())
         (FOLDER / f"{item.name}.md").write_text(page(item, list(drawn)), encoding="utf-8")
-    claims_table(every).to_csv(CLAIMS, index=False)
+    artifact.claims_table(every).to_csv(CLAIMS, index=False)
     return [item.name for item in every]
 
 
@@ -58,32 +52,6 @@ def page(item: Item, drawn: list[str]) -> str:
         table = comparison.table(item.rows).reset_index()
         lines += ["## Results", "", markdown(table.head(MOST_ROWS)), ""]
     return "\n".join(lines)
-
-
-def claims_table(every: list[Item]) -> pd.DataFrame:
-    """claims.csv: the 29 numbered items, each with its verdict, then each rule of each parameter file, cell by cell."""
-    numbered = items.numbered()
-    rows = [_of_item(name, [item for item in every if name in item.experiment.items]) for name in numbered]
-    rows += [_row(item, one) for item in every for one in item.judged]
-    return pd.DataFrame([{"id": f"C{n}"} | row for n, row in enumerate(rows, 1)], columns=COLUMNS)
-
-
-def _of_item(name: str, among: list[Item]) -> dict:
-    """An item's row: of the first of its files that was run, else of the first."""
-    judged = [(item, [one for one in item.judged if one.item == name]) for item in among]
-    ran = [pair for pair in judged if claims.verdict_of(pair[1]) != NOT_RUN]
-    item, rules = (ran or judged)[0]
-    return _row(item, rules[0]) | {"verdict": claims.verdict_of(rules), "claim": item.experiment.reproduces}
-
-
-def _row(item: Item, one: Judged) -> dict:
-    data = item.rows["dataset"].iloc[0] if len(item.rows) else item.experiment.points()[0].private
-    claim = f"{one.claim} {one.metric}: {one.cells}" if one.cells else one.claim
-    return {
-        "item": one.item, "claim": claim, "command": item.command, "scale": item.experiment.scale, "dataset": data,
-        "seeds": one.seeds, "paper": one.paper, "ours": one.ours or one.verdict, "interval": one.interval,
-        "rule": one.rule, "verdict": one.verdict,
-    }  # fmt: skip
 
 
 def _made(item: Item) -> str:

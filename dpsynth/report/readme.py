@@ -12,37 +12,27 @@ from pathlib import Path
 
 import pandas as pd
 
-from dpsynth import bench, experiments, figures, project, terminal
+from dpsynth import bench, experiments, terminal
 from dpsynth.bench import gpu, samplers
 from dpsynth.methods import METHODS
 from dpsynth.metrics.names import ACCURACIES, FRECHET, frechet
-from dpsynth.pipeline import Run
 from dpsynth.project import PACKAGE
 from dpsynth.report import (
     arithmetic,
+    artifact,
     check,
     comparison,
-    displays,
-    itempages,
     items,
     networks,
     paired,
-    pictures,
+    record,
     results,
     settings,
 )  # fmt: skip
-from dpsynth.report.comparison import NONE
 from dpsynth.report.markdown import markdown
 from dpsynth.report.timings import breakdown
-from dpsynth.report.verdicts import ILLUSTRATION, NOT_RUN, together
 
 PROJECT = PACKAGE.parent
-FIGURED = {
-    "rpgen_table1_digits": ("CA-CNN", "moment-gap"),
-    "ablations": ("learning-percent",),
-}  # what the pages show of each
-RECORDED = (*FIGURED, "choosing")  # of these the rows that are there, of the table of `make reproduce` only all
-MEASURED = ("bench", "bench-gpu", "samplers")  # by targets of make of these names
 SHOWN = ["row", "epsilon", "seeds", "images", *ACCURACIES, *FRECHET, "precision", "recall"]  # what of it there is
 SUMMARY = ["epsilon", "seeds", "images", "CA-LR", "CA-MLP", "CA-CNN", "recall"]
 MARKER = re.compile(r"<!-- begin: ([\w-]+) -->")
@@ -90,9 +80,9 @@ def blocks() -> dict[str, str]:
         **{name: _recorded(name, block) for name, block in of_file.items()},
         "settings": markdown(settings.table("laptop")),
         "items": markdown(items.table(every := items.every())),
-        "rules": markdown(_rules(every)),
+        "rules": markdown(artifact.rules(every)),
         "arithmetic": markdown(arithmetic.checks()),
-        "artifact": markdown(_artifact(every)),
+        "artifact": markdown(artifact.reviewed(every)),
         "tolerance": f"`make check` lets cells be off by this much: {check.TOLERANCE}.",
         "networks": markdown(networks.table()),
         "time": _time(measured),
@@ -100,51 +90,10 @@ def blocks() -> dict[str, str]:
     }
 
 
-def _rules(every: list[items.Item]) -> pd.DataFrame:
-    """The claims that a rule judges, all papers' together: what each says, and what our results say to it."""
-    rows = {}
-    for item in every:
-        for one in item.judged:
-            if one.verdict != ILLUSTRATION and not one.rule.startswith(("settings", "value: on the papers'")):
-                rows.setdefault((one.item, one.claim, one.metric, item.experiment.scale), []).append(one)
-    return pd.DataFrame(
-        [
-            {
-                "item": item, "claim": claim, "metric": metric,
-                "ours": "; ".join(f"{one.ours} ({one.interval or 'one seed'})" for one in told if one.ours) or NOT_RUN,
-                "seeds": max(one.seeds for one in told), "scale": scale, "verdict": together([o.verdict for o in told]),
-            }
-            for (item, claim, metric, scale), told in rows.items()
-        ]
-    )  # fmt: skip
-
-
-def _artifact(every: list[items.Item]) -> pd.DataFrame:
-    """A line a numbered item: what a reviewer runs, what it takes, what to expect."""
-    held = itempages.claims_table(every).head(len(items.numbered()))
-    by_command = {item.command: item for item in every}
-    costs = [_cost(by_command[command].rows) for command in held["command"]]
-    return pd.DataFrame(
-        {
-            "id": held["id"], "item": held["item"], "command": "`" + held["command"] + "`",
-            "minutes": [minutes for minutes, _ in costs], "GiB": [peak for _, peak in costs],
-            "expected": held["ours"] + (" (" + held["interval"] + ")").where(held["interval"] != "", ""),
-            "verdict": held["verdict"],
-        }
-    )  # fmt: skip
-
-
-def _cost(rows: pd.DataFrame) -> tuple[str, str]:
-    """Minutes of work, what runs share counted in each, and peak memory; where they were measured."""
-    seconds = rows.loc[rows["metric"].str.startswith("seconds-"), "value"]
-    peaks = rows.loc[rows["metric"].str.startswith("peak-MiB-"), "value"]
-    return (f"{seconds.sum() / 60:.0f}", f"{peaks.max() / 1024:.1f}") if len(seconds) else (NONE, NONE)
-
-
 def _recorded(name: str, block: Callable[[pd.DataFrame], str]) -> str:
     if (results.COMMITTED / f"{name}.csv").exists():
-        return block((pd.read_csv if name in MEASURED else results.read)(results.COMMITTED / f"{name}.csv"))
-    target = name if name in MEASURED else f"reproduce EXPERIMENT={name}"
+        return block((pd.read_csv if name in record.MEASURED else results.read)(results.COMMITTED / f"{name}.csv"))
+    target = name if name in record.MEASURED else f"reproduce EXPERIMENT={name}"
     return f"`make {target}`: not run, or not recorded."
 
 
@@ -221,7 +170,7 @@ def _below(frame: pd.DataFrame, pairs: Iterable[paired.Pair]) -> list[str]:
     name = frame.iloc[0]["experiment"]
     images = frame.loc[frame["method"].isin(METHODS), "n_synthetic"].max()
     lines = [f"`{frame.iloc[0]['dataset']}`, {images} images a run. {_provenance(frame)}", "", *_differences(pairs)]
-    for what in FIGURED.get(name, ()):
+    for what in record.FIGURED.get(name, ()):
         for figure in sorted(results.COMMITTED.glob(f"{name}-*-{what}.png")):
             lines += ["", f"![{figure.stem.replace('-', ' ')}]({figure.parent.name}/{figure.name})"]
     return lines
@@ -230,8 +179,7 @@ def _below(frame: pd.DataFrame, pairs: Iterable[paired.Pair]) -> list[str]:
 def _provenance(frame: pd.DataFrame) -> str:
     """The commits and seeds of the rows, and whether the parameter file still says what they were made with."""
     name, seeds = frame.iloc[0]["experiment"], sorted(map(int, frame["seed"].dropna().unique()))
-    files = sorted((PROJECT / "params").rglob(f"{name}.yaml"))
-    points = [p for file in files for p in experiments.load(file).points()]
+    points = experiments.load(experiments.find(name)).points()
     known = set(frame["params_digest"]) <= {p.replace(seed=seed).digest for p in points for seed in seeds}
     listed = ",".join(map(str, seeds))
     again = f"make reproduce EXPERIMENT={name}" + f" SEED={listed}" * (not {p.seed for p in points} >= {*seeds})
@@ -279,42 +227,12 @@ def _hero(frame: pd.DataFrame) -> str:
     )
 
 
-def record() -> None:
-    """Copy results, what was measured, and the headline picture from build/ to results/: whatever is there.
-
-    The table of `make reproduce` only if that ran whole and from scratch; of the other experiments, with their figures,
-    the rows that are there.
-
-    Raises:
-        FileNotFoundError: nothing was reproduced yet; nothing was copied.
-    """
-    scale, build = "laptop", project.root() / "build"
-    times, tests = build / scale / "measured.json", build / "test.json"
-    frame = results.read_results(scale)
-    for name, rows in frame.groupby("experiment"):
-        if name in RECORDED or (name == "table" and times.exists()):
-            rows.to_csv(results.COMMITTED / f"{name}.csv", index=False)
-        if name in FIGURED:
-            results.draw(rows, results.COMMITTED, FIGURED[name])
-    for name in MEASURED:
-        if (file := build / f"{name}.csv").exists():
-            (results.COMMITTED / file.name).write_bytes(file.read_bytes())
-    if times.exists():
-        measured = json.loads(times.read_text(encoding="utf-8"))
-        measured |= json.loads(tests.read_text(encoding="utf-8")) if tests.exists() else {}
-        (results.COMMITTED / "measured.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
-        run = Run(experiments.load("table").points()[0])
-        badge, headings = displays.badge(run.params), pictures.headings(run.params)
-        hero = figures.hero(pictures.strip(run), badge=badge, classes=headings)
-        (results.COMMITTED / "hero.png").write_bytes(hero.png())
-
-
 def main() -> int:
     """Fill README.md and docs/, copy published.csv to results/; with --record, first take over what was measured."""
     parser = terminal.parser("python -m dpsynth.report.readme", main.__doc__)
     parser.add_argument("--record", action="store_true", help="take over the measurements in build/ first")
     if parser.parse_args().record:
-        record()
+        record.record()
     for path, text in filled(pages(), blocks()).items():
         (PROJECT / path).write_text(text, encoding="utf-8")
     (results.COMMITTED / results.PUBLISHED.name).write_bytes(results.PUBLISHED.read_bytes())

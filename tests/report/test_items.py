@@ -10,7 +10,7 @@ import pytest
 from dpsynth import experiments
 from dpsynth.figures.style import Picture
 from dpsynth.project import PACKAGE
-from dpsynth.report import claims, itempages, items, results
+from dpsynth.report import artifact, claims, itempages, items, results
 from dpsynth.report.verdicts import ILLUSTRATION, NOT_RUN
 
 ROOT = PACKAGE.parent
@@ -94,8 +94,8 @@ def test_without_results_a_figure_says_which_command_makes_them(path):
 
 
 def test_claims_begin_with_the_29_items_and_name_each_rule():
-    table = itempages.claims_table([made(path) for path in FILES[:3]] + [i for p in FILES[3:] for i in items.of(p)])
-    assert list(table) == itempages.COLUMNS and table["item"].head(29).tolist() == items.numbered()
+    table = artifact.claims_table([made(path) for path in FILES[:3]] + [i for p in FILES[3:] for i in items.of(p)])
+    assert list(table) == artifact.COLUMNS and table["item"].head(29).tolist() == items.numbered()
     assert table["id"].is_unique and table["verdict"].notna().all()
     assert (table["command"].str.startswith("make ")).all()
 
@@ -103,7 +103,7 @@ def test_claims_begin_with_the_29_items_and_name_each_rule():
 def test_committed_pages_and_claims_are_those_of_the_committed_results():
     every = items.every()
     held = pd.read_csv(itempages.CLAIMS, dtype=str, keep_default_na=False)
-    pd.testing.assert_frame_equal(held, itempages.claims_table(every).astype(str))
+    pd.testing.assert_frame_equal(held, artifact.claims_table(every).astype(str))
     for item in every:
         drawn = sorted(path.stem.removeprefix(f"{item.name}-") for path in itempages.FOLDER.glob(f"{item.name}-*.png"))
         page = (itempages.FOLDER / f"{item.name}.md").read_text(encoding="utf-8")

@@ -1,5 +1,6 @@
 """README.md and docs/ say what results/ says, and name only what exists."""
 
+import contextlib
 import json
 import re
 from pathlib import Path
@@ -9,15 +10,18 @@ import pytest
 import torch
 
 from dpsynth import experiments, project
-from dpsynth.report import readme, results
+from dpsynth.report import items, pictures, readme, record, results
 
+FIGURES = [experiments.name_of(path).replace("_", "-", 1) for path in items.files()]
 PAGES = readme.pages()
 MAKEFILE = (readme.PROJECT / "Makefile").read_text()
 CODE = re.compile(r"^```.*?^```$|`[^`\n]+`", re.DOTALL | re.MULTILINE)
 
 
-def _file(experiment):
-    return next(iter(sorted((readme.PROJECT / "params").rglob(f"{experiment}.yaml"))), None)
+def _file(name):
+    """The parameter file of that name, or None."""
+    with contextlib.suppress(ValueError):
+        return experiments.find(name)
 
 
 def _commands(program):
@@ -53,7 +57,8 @@ def test_every_make_target_and_variable_that_is_named_exists():
     for page, words in named:
         for word in words:
             name, given, value = word.partition("=")
-            assert re.search(rf"^{name} \?=" if given else rf"^{name}:.*##", MAKEFILE, re.MULTILINE), (page, words)
+            an_item = not given and name in FIGURES
+            assert an_item or re.search(rf"^{name} \?=" if given else rf"^{name}:.*##", MAKEFILE, re.MULTILINE), words
             if name == "EXPERIMENT" and value != "mine":
                 assert _file(value), (page, words)
             if name == "SCALE":
@@ -103,18 +108,20 @@ def test_the_command_beside_a_table_names_seeds_only_if_they_are_not_the_files_o
 def test_record_takes_whole_experiments_with_their_figures_and_a_table_only_if_it_was_timed(tmp_path, monkeypatch):
     before = results.read_committed("table")
     (tmp_path / "build" / "laptop").mkdir(parents=True)
-    rows = [before.assign(experiment=name) for name in ("table", "table1_digits", "choosing", "mine")]
+    rows = [before.assign(experiment=name) for name in ("table", "rpgen_table1_digits", "choosing", "mine")]
     pd.concat(rows).to_csv(tmp_path / "build" / "laptop" / "results.csv", index=False)
     committed = tmp_path / "results"
     committed.mkdir()
     monkeypatch.setattr(project, "root", lambda: tmp_path)
     monkeypatch.setattr(results, "COMMITTED", committed)
-    readme.record()
-    names = ["choosing.csv", "table1_digits-mnist5k-CA-CNN.png", "table1_digits.csv"]
+    record.record()
+    names = ["choosing.csv", "rpgen_table1_digits-mnist5k-CA-CNN.png", "rpgen_table1_digits.csv"]
     assert sorted(path.name for path in committed.iterdir()) == names
-    table1 = results.read_committed("table1_digits")
-    pd.testing.assert_frame_equal(table1, before.assign(experiment="table1_digits"))
-    assert "![table1_digits mnist5k CA CNN](results/table1_digits-mnist5k-CA-CNN.png)" in readme._budgets(table1)
+    table1 = results.read_committed("rpgen_table1_digits")
+    pd.testing.assert_frame_equal(table1, before.assign(experiment="rpgen_table1_digits"))
+    assert "![rpgen_table1_digits mnist5k CA CNN](results/rpgen_table1_digits-mnist5k-CA-CNN.png)" in readme._budgets(
+        table1
+    )
 
 
 def test_record_takes_a_timed_table_with_its_times_and_its_picture(root, monkeypatch):
@@ -126,8 +133,8 @@ def test_record_takes_a_timed_table_with_its_times_and_its_picture(root, monkeyp
     asked = []
     monkeypatch.setattr(results, "COMMITTED", root / "results")
     strip = {"real": torch.zeros(10, 1, 28, 28, dtype=torch.uint8)}
-    monkeypatch.setattr(readme.pictures, "strip", lambda run: asked.append(run.params) or strip)
-    readme.record()
+    monkeypatch.setattr(pictures, "strip", lambda run: asked.append(run.params) or strip)
+    record.record()
     assert sorted(path.name for path in (root / "results").iterdir()) == ["hero.png", "measured.json", "table.csv"]
     assert json.loads((root / "results/measured.json").read_text()) == {"reproduce_minutes": 9.5, "test_minutes": 3.5}
     assert asked == experiments.load("table").points()[:1]
@@ -159,7 +166,7 @@ def test_the_bench_of_a_gpu_names_its_card_and_is_not_run_where_nothing_is_recor
     (root / "results").mkdir()
     pd.DataFrame(rows).to_csv(root / "build" / "bench-gpu.csv", index=False)
     monkeypatch.setattr(results, "read_results", lambda scale: pd.DataFrame({"experiment": []}))
-    readme.record()
+    record.record()
     said = readme._recorded("bench-gpu", readme._bench_gpu)
     assert "| speed of ours over the compiled ordinary step, K = 1 | 0.6 | 0.5 |" in said
     assert "| speed of ours over Opacus at its best batch, K = 1 | 6.0 | 5.0 |" in said

@@ -12,9 +12,7 @@ from dpsynth.runner import pages
 from dpsynth.steps import STAGES
 
 PROJECT = Path(__file__).parents[2]
-RUNS = [
-    p for name in ("rpgen/table", "table1_digits", "ablations", "choosing") for p in experiments.load(name).points()
-]
+RUNS = [p for name in ("table", "table1_digits", "ablations", "choosing") for p in experiments.load(name).points()]
 FOLDER = {
     "private": "folder:photos", "n_records": 4000, "labels": ["cat", "dog"], "size": 32, "noise": "secret",
 }  # fmt: skip

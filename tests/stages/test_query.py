@@ -42,3 +42,16 @@ def test_a_resnet_sees_colour_images_moved_by_public_draws_and_nothing_else_is(m
     other = trained(channels, network)
     assert all(torch.equal(w, other.weights[name]) for name, w in one.weights.items())
     assert all(torch.equal(a, b) for a, b in zip(seen[:times], seen[times:], strict=True))
+
+
+@pytest.mark.parametrize(("channels", "network"), [(1, None), (3, "resnet18")])
+def test_the_watched_training_is_the_encoders_own(channels, network):
+    work, settings = SimpleNamespace(resume=lambda: None), dict(seed=0, encoder_batch=4, encoder_rate=1e-2)
+    told = query.accuracy_along(work, public(channels), **settings, encoder_steps=24, encoder_network=network)
+    made = query.train_classifier(work, public(channels), **settings, encoder_steps=24, encoder_network=network)
+    assert set(told.curves) == {"accuracy-held-out", "accuracy-training"}
+    held_out = told.curves["accuracy-held-out"]
+    assert held_out[:, 0].tolist() == list(range(2, 25, 2)) and held_out[-1, 1].item() == pytest.approx(
+        100 * made.accuracy
+    )
+    assert ((told.curves["accuracy-training"][:, 1] >= 0) & (told.curves["accuracy-training"][:, 1] <= 100)).all()
