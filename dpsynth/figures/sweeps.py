@@ -42,7 +42,7 @@ def sweep(values: pd.DataFrame, axis: str, *, title: str, badge: str, paper: pd.
     rows = -(-len(metrics) // columns)
     figure = chart(0.6 + 3.1 * columns, 2.7 * rows, title, badge, key=key)
     panels = figure.subplots(rows, columns, squeeze=False).flat
-    for axes, metric in zip(panels, metrics, strict=False):
+    for metric, axes in zip(metrics, panels, strict=False):  # in this order: no panel is taken in vain
         places = sorted(values.loc[values["metric"] == metric, "x"].unique())
         for number, line in enumerate(lines):
             part = values[(values["metric"] == metric) & (values["line"] == line)]

@@ -62,7 +62,8 @@ def artifacts(run: Run) -> pd.DataFrame:
 def write_metrics(run: Run) -> Path:
     """Write the run's metrics.csv, one row a metric; `experiment` is for `join` to fill.
 
-    Beside the method's own metrics stand the facts of its synthesiser, and what each stage took.
+    Beside the method's own metrics stand the facts of its synthesiser, and what each stage took. `commit` is the one
+    that wrote the rows: artifacts of before are named by the digest of their code, so that it would make them again.
     """
     rows, certificate = [], run.certificate
     for name, measured in run.measurements.items():

@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 import torch
 
-from dpsynth import privacy, recipes
+from dpsynth import privacy, provenance, recipes
 from dpsynth.artifacts import Measurement, Samples, Synthesiser
 from dpsynth.experiments import Experiment
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
 from dpsynth.privacy import Counts, Gradients
-from dpsynth.report import comparison, results
+from dpsynth.report import comparison, measures, results
 
 CERTIFICATE = {"epsilon": 9.99, "delta": 1e-5, "adjacency": "add or remove one record", "accountant": "PLD"}
 COSTS = pd.DataFrame(
@@ -98,7 +98,7 @@ def test_metrics_have_a_row_each_with_what_it_cost(root, monkeypatch):
         "pretrained": "seeded",
         "real": "none",
     }
-    assert set(by["params_digest"]) == {p.digest} and set(by["commit"]) == {"0123456789ab"}
+    assert set(by["params_digest"]) == {p.digest} and set(by["commit"]) == {provenance.commit()}
     assert set(by["n_reference"]) == {1000} and set(by["extractor"]) == {"convnet"}
     costs = frame[frame["metric"].str.contains("-MiB-|seconds")].set_index("metric")
     assert dict(costs["value"]) == {
@@ -172,7 +172,7 @@ def test_runs_are_joined_under_their_experiment(root, untimed):
     assert list(frame.columns) == results.COLUMNS
     kept = frame[frame["metric"] == "CA-CNN"]
     assert sorted(zip(kept["experiment"], kept["seed"], strict=True)) == [("other", 0), ("table", 1)]
-    assert set(frame["commit"]) == {"0123456789ab"} and set(frame["variant"]) == {""}
+    assert set(frame["commit"]) == {provenance.commit()} and set(frame["variant"]) == {""}
     results.join("smoke", table, [])
     assert set(results.read_results("smoke")["experiment"]) == {"other"}
 
@@ -291,3 +291,27 @@ def test_runs_that_differ_are_not_averaged():
     twice = [("rpgen", "", 10.0, 0, "CA-CNN", value) for value in (90.0, 91.0)]
     with pytest.raises(ValueError, match="two values of CA-CNN for rpgen, seed 0"):
         comparison.table(rows_of(*twice))
+
+
+def test_a_measure_has_a_file_of_its_own_and_is_joined_with_the_metrics(root, untimed, monkeypatch):
+    p = Params(seed=1)
+    run = Told(p, rpgen=measurement(90))
+    points = [
+        ("rpgen", "similarity", None, 0.5),
+        ("all_classes", "similarity", None, 0.1),
+        ("rpgen", "loss-x", 4.0, 2.0),
+    ]
+    made = measurement(1).artifact
+    monkeypatch.setitem(measures.MEASURES, "similarity", lambda run: [measures.Point(*point, made) for point in points])
+    results.write_metrics(run)
+    assert results.write_measure(run, "similarity").name == "similarity.csv"
+    asked = {"measures": ["quality", "similarity"], "over": {"method": "rpgen"}}
+    results.join("smoke", Experiment(name="mine", reproduces="a test", **asked), [p])
+    frame = results.read_results("smoke").set_index(["method", "metric"])
+    assert (
+        frame.loc[("rpgen", "similarity"), "value"].item() == 0.5 and frame.loc[("rpgen", "loss-x"), "at"].item() == 4
+    )
+    assert frame.loc[("all_classes", "similarity"), "variant"].item() == "rpgen"
+    assert ("rpgen", "CA-CNN") in frame.index and set(frame["params_digest"]) == {p.digest}
+    results.join("smoke", Experiment(name="mine", reproduces="a test", **asked | {"measures": ["similarity"]}), [p])
+    assert set(results.read_results("smoke")["metric"]) == {"similarity", "loss-x"}
