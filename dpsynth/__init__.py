@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dpsynth.experiments import load
+    from dpsynth.exported import load_model
     from dpsynth.methods import METHODS
     from dpsynth.params import Params
     from dpsynth.pipeline import Run
-    from dpsynth.published import load_model
 
 # Imported when asked for: a command line that refuses its arguments need not wait for torch.
 FACE = {
-    "Params": "params", "Run": "pipeline", "load": "experiments", "METHODS": "methods", "load_model": "published",
+    "Params": "params", "Run": "pipeline", "load": "experiments", "METHODS": "methods", "load_model": "exported",
 }  # fmt: skip
 __all__ = ["METHODS", "Params", "Run", "load", "load_model"]
 

@@ -1,4 +1,4 @@
-"""A run's synthesiser as a folder that others can load (`published`): weights, architecture, certificate, card.
+"""A run's synthesiser as a folder that others can load (`exported`): weights, architecture, certificate, card.
 
 What an export tells is what the run released: the weights, the released label counts if samples follow them, the
 certificate, and public constants. Not the artifacts' histories, the times of work, or the path of a user's own folder.
@@ -8,9 +8,9 @@ import json
 from pathlib import Path
 
 from dpsynth.budget.certificate import RELEASE, Certificate
+from dpsynth.exported import ARCHITECTURE, CARD, CERTIFICATE, FORMAT, WEIGHTS, sha256
 from dpsynth.pipeline import Run
 from dpsynth.privacy.disk import forget_times, replacing
-from dpsynth.published import ARCHITECTURE, CARD, CERTIFICATE, FORMAT, WEIGHTS, sha256
 from dpsynth.report import model_card
 from dpsynth.report.weight_files import WeightFile, weight_file
 

@@ -12,7 +12,7 @@ import pandas as pd
 from dpsynth import experiments, figures
 from dpsynth.experiments import Experiment
 from dpsynth.figures.style import Picture
-from dpsynth.metrics.names import MEAN_OF
+from dpsynth.metrics.names import MEAN_OF, headline
 from dpsynth.project import PACKAGE
 from dpsynth.report import claims, results
 from dpsynth.report.cells import NotRun, Results, setting
@@ -101,7 +101,8 @@ def numbered() -> list[str]:
 
 
 def draw(item: Item) -> dict[str, Picture]:
-    """The figures of an item that its results have, by name: `sweep` over an option, `gaps` of its rules, curves.
+    """The figures of an item that its results have, by name: `sweep` over an option, curves, or `rows` of the table;
+    and `gaps`, what its rules compare.
 
     Raises:
         ValueError: it has no results; the sentence names the command that makes them.
@@ -115,7 +116,9 @@ def draw(item: Item) -> dict[str, Picture]:
     for name, (start, end, axis) in CURVES.items():
         if len(values := _curves(item, start, end)):
             drawn[name] = figures.sweep(values, axis, title=title_of(item), badge=badge)
-    told = pd.DataFrame([_gap(one) for one in item.judged if one.interval])
+    if not drawn and "quality" in item.experiment.measures:
+        drawn["rows"] = figures.comparison(item.rows, headline({*item.rows["metric"]}), badge=badge)
+    told = pd.DataFrame([_gap(one) for one in item.judged if one.interval and one.rule.startswith(("order", "shape"))])
     if len(told):
         drawn["gaps"] = figures.gaps(told, title=f"{title_of(item)} What its rules compare", badge=badge)
     return drawn
@@ -126,8 +129,8 @@ def verdicts(item: Item) -> pd.DataFrame:
     rows = [
         {
             "item": one.item, "claim": one.claim, "metric": one.metric, "cells": one.cells, "paper": one.paper,
-            "ours": one.ours or one.verdict, "interval": one.interval, "seeds": one.seeds, "rule": one.rule,
-            "verdict": one.verdict,
+            "ours": one.ours or one.verdict, "interval": one.interval, "seeds": one.seeds,
+            "to tell 2 points": one.needs, "rule": one.rule, "verdict": one.verdict,
         }
         for one in item.judged
     ]  # fmt: skip

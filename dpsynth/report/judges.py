@@ -9,7 +9,7 @@ from scipy import stats
 from dpsynth.metrics.names import ANY_FRECHET, known
 from dpsynth.report import results, settings
 from dpsynth.report.cells import Found, NotRun, Results, setting
-from dpsynth.report.paired import Difference, over_seeds
+from dpsynth.report.paired import Difference, over_seeds, seeds_to_tell
 from dpsynth.report.verdicts import (
     AGREES,
     CANNOT_TELL,
@@ -23,6 +23,7 @@ from dpsynth.rules import AnyRule, Cell, Cells, Illustration, Order, Settings, S
 
 DATASETS = {"cifar10": "CIFAR-10", "celeba32": "CelebA32", "celeba64": "CelebA64", "mnist": "MNIST"}  # as published
 TOLERANCE_CA, TOLERANCE_FID = 2.0, 0.1  # of a published cell: points of accuracy; a share of the distance
+POINTS = 2.0  # of accuracy: a difference that an interval should be able to tell
 PAPERS = "paper"  # the scale at which numbers may be compared with the papers'
 
 
@@ -79,7 +80,13 @@ def _of(gap: Difference, cells: str, verdict: str) -> Judged:
     interval = (
         "" if gap.margin is None else f"{gap.mean - gap.margin:+.{decimals}f} to {gap.mean + gap.margin:+.{decimals}f}"
     )
-    return _row(gap.metric, cells, verdict, ours=ours, interval=interval, seeds=gap.n)
+    told = _row(gap.metric, cells, verdict, ours=ours, interval=interval, seeds=gap.n)
+    return told._replace(needs=_needs(gap)) if known(gap.metric).percent and gap.n > 1 else told
+
+
+def _needs(gap: Difference) -> str:
+    seeds = seeds_to_tell(POINTS, gap)
+    return f"{seeds} seeds" if seeds else "a larger test set"
 
 
 def _row(

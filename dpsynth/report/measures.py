@@ -85,6 +85,7 @@ def _start(run: Run) -> Iterator[Point]:
     return (Point("pretrained", metric, None, value, measured.artifact) for metric, value in measured.values.items())
 
 
+OF_ANY_SET = ("quality", "learning", "sizes", "selected")  # which show nothing of a user's own records but releases
 # The last of a run's own artifacts that each looks at: what is made first, in pieces that can be stopped.
 LAST = {
     "clusters": "synthesiser", "learning": None, "recall": "encoder", "robustness": "synthesiser",

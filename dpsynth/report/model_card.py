@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from dpsynth.exported import CARD
 from dpsynth.metrics.names import METRICS
 from dpsynth.pipeline import Run
-from dpsynth.published import CARD
 from dpsynth.report.paired import accuracy_error
 from dpsynth.report.weight_files import COMPARED, WeightFile
 

@@ -86,6 +86,23 @@ def over_seeds(metric: str, deltas: pd.Series, test_error: float) -> Difference:
     return Difference(metric, float(deltas.mean()), half_width, n, test_error)
 
 
+def seeds_to_tell(points: float, gap: Difference) -> int | None:
+    """How many seeds would narrow the interval of a difference to this margin, if their spread stays as it is.
+
+    Returns:
+        None, if no number of seeds would: the test set is too small; or if one seed has no spread to go by.
+
+    >>> seeds_to_tell(2.0, Difference("CA-CNN", 1.0, half_width=4.3, n=3, test_error=0.5))
+    7
+    """
+    rest = points**2 - (stats.norm.ppf(0.975) * gap.test_error) ** 2
+    if gap.half_width is None or rest <= 0:
+        return None
+    deviation = gap.half_width * math.sqrt(gap.n) / stats.t.ppf(0.975, gap.n - 1)
+    counts = range(2, 10_000)
+    return next((n for n in counts if stats.t.ppf(0.975, n - 1) * deviation / math.sqrt(n) <= math.sqrt(rest)), None)
+
+
 def accuracy_error(percent: float, n: int) -> float:
     """The binomial standard error of an accuracy, in percentage points.
 

@@ -19,6 +19,7 @@ class Judged(NamedTuple):
     interval: str
     seeds: int
     verdict: str
+    needs: str = ""  # of a difference of accuracies: seeds to tell two points
 
 
 def together(verdicts: list[str]) -> str:

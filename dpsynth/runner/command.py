@@ -11,7 +11,7 @@ import pandas as pd
 from dpsynth.experiments import Experiment
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
-from dpsynth.report import claims, comparison, gallery, items, results
+from dpsynth.report import claims, comparison, gallery, items, measures, results
 from dpsynth.runner import estimates
 
 LONGEST = 300  # characters of an error's message that are kept
@@ -40,6 +40,17 @@ def whole_numbers(text: str) -> list[int]:
     if not all(part.removeprefix("-").isdecimal() for part in several(text)):
         raise argparse.ArgumentTypeError(f"expected whole numbers, as 0,1,2; got {text}")
     return [int(part) for part in several(text)]
+
+
+def refuse_a_look(points: list[Params], experiment: Experiment) -> None:
+    """Raise ValueError where a file would have a user's own records measured or shown without noise."""
+    own = [p.private for p in points if not p.constants.builtin]
+    looks = [name for name in (*experiment.measures, *experiment.pictures) if name not in measures.OF_ANY_SET]
+    if own and looks:
+        raise ValueError(
+            f"{looks[0]} looks at the records themselves, without noise: of a benchmark only, not of {own[0]}; leave "
+            "it out of measures or pictures"
+        )
 
 
 def checked(points: list[Params], lacks: list[str] | None = None) -> list[Run]:

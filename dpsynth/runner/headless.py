@@ -26,7 +26,7 @@ from dpsynth.params import Params
 from dpsynth.pipeline import Run
 from dpsynth.recipes import Recipe
 from dpsynth.report import measures, pictures, results
-from dpsynth.runner.command import add_axes, axes, checked, conclude, in_all, privacy_of, say_needs
+from dpsynth.runner.command import add_axes, axes, checked, conclude, in_all, privacy_of, refuse_a_look, say_needs
 from dpsynth.steps import STEPS
 
 WRITTEN = ("certificate.json", "artifacts.json", "metrics.csv")  # of a run whose quality is measured
@@ -166,6 +166,7 @@ def work(given: argparse.Namespace) -> None:
                 experiment = experiments.load(path, given.scale)
                 points = experiments.load(path, given.scale, **axes(given)).points()
                 _refuse_a_limit(points, given.minutes)
+                refuse_a_look(points, experiment)
                 _refuse_a_network(points)
                 results.are_readable(experiment.scale)
             runs = checked(points, lacks := [] if given.dry_run else None)

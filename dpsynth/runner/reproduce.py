@@ -23,7 +23,7 @@ from dpsynth.params import Params
 from dpsynth.pipeline import Run
 from dpsynth.report import results, timings
 from dpsynth.runner import execute, pages, workers
-from dpsynth.runner.command import add_axes, axes, checked, conclude, in_all, privacy_of, say_needs
+from dpsynth.runner.command import add_axes, axes, checked, conclude, in_all, privacy_of, refuse_a_look, say_needs
 from dpsynth.steps import STAGE_OF
 
 BESIDE = {"finetune": "certificate.json", "evaluate": "metrics.csv"}  # files that the pages of these stages leave too
@@ -150,6 +150,7 @@ def reproduce(chosen: dict[str, list[Any]], given: argparse.Namespace) -> None:
             print(f"planning {path}", flush=True)
             experiment = experiments.load(path, given.scale)
             points = experiments.load(path, given.scale, **chosen).points()
+            refuse_a_look(points, experiment)
             results.are_readable(experiment.scale)
             runs = checked(points, lacks := [] if given.dry_run else None)
             jobs = list(schedule(runs))

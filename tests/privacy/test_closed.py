@@ -21,6 +21,11 @@ EVALUATIONS = {
     ("report/pictures.py", "strip"),
     ("stages/evaluate.py", "real"),
     ("stages/evaluate.py", "measure"),
+    ("stages/evaluate.py", "measure_distances"),
+    ("stages/robustness.py", "robustness"),
+    ("stages/similarity.py", "similarity"),
+    ("report/gallery.py", "_embedding"),
+    ("report/gallery.py", "_samples"),
     ("stages/dp_sgd.py", "without_privacy"),
     ("stages/query.py", "exact_histogram"),
 }

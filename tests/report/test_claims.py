@@ -79,8 +79,10 @@ def test_one_seed_cannot_tell():
 def test_the_test_sets_own_error_counts_for_accuracies():
     of = experiment(ORDER | PAIR | {"metric": "CA-CNN"})
     by_two_points = lambda p: 80 + 10 * gamma(p) + jitter(p)  # noqa: E731
-    assert verdicts(of, made(of, by_two_points, "CA-CNN", n=1000)) == [CANNOT_TELL]
-    assert verdicts(of, made(of, by_two_points, "CA-CNN", n=100_000)) == [AGREES]
+    (one,) = claims.judge(of, made(of, by_two_points, "CA-CNN", n=1000))
+    assert (one.verdict, one.needs) == (CANNOT_TELL, "a larger test set")
+    (one,) = claims.judge(of, made(of, by_two_points, "CA-CNN", n=100_000))
+    assert (one.verdict, one.needs) == (AGREES, "2 seeds")
 
 
 def test_ca_is_the_mean_of_three_classifiers_and_wants_all_three():

@@ -15,8 +15,8 @@ import pytest
 from dpsynth import __main__ as command
 from dpsynth import deadline, experiments, mistakes, store
 from dpsynth.pipeline import Run
-from dpsynth.report import results
-from dpsynth.runner import cells, headless, pages
+from dpsynth.report import pictures, results
+from dpsynth.runner import cells, headless, pages, reproduce
 
 ROOT = Path(__file__).parents[2]
 JUPYTER = ("papermill", "nbclient", "nbformat", "ipykernel", "IPython", "jupytext", "jupyter_client", "jupyterlab")
@@ -128,7 +128,9 @@ def test_work_without_steps_is_ended_when_the_time_is_over(enter, monkeypatch, c
     monkeypatch.setattr(deadline, "MARGIN", 0.0)
     monkeypatch.setattr(headless, "checked", lambda points, lacks: [Run(p) for p in points])
     monkeypatch.setattr(headless, "show", lambda runs, reproduces: None)
-    monkeypatch.setattr(headless, "pieces", lambda run: [headless.Piece("a long sum", lambda: time.sleep(60))])
+    monkeypatch.setattr(
+        headless, "pieces", lambda run, measured: [headless.Piece("a long sum", lambda: time.sleep(60))]
+    )
     start = time.monotonic()
     assert command.main(["run", "tiny", "--minutes", "0.01"]) == mistakes.OUT_OF_TIME
     assert time.monotonic() - start < 20 and "a long sum" in capsys.readouterr().err
@@ -140,7 +142,7 @@ def test_work_without_steps_is_not_begun_in_less_time_than_it_took_before(enter,
     begun, near = [], []
     monkeypatch.setattr(deadline, "is_near", lambda seconds: near.append(seconds) or seconds > 0.04)
     pieces = [headless.Piece("sum", lambda: begun.append(time.sleep(0.05)))]
-    monkeypatch.setattr(headless, "pieces", lambda run: pieces)
+    monkeypatch.setattr(headless, "pieces", lambda run, measured: pieces)
     runs = [Run(p) for p in experiments.load(Path("params/tiny.yaml"), seed=[1, 2]).points()]
     with (
         pytest.raises(mistakes.Failed, match=r"stopped in \[2/2\] .*: sum, before 5 minutes"),
@@ -165,6 +167,68 @@ def test_a_set_of_the_users_own_takes_no_limit(enter, capsys):
     said = capsys.readouterr().err
     assert said.startswith("error: --minutes: how far a run comes") and said.count("\n") == 1
     assert not (place / "ledger").exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "named"),
+    [
+        ("measures: [quality, robustness]", "robustness"),
+        ("measures: [recall]", "recall"),
+        ("pictures: [samples]", "samples"),
+    ],
+)
+def test_a_users_own_records_are_neither_measured_nor_shown(enter, capsys, asked, named):
+    place = enter("own")
+    own = "private: folder:photos\nnoise: secret\ndelta: 1e-3\nn_records: 40\nlabels: []\nsize: 32\n"
+    (place / "params/mine.yaml").write_text((place / "params/small.yaml").read_text() + own + asked + "\n")
+    for call in (lambda: command.main(["run", "mine"]), lambda: reproduce.main(["--experiment", "mine"])):
+        assert call() == 2
+        said = capsys.readouterr().err
+        assert f"error: {named} looks at the records themselves" in said and "not of folder:" in said
+    assert not (place / "ledger").exists()
+
+
+ITEM = """
+measures: [%s]
+items: [RPGen Figure 3]
+compare:
+  - {claim: x, rule: order, metric: %s, at: %s, better: {method: rpgen}, than: {row: %s}}
+"""
+
+
+def test_measures_make_no_more_than_they_look_at(enter, capsys):
+    place = enter("measured")
+    cheap = ITEM % ("learning, recall, similarity, sizes", "similarity", "null", "all_classes")
+    (place / "params/item.yaml").write_text((place / "params/tiny.yaml").read_text() + cheap)
+    assert command.main(["run", "item"]) == 0
+    assert "RPGen Figure 3: x [similarity, rpgen less all_classes" in capsys.readouterr().out
+    made = {path.name.partition("-")[0] for path in (place / "build/artifacts").iterdir() if path.is_dir()}
+    assert {"encoder", "release", "corpus", "base", "votes", "curves"} <= made
+    assert not {"synthesiser", "samples", "measurement"} & made
+    frame = results.read_results("smoke")
+    assert {"recall-of-picks", "accuracy-held-out", "similarity", "weights", "images-of-pretraining"} <= {
+        *frame["metric"]
+    }
+    assert frame.loc[frame["metric"] == "recall-of-picks", "at"].tolist() == list(pictures.NOISE)
+    assert frame.loc[frame["metric"] == "similarity", "method"].tolist() == ["rpgen", "all_classes"]
+    assert set(frame["epsilon_spent"].isna()) == {True} and (place / "build/smoke/item-gaps.png").exists() is False
+
+
+def test_measures_of_what_learned_and_of_a_base_with_public_labels(enter, capsys):
+    place = enter("measured")
+    dear = ITEM % ("robustness, clusters, start", "neighbours", "null", "real")
+    (place / "params/item.yaml").write_text((place / "params/tiny.yaml").read_text() + dear)
+    assert command.main(["run", "item"]) == 0
+    frame = results.read_results("smoke").set_index("metric")
+    assert frame.loc["rise-base-private-gaussian", "at"].tolist() == [0, 1, 2, 4, 8, 16]
+    assert 0 <= frame.loc["neighbours", "value"] <= 1 and frame.loc["FD-convnet", "method"] == "pretrained"
+    assert "not run" in capsys.readouterr().out  # real images have no such number
+    text = (place / "params/tiny.yaml").read_text().replace("rpgen", "pdp_diffusion")
+    (place / "params/other.yaml").write_text(text + "measures: [start]\n")
+    assert command.main(["run", "other"]) == 0
+    frame = results.read_results("smoke")
+    of_other = frame[(frame["experiment"] == "other") & (frame["method"] == "pretrained")]
+    assert {"FD-convnet", "recall"} <= {*of_other["metric"]} and not of_other["metric"].str.startswith("CA").any()
 
 
 def test_of_a_users_own_set_no_time_is_told(capsys):
@@ -211,8 +275,8 @@ def test_an_alarm_between_two_pieces_is_a_stop_as_well(enter, monkeypatch, capsy
     enter("between")
     usual = headless.pieces
 
-    def late(run):
-        yield next(usual(run))
+    def late(run, measured):
+        yield next(usual(run, measured))
         raise deadline.OutOfTime
 
     monkeypatch.setattr(headless, "pieces", late)

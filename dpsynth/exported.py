@@ -30,7 +30,7 @@ RESTORE = "get the whole folder again, or export it anew"
 
 
 @dataclass(frozen=True)
-class PublishedModel:
+class ExportedModel:
     """A synthesiser and what it cost.
 
     Attributes:
@@ -69,7 +69,7 @@ class PublishedModel:
         return label_prior.proportional(self.prior, max(n, 0))
 
 
-def load_model(folder: str | Path) -> PublishedModel:
+def load_model(folder: str | Path) -> ExportedModel:
     """Read a model that `dpsynth export` wrote, and check its files by their digests.
 
     Raises:
@@ -88,7 +88,7 @@ def load_model(folder: str | Path) -> PublishedModel:
     with np.load(io.BytesIO(files[WEIGHTS]), allow_pickle=False) as arrays:
         weights = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
     counts = described["prior"]
-    return PublishedModel(
+    return ExportedModel(
         _network(folder, described["architecture"], weights), tuple(described["classes"]),
         None if counts is None else LabelCounts(torch.tensor(counts)), Certificate(json.loads(files[CERTIFICATE])),
     )  # fmt: skip

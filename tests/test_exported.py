@@ -1,4 +1,4 @@
-"""Published models: what is loaded is what the card lists, and whatever is not is refused in a sentence."""
+"""Exported models: what is loaded is what the card lists, and whatever is not is refused in a sentence."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from dpsynth import device, load_model, project, published
+from dpsynth import device, exported, load_model, project
 from dpsynth.models import networks, samplers
 from dpsynth.seeds import seed_of
 
@@ -24,7 +24,7 @@ def written(folder, learned=ARCHITECTURE, **changes):
     np.savez_compressed(folder / "weights.npz", **{name: device.host(w).numpy() for name, w in weights.items()})
     (folder / "architecture.json").write_text(json.dumps(described))
     (folder / "certificate.json").write_text(json.dumps(certificate | {"status": "a reproduction"}))
-    lines = [f"{published.sha256((folder / name).read_bytes())}  {name}" for name in published.LISTED]
+    lines = [f"{exported.sha256((folder / name).read_bytes())}  {name}" for name in exported.LISTED]
     (folder / "card.md").write_text("# A model\n\n```\n" + "\n".join(lines) + "\n```\n")
     return folder
 
@@ -78,7 +78,7 @@ def test_labels_that_a_model_does_not_speak_are_refused(tmp_path, labels):
         load_model(written(tmp_path / "model")).sample(labels, seed=0)
 
 
-@pytest.mark.parametrize("name", [published.CARD, *published.LISTED])
+@pytest.mark.parametrize("name", [exported.CARD, *exported.LISTED])
 def test_a_file_that_is_missing_is_named(tmp_path, name):
     (written(tmp_path / "model") / name).unlink()
     with pytest.raises(FileNotFoundError, match=rf"model is no whole model: it has no {name}; get the whole folder"):
@@ -92,7 +92,7 @@ def test_a_folder_that_is_none_is_said_to_be_none(tmp_path):
             load_model(tmp_path / name)
 
 
-@pytest.mark.parametrize("name", published.LISTED)
+@pytest.mark.parametrize("name", exported.LISTED)
 def test_a_file_that_was_altered_is_named(tmp_path, name):
     path = written(tmp_path / "model") / name
     content = bytearray(path.read_bytes())
