@@ -168,6 +168,13 @@ class Measurement(Stored):
 
 
 @dataclass(frozen=True)
+class Answers(Stored):
+    """Which held-out images each classifier names rightly: (M,) bool by metric."""
+
+    right: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
 class Extractor(Stored):
     """Weights of the feature extractor behind FD-convnet."""
 

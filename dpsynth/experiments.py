@@ -21,7 +21,7 @@ from dpsynth.rules import AnyRule, Printed
 
 PAPERS = ("rpgen", "privimage")  # folders of params/ whose files are items of a paper
 SCALE = "laptop"  # of a file that names none
-Measure = Literal["quality", "clusters", "learning", "recall", "robustness", "similarity", "sizes", "start"]
+Measure = Literal["quality", "answers", "clusters", "learning", "recall", "robustness", "similarity", "sizes", "start"]
 Picture = Literal["embedding", "samples", "selected"]
 IDENTITY = ("method", "private", "public", "epsilon", "seed", "options")  # what results tell rows apart by, and options
 MOST_RUNS, LONGEST = 1000, 1000  # of a file; of what is said of it, in characters

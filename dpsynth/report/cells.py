@@ -1,8 +1,11 @@
 """The cells that a rule names, found in the results of its parameter file."""
 
+import math
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from dpsynth.experiments import Experiment
@@ -12,6 +15,7 @@ from dpsynth.params import Params
 from dpsynth.report.paired import accuracy_error
 from dpsynth.rules import Cell
 
+Answers = dict[tuple[str, str], np.ndarray]
 SUMS, PEAKS = "seconds", "peak-MiB"  # over the stages of a run
 
 
@@ -26,6 +30,7 @@ class Found(NamedTuple):
     metric: str
     values: pd.Series
     error: float
+    answers: dict[int, np.ndarray]  # by seed, of each test image the share of classifiers that name it; may be empty
 
 
 class Results:
@@ -33,10 +38,11 @@ class Results:
 
     Args:
         rows: with `results.COLUMNS`; those of other settings than the file's today are not seen.
+        answers: as of `results.read_answers`.
     """
 
-    def __init__(self, experiment: Experiment, rows: pd.DataFrame):
-        self.experiment = experiment
+    def __init__(self, experiment: Experiment, rows: pd.DataFrame, answers: Answers | None = None):
+        self.experiment, self.answers = experiment, answers or {}
         self.rows = rows[rows["params_digest"].isin({p.digest for p in self.points})]
 
     @cached_property
@@ -76,13 +82,33 @@ class Results:
             raise NotRun
         rows = rows.drop_duplicates(["seed", "metric"])
         values = rows.groupby("seed")["value"].agg(together)
-        return Found(metric, values, accuracy_error(values.mean(), rows["n_reference"].max()) if percent else 0.0)
+        n = rows["n_reference"].max()
+        error = accuracy_error(values.mean(), n) if percent else 0.0
+        return Found(metric, values, error, {} if "row" in cell else self._answers(runs, names, n))
+
+    def _answers(self, runs: list[Params], names: tuple[str, ...], n: float) -> dict[int, np.ndarray]:
+        kept = [p for p in runs if all((p.digest, name) in self.answers for name in names)]
+        return {p.seed: np.mean([self.answers[p.digest, name][: int(n)] for name in names], axis=0) for p in kept}
 
     def axis(self, cell: Cell, metric: str) -> list[float]:
         """The places at which a curve was measured."""
         digests = {p.digest for p in self.points if all(_has(p, k, v) for k, v in cell.items() if k != "row")}
         rows = self.rows[self.rows["params_digest"].isin(digests) & (self.rows["metric"] == metric)]
         return sorted(rows["at"].dropna().unique().tolist())
+
+
+def test_error(sides: Sequence[Found], weights: Sequence[float]) -> float:
+    """The standard error that the finite test set gives a weighted sum of cells, each a mean over seeds.
+
+    Where each image's answers are kept, from these: the cells are judged by the same images, and err on the same ones.
+    Else as if they erred independently, which is more.
+    """
+    seeds = set.intersection(*(set(side.values.index) for side in sides))
+    if all(side.answers and seeds <= set(side.answers) for side in sides):
+        means = [np.mean([side.answers[seed] for seed in sorted(seeds)], axis=0) for side in sides]
+        of_image = sum(weight * mean for weight, mean in zip(weights, means, strict=True))
+        return 100 * float(of_image.std(ddof=1)) / math.sqrt(len(of_image))
+    return math.hypot(*(weight * side.error for weight, side in zip(weights, sides, strict=True)))
 
 
 def setting(p: Params, name: str) -> Any:

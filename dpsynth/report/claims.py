@@ -7,22 +7,23 @@ pairs of cells has a row for each; the first metric of an item's first rule give
 import pandas as pd
 
 from dpsynth.experiments import Experiment
-from dpsynth.report.cells import Results
+from dpsynth.report.cells import Answers, Results
 from dpsynth.report.judges import judged
 from dpsynth.report.verdicts import Judged, together
 from dpsynth.rules import AnyRule, Cells, Order, Shape, Value
 
 
-def judge(experiment: Experiment, rows: pd.DataFrame) -> list[Judged]:
+def judge(experiment: Experiment, rows: pd.DataFrame, answers: Answers | None = None) -> list[Judged]:
     """Each rule of a parameter file, on the results of its runs at one scale.
 
     Args:
         rows: with `results.COLUMNS`, of this file and scale; none for what was not run.
+        answers: of each test image, as of `results.read_answers`, where they were kept.
     Raises:
         ValueError: the rows are of several scales or commits; or a rule names a cell that no run of the file has.
     """
     refuse_mixed(experiment.name, rows)
-    found = Results(experiment, rows)
+    found = Results(experiment, rows, answers)
     told = []
     for rule in experiment.compare:
         item = rule.item or experiment.items[0]

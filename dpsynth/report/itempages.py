@@ -17,7 +17,8 @@ CLAIMS = results.COMMITTED / "claims.csv"
 MOST_ROWS = 60  # of a page's table of results
 NOTE = (
     "Differences are better less worse as claimed. The interval is 95 percent: Student's t over seeds, with the test "
-    "set's binomial error added in squares to accuracies, as if both sides erred independently. One seed has none."
+    "set's own error added in squares to accuracies: from each image's answers where these are kept, else binomial, as "
+    "if both sides erred independently. One seed has none."
 )
 
 

@@ -73,7 +73,8 @@ def of(path: Path) -> Iterator[Item]:
 def _read(experiment: Experiment, path: Path) -> Item:
     rows = results.read(path) if path.exists() else pd.DataFrame(columns=results.COLUMNS)
     try:
-        return Item(experiment, rows, claims.judge(experiment, rows))
+        answers = results.read_answers(path.with_name(f"{path.stem}-{results.ANSWERS}"))
+        return Item(experiment, rows, claims.judge(experiment, rows, answers))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 

@@ -8,7 +8,7 @@ from scipy import stats
 
 from dpsynth.metrics.names import ANY_FRECHET, known
 from dpsynth.report import results, settings
-from dpsynth.report.cells import Found, NotRun, Results, setting
+from dpsynth.report.cells import Found, NotRun, Results, setting, test_error
 from dpsynth.report.paired import Difference, over_seeds, seeds_to_tell
 from dpsynth.report.verdicts import (
     AGREES,
@@ -55,7 +55,7 @@ def _gap(found: Results, better: Cell, than: Cell, beyond: tuple | None, metric:
     if beyond:
         others = [found.find(cell, metric, at) for cell in beyond]
         deltas, sides = deltas - (others[0].values - others[1].values), [*sides, *others]
-    return _difference(sides[0].metric, deltas, math.hypot(*(side.error for side in sides)))
+    return _difference(sides[0].metric, deltas, test_error(sides, (1, -1, -1, 1)[: len(sides)]))
 
 
 def _difference(metric: str, deltas: pd.Series, error: float) -> Difference:
@@ -128,7 +128,7 @@ def _best(found: Results, rule: Shape, metric: str, sweep: dict[float, Found]) -
 
     inside, outside = top(rule.best), top([place for place in sweep if place not in rule.best])
     gap = sweep[inside].values - sweep[outside].values
-    error = math.hypot(sweep[inside].error, sweep[outside].error)
+    error = test_error([sweep[inside], sweep[outside]], [1, -1])
     cells = f"{rule.over} {inside} less {rule.over} {outside}"
     return _told(metric, cells, lambda: _difference(sweep[inside].metric, gap, error))
 
@@ -139,7 +139,7 @@ def _trend(found: Results, rule: Shape, metric: str, sweep: dict[float, Found]) 
     table = pd.concat([each.values for each in sweep.values()], axis=1, join="inner").set_axis(ranks, axis=1)
     spread = float((ranks**2).sum())
     slopes = table.mul(table.columns, axis=1).sum(axis=1) / spread
-    error = math.sqrt(sum((rank * each.error) ** 2 for rank, each in zip(ranks, sweep.values(), strict=True))) / spread
+    error = test_error(list(sweep.values()), [rank / spread for rank in ranks])
     gap = _difference(next(iter(sweep.values())).metric, slopes, error)
     cells = f"slope from {rule.over} {min(sweep):g} to {max(sweep):g}, by a step"
     if gap.margin is None or abs(gap.mean) <= gap.margin:

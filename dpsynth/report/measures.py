@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from dpsynth import recipes, store
+from dpsynth.artifacts import Answers
 from dpsynth.pipeline import Run
 from dpsynth.recipes import Artifact
 from dpsynth.report import pictures
@@ -31,6 +32,11 @@ def of(run: Run, measure: str) -> list[Point]:
 
 def _made(run: Run, kind: str, work: Callable, **inputs: Any) -> Any:
     return store.build(run.as_it_stands(recipes.recipe(kind, work, run.settings, **inputs)))
+
+
+def answers(run: Run) -> Answers:
+    """Which held-out images the classifiers that learned from the run's samples name rightly, made or loaded."""
+    return _made(run, "answers", evaluate.answer, samples=run.samples, held_out=run.held_out)
 
 
 def _curves(run: Run, work: Callable, **inputs: Any) -> Iterator[Point]:
@@ -88,8 +94,8 @@ def _start(run: Run) -> Iterator[Point]:
 OF_ANY_SET = ("quality", "learning", "sizes", "selected")  # which show nothing of a user's own records but releases
 # The last of a run's own artifacts that each looks at: what is made first, in pieces that can be stopped.
 LAST = {
-    "clusters": "synthesiser", "learning": None, "recall": "encoder", "robustness": "synthesiser",
-    "similarity": "corpus", "sizes": "base", "start": "base",
+    "answers": "synthesiser", "clusters": "synthesiser", "learning": None, "recall": "encoder",
+    "robustness": "synthesiser", "similarity": "corpus", "sizes": "base", "start": "base",
 }  # fmt: skip
 MEASURES: dict[str, Callable[[Run], Iterator[Point]]] = {
     "clusters": _clusters, "learning": _learning, "recall": _recall, "robustness": _robustness,

@@ -48,6 +48,8 @@ def _items(folder: Path, scale: str) -> None:
             continue
         called = name if own[name] == scale else f"{name}_{scale}"
         rows.to_csv(results.COMMITTED / f"{called}.csv", index=False)
+        if (answers := folder / f"{name}-{results.ANSWERS}").exists():
+            (results.COMMITTED / f"{called}-{results.ANSWERS}").write_bytes(answers.read_bytes())
         for picture in ("embedding", "samples", "selected"):
             if (file := folder / f"{name}-{picture}.png").exists():
                 (itempages.FOLDER / f"{called}-{picture}.png").write_bytes(file.read_bytes())

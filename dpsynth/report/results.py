@@ -28,6 +28,7 @@ COLUMNS = [
 # What pandas would guess wrong: 0123 and 12e5 are no numbers, and a count stays whole beside missing ones.
 TYPES = dict.fromkeys(("experiment", "variant", "commit", "params_digest"), "str")
 TYPES |= dict.fromkeys(("n_synthetic", "n_reference"), "Int64")
+ANSWERS = "answers.npz"
 COMMITTED = PACKAGE.parent / "results"  # of a checkout; an installed package has none
 PUBLISHED = PACKAGE / "published.csv"  # the package ships it; results/ has a copy, beside our own
 
@@ -80,7 +81,11 @@ def write_metrics(run: Run) -> Path:
 
 
 def write_measure(run: Run, measure: str) -> Path:
-    """Write <measure>.csv of the run, its rows as in metrics.csv; no such row says what the run cost."""
+    """Write <measure>.csv of the run, its rows as in metrics.csv; no such row says what the run cost. Of `answers`,
+    answers.npz: by metric a bit for each held-out image, whether it was named rightly."""
+    if measure == "answers":
+        right = {name: np.packbits(each.numpy()) for name, each in measures.answers(run).right.items()}
+        return _write(run, ANSWERS, lambda file: np.savez_compressed(file, **right))
     p, rows = run.params, []
     for point in measures.of(run, measure):
         row = {"scale": p.scale, "dataset": p.private, "public": p.public, "method": point.row, "seed": p.seed}
@@ -93,8 +98,30 @@ def write_measure(run: Run, measure: str) -> Path:
 
 
 def tables_of(experiment: Experiment) -> list[str]:
-    """The files of a run's folder that hold what the experiment measures."""
-    return ["metrics.csv" if measure == "quality" else f"{measure}.csv" for measure in experiment.measures]
+    """The files of a run's folder that hold what the experiment measures, as rows of results.csv."""
+    tables = {"quality": "metrics.csv"} | {name: f"{name}.csv" for name in measures.MEASURES}
+    return [tables[measure] for measure in experiment.measures if measure in tables]
+
+
+def join_answers(scale: str, experiment: Experiment, points: Sequence[Params]) -> Path:
+    """Put the answers of `points` into build/<scale>/<experiment>-answers.npz: `<params_digest> <metric>` -> bits."""
+    joined = {}
+    for p in points:
+        with np.load(run_folder(p) / ANSWERS) as right:
+            joined |= {f"{p.digest} {name}": right[name] for name in right.files}
+    path = _table(scale).with_name(f"{experiment.name}-{ANSWERS}")
+    with replacing(path) as file:
+        np.savez_compressed(file, **joined)
+    return path
+
+
+def read_answers(path: Path) -> dict[tuple[str, str], np.ndarray]:
+    """What `join_answers` wrote: by digest of parameters and metric, 1.0 for each image that was named rightly, padded
+    with zeros to whole bytes; nothing if there is no such file."""
+    if not path.exists():
+        return {}
+    with np.load(path) as joined:
+        return {tuple(name.split(" ")): np.unpackbits(joined[name]).astype(float) for name in joined.files}
 
 
 def devices(artifact: Artifact) -> str:

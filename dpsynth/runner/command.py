@@ -134,7 +134,10 @@ def _show_quality(rows: pd.DataFrame, folder: Path) -> None:
 
 def _show_item(experiment: Experiment, rows: pd.DataFrame, finished: list[Params], folder: Path) -> None:
     """The verdicts by the file's rules, its figures, and the pictures that it asks for."""
-    item = items.Item(experiment, rows, claims.judge(experiment, rows))
+    answers = {}
+    if "answers" in experiment.measures:
+        answers = results.read_answers(results.join_answers(experiment.scale, experiment, finished))
+    item = items.Item(experiment, rows, claims.judge(experiment, rows, answers))
     for one in item.judged:
         ours = f"{one.ours or '-'}, {one.interval or '-'}"
         print(f"{one.verdict:15} {one.item}: {one.claim} [{one.metric}, {one.cells}: {ours}]")

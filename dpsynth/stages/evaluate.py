@@ -6,7 +6,7 @@ Only built-in benchmarks are measured; of a folder set the samples alone are sho
 import torch
 
 from dpsynth import privacy
-from dpsynth.artifacts import Base, Corpus, Extractor, LabelCounts, Measurement, Samples, Synthesiser
+from dpsynth.artifacts import Answers, Base, Corpus, Extractor, LabelCounts, Measurement, Samples, Synthesiser
 from dpsynth.checkpoints import Work
 from dpsynth.data.public_sets import PublicSet
 from dpsynth.metrics import classifiers, distances, extractors
@@ -100,3 +100,11 @@ def measure_distances(
     network = seen_by(extractor, inception)
     values = distances.between(samples.images, images, network)
     return Measurement(values, len(samples.images), len(images), network.name)
+
+
+@work
+def answer(work: Work, samples: Samples, held_out: privacy.Private, *, n_classes: int, seed: int) -> Answers:
+    """Image by image what `measure` averages: two rows that are judged by the same images err on the same ones."""
+    images, labels = privacy.evaluation(held_out, "answers on the held-out records")
+    pair = samples.images, samples.labels, images, labels
+    return Answers(classifiers.right_answers(*pair, n_classes, seed_of(seed, "metrics")))

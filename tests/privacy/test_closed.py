@@ -22,6 +22,7 @@ EVALUATIONS = {
     ("stages/evaluate.py", "real"),
     ("stages/evaluate.py", "measure"),
     ("stages/evaluate.py", "measure_distances"),
+    ("stages/evaluate.py", "answer"),
     ("stages/robustness.py", "robustness"),
     ("stages/similarity.py", "similarity"),
     ("report/gallery.py", "_embedding"),

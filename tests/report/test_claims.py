@@ -2,12 +2,16 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 from pydantic import ValidationError
 
+from dpsynth.artifacts import Answers
 from dpsynth.experiments import Experiment
-from dpsynth.report import claims, results
+from dpsynth.pipeline import Run
+from dpsynth.report import claims, measures, results
 from dpsynth.report.verdicts import AGREES, CANNOT_TELL, DISAGREES, ILLUSTRATION, NOT_COMPARABLE, NOT_RUN, together
 
 GAMMAS = [0.0, 0.1, 0.2, 0.5]
@@ -220,3 +224,34 @@ def test_mixed_results_are_refused_by_name(column):
 
 def test_one_verdict_for_several_cells():
     assert together([AGREES, NOT_RUN, CANNOT_TELL]) == NOT_RUN and together([AGREES, DISAGREES, NOT_RUN]) == DISAGREES
+
+
+def test_where_each_images_answers_are_kept_the_error_is_of_the_images_on_which_both_differ():
+    of = experiment(ORDER | PAIR | {"metric": "CA-CNN"})
+    n, shared = 1000, np.arange(1000) < 800  # of which 30 more are right with perturbation, at each seed
+    right = {p.digest: shared | (np.arange(n) >= 970) if gamma(p) == 0.2 else shared for p in of.points()}
+    rows = made(of, lambda p: 100 * right[p.digest].mean() + jitter(p), "CA-CNN", n=n)
+    (apart,) = claims.judge(of, rows)
+    kept = {(digest, "CA-CNN"): answers.astype(float) for digest, answers in right.items()}
+    (together_,) = claims.judge(of, rows, kept)
+    assert (apart.verdict, together_.verdict) == (CANNOT_TELL, AGREES)
+    low, high = map(float, together_.interval.split(" to "))
+    assert (high - low) / 2 == pytest.approx(1.96 * 100 * math.sqrt(0.03 * 0.97 / n), abs=0.06)
+    of_one_side = {key: answers for key, answers in kept.items() if key[0] == of.points()[0].digest}
+    assert claims.judge(of, rows, of_one_side) == [apart]
+
+
+def test_answers_are_written_joined_and_read_as_they_were(tmp_path, monkeypatch):
+    of = experiment(ORDER | PAIR, measures=["quality", "answers"])
+    monkeypatch.setattr(results.project, "root", lambda: tmp_path)
+    right = {name: torch.arange(13) % k == 0 for k, name in enumerate(("CA-LR", "CA-MLP"), 2)}
+    monkeypatch.setattr(measures, "answers", lambda run: Answers(right))
+    points = of.points()[:2]
+    for p in points:
+        assert results.write_measure(Run(p), "answers").name == "answers.npz"
+    assert results.tables_of(of) == ["metrics.csv"]
+    read = results.read_answers(results.join_answers("smoke", of, points))
+    assert set(read) == {(p.digest, name) for p in points for name in right}
+    for (_, name), answers in read.items():
+        assert answers[:13].tolist() == right[name].tolist() and not answers[13:].any()
+    assert results.read_answers(tmp_path / "none.npz") == {}
