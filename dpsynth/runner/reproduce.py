@@ -90,7 +90,7 @@ def measured_minutes() -> dict[tuple[str, str, str, str], float]:
     """Minutes by (scale, row, method, stage), from the committed results of reference runs; means over seeds."""
     minutes = {}
     for frame in map(pd.read_csv, sorted(results.COMMITTED.glob("*.csv"))):
-        if "params_digest" in frame:  # a table of results, and not one of published numbers, claims or timings
+        if {"scale", "variant"} <= set(frame):  # a table of results, not of published numbers, claims or timings
             timed = frame[frame["metric"].str.startswith("seconds-")]
             of = timed["method"].where(timed["method"].isin(METHODS), timed["variant"].str.partition(":")[0])
             stage = timed["metric"].str.removeprefix("seconds-")

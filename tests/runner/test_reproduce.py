@@ -142,7 +142,7 @@ def test_expected_minutes_come_from_committed_results_and_a_twins_from_its_own_m
             ("smoke", "nonprivate", "rpgen: votes 2", "finetune", 90), ("smoke", "dpdm", "", "pretrain", 6),
             ("smoke", "dpdm", "", "finetune", 60)]  # fmt: skip
     lines = [f"{scale},{row},{variant},seconds-{stage},{value}" for scale, row, variant, stage, value in rows]
-    lines = ["profile,method,variant,metric,value", *lines, "smoke,rpgen,,CA-CNN,90"]
+    lines = ["scale,method,variant,metric,value", *lines, "smoke,rpgen,,CA-CNN,90"]
     (folder / "smoke.csv").write_text("\n".join(lines))
     twins = [Params(method=method, epsilon=math.inf) for method in ("rpgen", "pdp_diffusion")]
     minutes = {
