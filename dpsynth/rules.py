@@ -11,7 +11,9 @@ from pydantic import BeforeValidator, Field, model_validator
 from dpsynth.strict import Real, Strict
 
 Cell = dict[str, Any]  # fields of `Params` and options of the method; and `row`, where it is not the method's own
-Metrics = Annotated[list[str], BeforeValidator(lambda given: [given] if isinstance(given, str) else given)]
+Metrics = Annotated[
+    list[str], Field(min_length=1), BeforeValidator(lambda given: [given] if isinstance(given, str) else given)
+]
 
 
 class Rule(Strict):
@@ -20,6 +22,7 @@ class Rule(Strict):
     rule: str
     claim: str
     item: str | None = Field(None, description="one of the file's items; or null, its first")
+    paper: str = Field("", description="the paper's numbers, as it prints them: beside ours, and not what is judged")
 
 
 class Pair(Strict):
@@ -50,10 +53,13 @@ class Order(Rule, Pair):
     metric: Metrics
     beyond: Pair | None = None
     at: Real | None = None
+    margin: Real = Field(0.0, ge=0, description="of the metric: no worse than this much is claimed, not better")
 
     @model_validator(mode="after")
     def _side_by_side(self) -> "Order":
-        _ = self.pairs, self.beyond and self.beyond.pairs
+        if self.beyond and len(self.beyond.pairs) != len(self.pairs):
+            raise ValueError("beyond has other numbers of pairs than better and than")
+        _ = self.pairs
         return self
 
 
@@ -68,7 +74,7 @@ class Shape(Rule):
     over: str
     metric: Metrics
     where: Cell = Field(default_factory=dict)
-    best: list[Any] | None = None
+    best: list[Any] | None = Field(None, min_length=1)
     trend: Literal["rises", "falls"] | None = None
 
     @model_validator(mode="after")
@@ -87,7 +93,7 @@ class Value(Rule):
     metric: Metrics
     expected: Real
     tolerance: Real = Field(gt=0)
-    at: Real | None = None
+    at: Real | Literal["last"] | None = None
     anywhere: bool = False
 
 

@@ -1,7 +1,7 @@
 """Verdicts: the results of a parameter file, held against its rules.
 
 Agrees, disagrees, cannot tell, not comparable, not run; an illustration is called so. A rule with several metrics or
-pairs of cells has a row for each; the first metric of an item's first rule gives the item its verdict.
+pairs of cells has a row for each; all rows of an item's first rule together give the item its verdict.
 """
 
 import pandas as pd
@@ -27,7 +27,8 @@ def judge(experiment: Experiment, rows: pd.DataFrame, answers: Answers | None = 
     told = []
     for rule in experiment.compare:
         item = rule.item or experiment.items[0]
-        told += [one._replace(item=item, claim=rule.claim, rule=said(rule)) for one in judged(found, rule)]
+        said_of_all = {"item": item, "claim": rule.claim, "rule": said(rule)}
+        told += [one._replace(**said_of_all, paper=one.paper or rule.paper) for one in judged(found, rule)]
     return told
 
 
@@ -42,9 +43,8 @@ def refuse_mixed(name: str, rows: pd.DataFrame) -> None:
 
 
 def verdict_of(rows: list[Judged]) -> str:
-    """The verdict of an item: that of its first rule, on that rule's first metric, for all of its pairs together."""
-    first = rows[0]
-    return together([one.verdict for one in rows if (one.claim, one.metric) == (first.claim, first.metric)])
+    """The verdict of an item: that of its first rule, for all of its metrics and pairs together."""
+    return together([one.verdict for one in rows if one.claim == rows[0].claim])
 
 
 def said(rule: AnyRule) -> str:

@@ -3,13 +3,11 @@
 import math
 from collections.abc import Callable, Iterator
 
-import pandas as pd
 from scipy import stats
 
 from dpsynth.metrics.names import ANY_FRECHET, known
-from dpsynth.report import results, settings
-from dpsynth.report.cells import Found, NotRun, Results, setting, test_error
-from dpsynth.report.paired import Difference, over_seeds, seeds_to_tell
+from dpsynth.report import orders, results, settings
+from dpsynth.report.cells import Found, NotRun, Results, setting
 from dpsynth.report.verdicts import (
     AGREES,
     CANNOT_TELL,
@@ -18,12 +16,12 @@ from dpsynth.report.verdicts import (
     NOT_COMPARABLE,
     NOT_RUN,
     Judged,
+    row,
 )  # fmt: skip
 from dpsynth.rules import AnyRule, Cell, Cells, Illustration, Order, Settings, Shape, Value
 
 DATASETS = {"cifar10": "CIFAR-10", "celeba32": "CelebA32", "celeba64": "CelebA64", "mnist": "MNIST"}  # as published
 TOLERANCE_CA, TOLERANCE_FID = 2.0, 0.1  # of a published cell: points of accuracy; a share of the distance
-POINTS = 2.0  # of accuracy: a difference that an interval should be able to tell
 PAPERS = "paper"  # the scale at which numbers may be compared with the papers'
 
 
@@ -36,134 +34,28 @@ def judged(found: Results, rule: AnyRule) -> Iterator[Judged]:
     return JUDGES[type(rule)](found, rule)
 
 
-def _order(found: Results, rule: Order) -> Iterator[Judged]:
-    beyond = rule.beyond.pairs if rule.beyond else [None] * len(rule.pairs)
-    for metric in rule.metric:
-        for k, (better, than) in enumerate(rule.pairs):
-            against = beyond[k % len(beyond)]
-            for cell in (better, than, *(against or ())):
-                _ = found.runs(cell)  # which refuses what there is not, also where nothing was run
-            cells = f"{_named(better, than)} less {_named(than, better)}"
-            if against:
-                cells = f"({cells}) less ({_named(*against)} less {_named(*reversed(against))})"
-            yield _told(metric, cells, lambda m=metric, b=better, t=than, a=against: _gap(found, b, t, a, m, rule.at))
-
-
-def _gap(found: Results, better: Cell, than: Cell, beyond: tuple | None, metric: str, at: float | None) -> Difference:
-    sides = [found.find(better, metric, at), found.find(than, metric, at)]
-    deltas = sides[0].values - sides[1].values
-    if beyond:
-        others = [found.find(cell, metric, at) for cell in beyond]
-        deltas, sides = deltas - (others[0].values - others[1].values), [*sides, *others]
-    return _difference(sides[0].metric, deltas, test_error(sides, (1, -1, -1, 1)[: len(sides)]))
-
-
-def _difference(metric: str, deltas: pd.Series, error: float) -> Difference:
-    if deltas.dropna().empty:
-        raise NotRun
-    return over_seeds(metric, deltas.dropna(), error)
-
-
-def _told(metric: str, cells: str, difference: Callable[[], Difference]) -> Judged:
-    """A difference that is claimed to be for the better."""
-    try:
-        gap = difference()
-    except NotRun:
-        return _row(metric, cells, NOT_RUN)
-    verdict = {"better": AGREES, "worse": DISAGREES}.get(gap.verdict, CANNOT_TELL)
-    return _of(gap, cells, verdict)
-
-
-def _of(gap: Difference, cells: str, verdict: str) -> Judged:
-    decimals = known(gap.metric).decimals
-    ours = f"{gap.mean:+.{decimals}f}"
-    interval = (
-        "" if gap.margin is None else f"{gap.mean - gap.margin:+.{decimals}f} to {gap.mean + gap.margin:+.{decimals}f}"
-    )
-    told = _row(gap.metric, cells, verdict, ours=ours, interval=interval, seeds=gap.n)
-    return told._replace(needs=_needs(gap)) if known(gap.metric).percent and gap.n > 1 else told
-
-
-def _needs(gap: Difference) -> str:
-    seeds = seeds_to_tell(POINTS, gap)
-    return f"{seeds} seeds" if seeds else "a larger test set"
-
-
-def _row(
-    metric: str, cells: str, verdict: str, paper: str = "", ours: str = "", interval: str = "", seeds: int = 0
-) -> Judged:
-    return Judged("", "", "", metric, cells, paper, ours, interval, seeds, verdict)
-
-
-def _shape(found: Results, rule: Shape) -> Iterator[Judged]:
-    for metric in rule.metric:
-        try:
-            sweep = _sweep(found, rule, metric)
-            yield _best(found, rule, metric, sweep) if rule.best else _trend(found, rule, metric, sweep)
-        except NotRun:
-            yield _row(metric, f"over {rule.over}", NOT_RUN)
-
-
-def _sweep(found: Results, rule: Shape, metric: str) -> dict[float, Found]:
-    """The metric at each place of the axis, in order."""
-    if rule.over == "at":
-        places = found.axis(rule.where, metric)
-        if not places:
-            raise NotRun
-        return {place: found.find(rule.where, metric, place) for place in places}
-    runs = [p for p in found.points if all(setting(p, name) == value for name, value in rule.where.items())]
-    places = sorted({setting(p, rule.over) for p in runs})
-    return {place: found.find({**rule.where, rule.over: place}, metric) for place in places}
-
-
-def _best(found: Results, rule: Shape, metric: str, sweep: dict[float, Found]) -> Judged:
-    if missing := [place for place in rule.best if place not in sweep]:
-        raise ValueError(
-            f"{found.experiment.name}: a rule names {rule.over} {missing[0]}, which no run of the file has"
-        )
-    sign = 1 if known(metric).higher_is_better else -1
-
-    def top(places: list) -> float:
-        return max(places, key=lambda place: sign * sweep[place].values.mean())
-
-    inside, outside = top(rule.best), top([place for place in sweep if place not in rule.best])
-    gap = sweep[inside].values - sweep[outside].values
-    error = test_error([sweep[inside], sweep[outside]], [1, -1])
-    cells = f"{rule.over} {inside} less {rule.over} {outside}"
-    return _told(metric, cells, lambda: _difference(sweep[inside].metric, gap, error))
-
-
-def _trend(found: Results, rule: Shape, metric: str, sweep: dict[float, Found]) -> Judged:
-    """The slope of each seed over the order of the axis's values: by a step of one."""
-    ranks = pd.Series(range(len(sweep)), dtype=float) - (len(sweep) - 1) / 2
-    table = pd.concat([each.values for each in sweep.values()], axis=1, join="inner").set_axis(ranks, axis=1)
-    spread = float((ranks**2).sum())
-    slopes = table.mul(table.columns, axis=1).sum(axis=1) / spread
-    error = test_error(list(sweep.values()), [rank / spread for rank in ranks])
-    gap = _difference(next(iter(sweep.values())).metric, slopes, error)
-    cells = f"slope from {rule.over} {min(sweep):g} to {max(sweep):g}, by a step"
-    if gap.margin is None or abs(gap.mean) <= gap.margin:
-        return _of(gap, cells, CANNOT_TELL)
-    return _of(gap, cells, AGREES if (gap.mean > 0) == (rule.trend == "rises") else DISAGREES)
-
-
 def _value(found: Results, rule: Value) -> Iterator[Judged]:
+    comparable = rule.anywhere or found.experiment.scale == PAPERS
     for metric in rule.metric:
-        cells = _named(rule.of, {}) + (f" at {rule.at:g}" if rule.at is not None else "")
-        paper = f"{rule.expected:g}"
+        at = (found.axis(rule.of, metric) or [None])[-1] if rule.at == "last" else rule.at
+        cells = orders.named(rule.of) + (f" at {rule.at}" if rule.at is not None else "")
+        _ = found.runs(rule.of)
         try:
-            cell = found.find(rule.of, metric, rule.at)
+            cell = found.find(rule.of, metric, at)
         except NotRun:
-            yield _row(metric, cells, NOT_RUN, paper)
+            yield row(metric, cells, NOT_RUN, f"{rule.expected:g}")
             continue
-        mean, margin = _mean(cell)
-        apart = abs(mean - rule.expected)
-        verdict = AGREES if apart <= rule.tolerance else DISAGREES
-        if margin is None or abs(apart - rule.tolerance) < margin:
-            verdict = CANNOT_TELL
-        if found.experiment.scale != PAPERS and not rule.anywhere:
-            verdict = NOT_COMPARABLE
-        yield _filled(cells, verdict, paper, cell)
+        yield _near(cells, f"{rule.expected:g}", cell, rule.expected, rule.tolerance, comparable)
+
+
+def _near(cells: str, paper: str, cell: Found, expected: float, tolerance: float, comparable: bool) -> Judged:
+    """Whether a mean is as expected; cannot tell where its interval reaches over the edge of the tolerance."""
+    mean, margin = _mean(cell)
+    apart = abs(mean - expected)
+    verdict = AGREES if apart <= tolerance else DISAGREES
+    if margin is None or abs(apart - tolerance) < margin:
+        verdict = CANNOT_TELL
+    return _filled(cells, verdict if comparable else NOT_COMPARABLE, paper, cell)
 
 
 def _mean(cell: Found) -> tuple[float, float | None]:
@@ -177,7 +69,7 @@ def _filled(cells: str, verdict: str, paper: str, cell: Found) -> Judged:
     mean, margin = _mean(cell)
     decimals = known(cell.metric).decimals
     interval = "" if margin is None else f"{mean - margin:.{decimals}f} to {mean + margin:.{decimals}f}"
-    return _row(cell.metric, cells, verdict, paper, f"{mean:.{decimals}f}", interval, len(cell.values))
+    return row(cell.metric, cells, verdict, paper, f"{mean:.{decimals}f}", interval, len(cell.values))
 
 
 def _cells(found: Results, rule: Cells) -> Iterator[Judged]:
@@ -185,23 +77,21 @@ def _cells(found: Results, rule: Cells) -> Iterator[Judged]:
     source, _, table = rule.table.rpartition(", ")
     published = results.published()
     published = published[published["source"].str.startswith(source) & (published["table"] == table)]
+    if published.empty:
+        raise ValueError(f"{found.experiment.name}: a rule names {rule.table!r}, which published.csv does not have")
     own = DATASETS.get(found.points[0].private)
     dataset = own if own in set(published["dataset"]) else published["dataset"].iloc[0]
     comparable = own == dataset and found.experiment.scale == PAPERS
     for line in published[published["dataset"] == dataset].itertuples():
-        cell = _cell_of(found, line.method, line.epsilon)
-        if cell is None:
-            continue
-        ours = ANY_FRECHET if line.metric == "FID" else line.metric
-        name, paper = f"{line.method} at epsilon {line.epsilon:g}", f"{line.metric} {line.value:g}"
-        try:
-            value = found.find(cell, ours)
-        except NotRun:
-            yield _row(ours, name, NOT_RUN, paper)
-            continue
-        near = _is_near(line.metric, value.values.mean(), line.value)
-        verdict = (AGREES if near else DISAGREES) if comparable else NOT_COMPARABLE
-        yield _filled(name, verdict, paper, value)
+        if cell := _cell_of(found, line.method, line.epsilon):
+            metric = ANY_FRECHET if line.metric == "FID" and not comparable else line.metric
+            budget = f", epsilon {line.epsilon:g}" if math.isfinite(line.epsilon) else ""
+            name, paper = f"{line.row}{budget}", f"{line.metric} {line.value:g}"
+            tolerance = TOLERANCE_FID * line.value if line.metric == "FID" else TOLERANCE_CA
+            try:
+                yield _near(name, paper, found.find(cell, metric), line.value, tolerance, comparable)
+            except NotRun:
+                yield row(metric, name, NOT_RUN, paper)
 
 
 def _cell_of(found: Results, method: str, epsilon: float) -> Cell | None:
@@ -215,29 +105,19 @@ def _cell_of(found: Results, method: str, epsilon: float) -> Cell | None:
     return {"method": first.method, "epsilon": first.epsilon} | ({"row": method} if reference else {})
 
 
-def _is_near(metric: str, ours: float, paper: float) -> bool:
-    tolerance = TOLERANCE_FID * paper if metric == "FID" else TOLERANCE_CA
-    return abs(ours - paper) <= tolerance
-
-
 def _settings(found: Results, rule: Settings) -> Iterator[Judged]:
     table = settings.table(found.experiment.scale)
     table = table[table["source"].str.contains(rule.table)]
     equal = int((table["paper"] == table["ours"]).sum())
     verdict = NOT_COMPARABLE if found.experiment.scale != PAPERS else AGREES if equal == len(table) else DISAGREES
-    yield _row("settings", rule.table, verdict, f"{len(table)} settings", f"{equal} equal")
+    yield row("settings", rule.table, verdict, f"{len(table)} settings", f"{equal} equal")
 
 
 def _illustration(found: Results, rule: Illustration) -> Iterator[Judged]:
-    yield _row("", "", ILLUSTRATION)
-
-
-def _named(cell: Cell, beside: Cell) -> str:
-    """What sets a cell apart from the one that it is compared with."""
-    apart = {k: v for k, v in cell.items() if beside.get(k) != v} or cell
-    return ", ".join(f"{v}" if k in ("method", "row") else f"{k} {v}" for k, v in apart.items())
+    yield row("", "", ILLUSTRATION)
 
 
 JUDGES: dict[type, Callable[[Results, AnyRule], Iterator[Judged]]] = {
-    Order: _order, Shape: _shape, Value: _value, Cells: _cells, Settings: _settings, Illustration: _illustration,
+    Order: orders.order, Shape: orders.shape, Value: _value, Cells: _cells, Settings: _settings,
+    Illustration: _illustration,
 }  # fmt: skip

@@ -29,11 +29,14 @@ class Difference(NamedTuple):
     half_width: float | None  # of the 95 percent interval over seeds by Student's t; none at one seed
     n: int  # seeds
     test_error: float  # standard error that the finite test set adds; 0 for metrics that are no accuracy
+    comparisons: int = 1  # with which its interval holds together, at 95 percent (Bonferroni)
 
     @property
     def margin(self) -> float | None:
         """Half the 95 percent interval over seeds and test set; none at one seed."""
-        return None if self.half_width is None else math.hypot(self.half_width, stats.norm.ppf(0.975) * self.test_error)
+        if self.half_width is None:
+            return None
+        return math.hypot(self.half_width, stats.norm.ppf(_tail(self.comparisons)) * self.test_error)
 
     @property
     def verdict(self) -> str:
@@ -75,15 +78,21 @@ def difference(left: pd.DataFrame, right: pd.DataFrame, metric: str) -> Differen
     return over_seeds(metric, both["left"] - both["right"], math.hypot(*errors) if METRICS[metric].percent else 0.0)
 
 
-def over_seeds(metric: str, deltas: pd.Series, test_error: float) -> Difference:
+def over_seeds(metric: str, deltas: pd.Series, test_error: float, comparisons: int = 1) -> Difference:
     """What differences at each seed say together.
 
     Args:
-        deltas: one a seed; test_error: the standard error that the test set adds to their mean.
+        deltas: one a seed; test_error: the standard error that the test set adds to their mean; comparisons: as of
+            `Difference`.
     """
     n = len(deltas)
-    half_width = float(stats.t.ppf(0.975, n - 1) * deltas.std() / math.sqrt(n)) if n > 1 else None
-    return Difference(metric, float(deltas.mean()), half_width, n, test_error)
+    tail = _tail(comparisons)
+    half_width = float(stats.t.ppf(tail, n - 1) * deltas.std() / math.sqrt(n)) if n > 1 else None
+    return Difference(metric, float(deltas.mean()), half_width, n, test_error, comparisons)
+
+
+def _tail(comparisons: int) -> float:
+    return 1 - 0.025 / comparisons
 
 
 def seeds_to_tell(points: float, gap: Difference) -> int | None:
@@ -95,12 +104,13 @@ def seeds_to_tell(points: float, gap: Difference) -> int | None:
     >>> seeds_to_tell(2.0, Difference("CA-CNN", 1.0, half_width=4.3, n=3, test_error=0.5))
     7
     """
-    rest = points**2 - (stats.norm.ppf(0.975) * gap.test_error) ** 2
+    tail = _tail(gap.comparisons)
+    rest = points**2 - (stats.norm.ppf(tail) * gap.test_error) ** 2
     if gap.half_width is None or rest <= 0:
         return None
-    deviation = gap.half_width * math.sqrt(gap.n) / stats.t.ppf(0.975, gap.n - 1)
+    deviation = gap.half_width * math.sqrt(gap.n) / stats.t.ppf(tail, gap.n - 1)
     counts = range(2, 10_000)
-    return next((n for n in counts if stats.t.ppf(0.975, n - 1) * deviation / math.sqrt(n) <= math.sqrt(rest)), None)
+    return next((n for n in counts if stats.t.ppf(tail, n - 1) * deviation / math.sqrt(n) <= math.sqrt(rest)), None)
 
 
 def accuracy_error(percent: float, n: int) -> float:

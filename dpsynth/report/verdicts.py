@@ -22,6 +22,13 @@ class Judged(NamedTuple):
     needs: str = ""  # of a difference of accuracies: seeds to tell two points
 
 
+def row(
+    metric: str, cells: str, verdict: str, paper: str = "", ours: str = "", interval: str = "", seeds: int = 0
+) -> Judged:
+    """A row whose item, claim and rule are for the caller to fill."""
+    return Judged("", "", "", metric, cells, paper, ours, interval, seeds, verdict)
+
+
 def together(verdicts: list[str]) -> str:
     """One verdict for several cells that are claimed alike.
 
