@@ -76,6 +76,8 @@ class Experiment(scales.Settings):
             raise ValueError(f"over and also name {runs} runs; a file has at most {MOST_RUNS}")
         for given in (*self.over, *self.also):
             _are_known(given, but=("scale",))
+        if unknown := {rule.item for rule in self.compare} - {None, *self.items}:
+            raise ValueError(f"a rule is of the item {min(unknown)!r}, and items has {', '.join(self.items) or 'none'}")
         return self
 
     @property

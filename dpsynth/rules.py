@@ -121,10 +121,11 @@ class Illustration(Rule):
 
 
 class Printed(Strict):
-    """A point of a paper's curve that it states in words: a place of the axis, and the row of published.csv."""
+    """A point of RPGen's curves that its numbers give: a place of the axis, and a row of published.csv."""
 
     at: Real
-    row: str
+    method: str = Field("rpgen", description="whose row of RPGen's Table 1, on CIFAR-10 at epsilon 10")
+    change: str | None = Field(None, description="row of the text that says by how many percent it is off")
 
 
 AnyRule = Annotated[Order | Shape | Value | Cells | Settings | Illustration, Field(discriminator="rule")]

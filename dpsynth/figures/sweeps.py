@@ -51,7 +51,7 @@ def sweep(values: pd.DataFrame, axis: str, *, title: str, badge: str, paper: pd.
         axes.set_xlabel(axis)
         axes.set_ylabel(_named(metric))
         drawn = ANY_FRECHET if metric in FRECHET else metric
-        if paper is not None and len(part := paper[paper["metric"] == drawn]):
+        if paper is not None and len(part := paper[(paper["metric"] == drawn) & paper["x"].isin(places)]):
             beside = axes.twinx()
             beside.plot([places.index(x) for x in part["x"]], part["value"], "D:", color=INK, markersize=4, linewidth=1)
             beside.spines["right"].set_visible(True)

@@ -16,16 +16,20 @@ def claims_table(every: list[Item]) -> pd.DataFrame:
     """claims.csv: the 29 numbered items, each with its verdict, then each rule of each parameter file, cell by cell."""
     numbered = items.numbered()
     rows = [_of_item(name, [item for item in every if name in item.experiment.items]) for name in numbered]
-    rows += [_row(item, one) for item in every for one in item.judged]
-    return pd.DataFrame([{"id": f"C{n}"} | row for n, row in enumerate(rows, 1)], columns=COLUMNS)
+    rows = [{"id": f"C{n}"} | row for n, row in enumerate(rows, 1)]
+    rows += [{"id": f"{item.name}.{n}"} | _row(item, one) for item in every for n, one in enumerate(item.judged, 1)]
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _of_item(name: str, among: list[Item]) -> dict:
-    """An item's row: of the first of its files that was run, else of the first."""
+    """An item's row, with the cells that decided: of the first of its files that was run at several seeds, else run."""
     judged = [(item, [one for one in item.judged if one.item == name]) for item in among]
     ran = [pair for pair in judged if claims.verdict_of(pair[1]) != NOT_RUN]
-    item, rules = (ran or judged)[0]
-    return _row(item, rules[0]) | {"verdict": claims.verdict_of(rules), "claim": item.experiment.reproduces}
+    told = [pair for pair in ran if any(one.interval for one in pair[1])]  # several seeds before one
+    item, rules = (told or ran or judged)[0]
+    verdict = claims.verdict_of(rules)
+    deciding = next(one for one in rules if one.verdict == verdict)
+    return _row(item, deciding) | {"verdict": verdict}
 
 
 def _row(item: Item, one: Judged) -> dict:

@@ -83,12 +83,13 @@ class Results:
         rows = rows.drop_duplicates(["seed", "metric"])
         values = rows.groupby("seed")["value"].agg(together)
         n = rows["n_reference"].max()
-        error = accuracy_error(values.mean(), n) if percent else 0.0
+        n = 0 if pd.isna(n) else int(n)  # of what is measured beside quality it is not said
+        error = accuracy_error(values.mean(), n) if percent and n else 0.0
         return Found(metric, values, error, {} if "row" in cell else self._answers(runs, names, n))
 
-    def _answers(self, runs: list[Params], names: tuple[str, ...], n: float) -> dict[int, np.ndarray]:
+    def _answers(self, runs: list[Params], names: tuple[str, ...], n: int) -> dict[int, np.ndarray]:
         kept = [p for p in runs if all((p.digest, name) in self.answers for name in names)]
-        return {p.seed: np.mean([self.answers[p.digest, name][: int(n)] for name in names], axis=0) for p in kept}
+        return {p.seed: np.mean([self.answers[p.digest, name][:n] for name in names], axis=0) for p in kept}
 
     def axis(self, cell: Cell, metric: str) -> list[float]:
         """The places at which a curve was measured."""

@@ -6,6 +6,7 @@ follows; TOLERANCE says how far a cell may be off and still count as reproduced.
 
 import argparse
 import sys
+from pathlib import Path
 
 import pandas as pd
 
@@ -56,16 +57,25 @@ def check(scale: str) -> None:
         Failed: some moved.
     """
     built = results.read_results(scale)
-    names = [name for name in built["experiment"].unique() if (results.COMMITTED / f"{name}.csv").exists()]
+    files = {name: _committed(name, scale) for name in built["experiment"].unique()}
+    names = [name for name, path in files.items() if path.exists()]
     if not names:
         raise ValueError(f"build/{scale} has results of no parameter file that results/ has")
-    committed = pd.concat([results.read_committed(name) for name in names])
+    committed = pd.concat([results.read(files[name]) for name in names])
     table = compared(built[built["experiment"].isin(names)], committed)
     moved = table[table["moved"]]
     if len(moved):
         print(markdown(moved.drop(columns="moved")))
         raise Failed(f"{len(moved)} of {len(table)} cells moved by more than {TOLERANCE}", MISTAKE)
-    print(f"{len(table)} cells of {', '.join(names)} are as committed, within {TOLERANCE}")
+    alone = len(_cells(built[built["experiment"].isin(names)])) + len(_cells(committed)) - 2 * len(table)
+    beside = f"; {alone} more have only one side" if alone else ""
+    print(f"{len(table)} cells of {', '.join(names)} are as committed, within {TOLERANCE}{beside}")
+
+
+def _committed(name: str, scale: str) -> Path:
+    """Where results of a parameter file at that scale would lie: its name says the scale, if it is not the file's own."""
+    other = results.COMMITTED / f"{name}_{scale}.csv"
+    return other if other.exists() else results.COMMITTED / f"{name}.csv"
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -16,9 +16,11 @@ FOLDER = project.PACKAGE.parent / "docs" / "items"
 CLAIMS = results.COMMITTED / "claims.csv"
 MOST_ROWS = 60  # of a page's table of results
 NOTE = (
-    "Differences are better less worse as claimed. The interval is 95 percent: Student's t over seeds, with the test "
-    "set's own error added in squares to accuracies: from each image's answers where these are kept, else binomial, as "
-    "if both sides erred independently. One seed has none."
+    "Each difference is the cell claimed to be better, minus the other. The interval is 95 percent: Student's t over "
+    "seeds, with the test set's own error added in squares to accuracies: from each image's answers where these are "
+    "kept, else binomial, as if both sides erred independently. Intervals of a rule's pairs, and of the best of several "
+    "values, are widened to hold together (Bonferroni). Distances have the spread over seeds alone: they hold for this "
+    "test set. One seed has no interval."
 )
 
 
@@ -26,6 +28,12 @@ def write() -> list[str]:
     """Write all of it; the names of the pages."""
     FOLDER.mkdir(exist_ok=True)
     every = items.every()
+    for page_of_before in FOLDER.glob("*.md"):
+        page_of_before.unlink()
+    current = [item.name for item in every]
+    for picture in FOLDER.glob("*.png"):
+        if picture.stem.rpartition("-")[0] not in current:
+            picture.unlink()
     for item in every:
         drawn = items.draw(item) if len(item.rows) else {}
         for name, figure in drawn.items():

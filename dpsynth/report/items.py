@@ -17,6 +17,7 @@ from dpsynth.project import PACKAGE
 from dpsynth.report import claims, results
 from dpsynth.report.cells import NotRun, Results, setting
 from dpsynth.report.comparison import NONE
+from dpsynth.report.judges import PAPERS
 from dpsynth.report.verdicts import NOT_RUN, Judged
 
 MOVE = "norm of the move of the weights"
@@ -25,7 +26,7 @@ CURVES = {  # of each figure of curves: how its metrics' names begin and end, an
     "gaussian": ("rise-", "-gaussian", MOVE), "adversarial": ("rise-", "-adversarial", MOVE),
     "loss": ("loss-", "-gaussian", MOVE),
 }  # fmt: skip
-PAPERS = {"RPGen": (2, 5), "PrivImage": (8, 14)}  # tables and figures of each
+NUMBERED = {"RPGen": (2, 5), "PrivImage": (8, 14)}  # tables and figures of each
 
 
 class Item(NamedTuple):
@@ -34,16 +35,13 @@ class Item(NamedTuple):
     experiment: Experiment
     rows: pd.DataFrame
     judged: list[Judged]
-
-    @property
-    def name(self) -> str:
-        """Of its results: the file's, and its scale if that is another than the file's own."""
-        return self.experiment.name
+    name: str  # of its results: the file's, and its scale if that is another than the file's own
 
     @property
     def command(self) -> str:
         """What makes it."""
-        return f"make {self.experiment.name.replace('_', '-', 1)}"
+        other = f" SCALE={self.experiment.scale}" if self.name != self.experiment.name else ""
+        return f"make {self.experiment.name.replace('_', '-', 1)}{other}"
 
 
 def every() -> list[Item]:
@@ -72,9 +70,10 @@ def of(path: Path) -> Iterator[Item]:
 
 def _read(experiment: Experiment, path: Path) -> Item:
     rows = results.read(path) if path.exists() else pd.DataFrame(columns=results.COLUMNS)
+    rows = rows[rows["params_digest"].isin({p.digest for p in experiment.points()})]  # of today's settings
     try:
         answers = results.read_answers(path.with_name(f"{path.stem}-{results.ANSWERS}"))
-        return Item(experiment, rows, claims.judge(experiment, rows, answers))
+        return Item(experiment, rows, claims.judge(experiment, rows, answers), path.stem)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
@@ -95,7 +94,7 @@ def numbered() -> list[str]:
     """The 29 tables and figures of the two papers, in order."""
     return [
         f"{paper} {kind} {n}"
-        for paper, (tables, drawn) in PAPERS.items()
+        for paper, (tables, drawn) in NUMBERED.items()
         for kind, last in (("Table", tables), ("Figure", drawn))
         for n in range(1, last + 1)
     ]
@@ -141,7 +140,8 @@ def verdicts(item: Item) -> pd.DataFrame:
 def badge_of(item: Item) -> str:
     """Scale, data and seeds of an item's results."""
     first, seeds = item.rows.iloc[0], sorted(map(int, item.rows["seed"].unique()))
-    where = f"{first['scale']} scale, not the papers' | {item.name}, {first['dataset']}, public {first['public']}"
+    scale = f"{first['scale']} scale" + ("" if first["scale"] == PAPERS else ", not the papers'")
+    where = f"{scale} | {item.name}, {first['dataset']}, public {first['public']}"
     return f"{where} | seeds {', '.join(map(str, seeds))} | commit {first['commit']}"
 
 
@@ -202,18 +202,21 @@ def _curves(item: Item, start: str, end: str) -> pd.DataFrame:
 def _printed(item: Item) -> pd.DataFrame:
     """The points of RPGen's curves that its text gives: its Table 1 on CIFAR-10 at epsilon 10, and changes against it.
 
-    The papers print their curves as pictures alone.
+    The papers print their curves as pictures alone, and a drop "of 40.0 percent" is read as relative.
     """
     published = results.published()
     rpgen = published[published["source"].str.startswith("RPGen") & (published["dataset"] == "CIFAR-10")]
-    ours = rpgen[(rpgen["table"] == "Table 1") & (rpgen["method"] == "rpgen") & (rpgen["epsilon"] == 10)]
-    whole = {"FD": ours.loc[ours["metric"] == "FID", "value"].item()}
-    whole["CA"] = ours.loc[ours["metric"].isin(MEAN_OF), "value"].mean()
-    names, points = {"FD": "FID change", "CA": "CA change"}, []
+    table1 = rpgen[(rpgen["table"] == "Table 1") & (rpgen["epsilon"] == 10)]
+    text = rpgen[rpgen["table"] == "text"]
+    points = []
     for point in item.experiment.printed:
-        row = rpgen[(rpgen["table"] == "text") & (rpgen["row"] == point.row)].set_index("metric")["value"]
-        changes = {metric: 0.0 if point.row == "RPGen" else row[names[metric]] for metric in whole}
-        points += [(metric, point.at, value * (1 + changes[metric] / 100)) for metric, value in whole.items()]
+        base = table1[table1["method"] == point.method]
+        whole = {"FD": base.loc[base["metric"] == "FID", "value"].item()}
+        whole["CA"] = base.loc[base["metric"].isin(MEAN_OF), "value"].mean()
+        change = text[text["row"] == point.change].set_index("metric")["value"]
+        for metric, value in whole.items():
+            percent = change[{"FD": "FID change", "CA": "CA change"}[metric]] if point.change else 0.0
+            points.append((metric, point.at, value * (1 + percent / 100)))
     return pd.DataFrame(points, columns=["metric", "x", "value"])
 
 

@@ -120,7 +120,11 @@ def read_answers(path: Path) -> dict[tuple[str, str], np.ndarray]:
     with zeros to whole bytes; nothing if there is no such file."""
     if not path.exists():
         return {}
-    with np.load(path) as joined:
+    try:
+        joined = np.load(path)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{path} does not hold answers: {error}") from None
+    with joined:
         return {tuple(name.split(" ")): np.unpackbits(joined[name]).astype(float) for name in joined.files}
 
 
@@ -273,7 +277,10 @@ def read(path: Path) -> pd.DataFrame:
     Raises:
         ValueError: a column is missing, which is named.
     """
-    frame = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=TYPES)
+    try:
+        frame = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=TYPES)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, ValueError) as error:
+        raise ValueError(f"{path} is not a table of results: {error}") from None
     if missing := [name for name in COLUMNS if name not in frame]:
         raise ValueError(f"{path} has no column {', '.join(missing)}: not a table of results of this version")
     return frame.fillna(dict.fromkeys(("experiment", "variant"), ""))

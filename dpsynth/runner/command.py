@@ -137,7 +137,7 @@ def _show_item(experiment: Experiment, rows: pd.DataFrame, finished: list[Params
     answers = {}
     if "answers" in experiment.measures:
         answers = results.read_answers(results.join_answers(experiment.scale, experiment, finished))
-    item = items.Item(experiment, rows, claims.judge(experiment, rows, answers))
+    item = items.Item(experiment, rows, claims.judge(experiment, rows, answers), experiment.name)
     for one in item.judged:
         ours = f"{one.ours or '-'}, {one.interval or '-'}"
         print(f"{one.verdict:15} {one.item}: {one.claim} [{one.metric}, {one.cells}: {ours}]")

@@ -45,7 +45,7 @@ def made(path: Path) -> items.Item:
             rows += [row | {"metric": metric, "at": at} for metric in curves for at in PLACES]
     frame = pd.DataFrame(rows).reindex(columns=results.COLUMNS).assign(experiment=of.name, commit="abc", device="cpu")
     frame = frame.assign(n_reference=1000, n_synthetic=2000, delta=1e-5)
-    return items.Item(of, frame, claims.judge(of, frame))
+    return items.Item(of, frame, claims.judge(of, frame), of.name)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_each_gives_a_figure_or_a_table_and_a_verdict(path):
 def test_without_results_a_figure_says_which_command_makes_them(path):
     of = experiments.load(path)
     empty = pd.DataFrame(columns=results.COLUMNS)
-    item = items.Item(of, empty, claims.judge(of, empty))
+    item = items.Item(of, empty, claims.judge(of, empty), of.name)
     with pytest.raises(ValueError, match=f"has no results yet; `make {of.name.replace('_', '-', 1)}` makes them"):
         items.draw(item)
     assert "not run" in itempages.page(item, []).lower() or all(o.verdict == ILLUSTRATION for o in item.judged)
