@@ -1,7 +1,8 @@
 """What RPGen and PrivImage say of their results, recomputed from their own tables: does the text follow from the cells?
 
 A change is signed. Where a text leaves open whether it is in percent or points, and of what a mean was taken, each way
-to read it is tried.
+to read it is tried. The cells of tables are rounded, so that each reading has a range; numbers of images and settings
+(a selection ratio, a noise multiplier, a delta) are exact.
 """
 
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import pandas as pd
 
 from dpsynth.report import arithmetic_privimage
 from dpsynth.report.printed import AT_ONE, Claim, accuracies, best, change, equal, fid, percent, printed, said, table
+from dpsynth.report.rounding import Rounded, values
 
 RPGEN, PRIVIMAGE = "RPGen", "PrivImage"
 TWINNED = ["PRIVIMAGE+D", "PRIVIMAGE+G"]  # the rows of PrivImage's Table 2 that its Table 3 repeats
@@ -17,8 +19,8 @@ CIFAR = ("CIFAR-10", "10")  # the setting of most sentences: set and epsilon
 
 
 def checks() -> pd.DataFrame:
-    """A row a claim: source, claim, printed, recomputed (what each reading gives, after its name) and verdict, "agrees"
-    if one of the readings rounds to what is printed, else "disagrees"."""
+    """A row a claim: source, claim, printed, recomputed (what each reading gives, after its name, and its range) and
+    verdict, "disagrees" if what rounds to the printed number is in no reading's range, else "agrees"."""
     parts = (_averages, _main_results, _ablations, _images, _copies, arithmetic_privimage.claims, _benchmarks)
     return pd.DataFrame([claim.row() for part in parts for claim in part()])
 
@@ -65,7 +67,7 @@ def _ablations() -> Iterator[Claim]:
     claim = "Without AMP, which is PrivImage+D in Table 1, accuracy is {} % lower."
     yield said(RPGEN, claim, (none, "CA change", *CIFAR), readings)
     whole = "RPGen, selection ratio = 100%"
-    readings = {"by its ablation": 1 + float(printed(RPGEN, whole, "FID change", *CIFAR)) / 100}
+    readings = {"by its ablation": 1 + Rounded.read(printed(RPGEN, whole, "FID change", *CIFAR)) / 100}
     instead = {"PDP-Diffusion in Table 1, without selection and AMP": rows.at["FID", "PDP-Diffusion"] / ours["FID"]}
     claim = "Without selection the FID is nearly {} times as large."
     yield said(RPGEN, claim, (whole, "FID ratio", *CIFAR), readings, instead)
@@ -87,11 +89,12 @@ def _copies() -> Iterator[Claim]:
     theirs, ours = table(PRIVIMAGE, "Table 2"), table(RPGEN, "Table 1")
     seeds = printed(RPGEN, "RPGen", "seeds")
     claim = f"The {{}} cells of PrivImage's Table 2 stand, rounded, in RPGen's Table 1, of averages over {seeds} seeds."
-    yield equal(RPGEN, claim, theirs.round(1), ours[theirs.columns])
+    yield equal(RPGEN, claim, values(theirs).round(1), values(ours[theirs.columns]))
     twins = table(PRIVIMAGE, "Table 3", AT_ONE)
     own = table(RPGEN, "Table 2", AT_ONE)[["NonPriv"]].dropna()
     claim = "The {} cells of NonPriv in Table 2 are those of PrivImage's own twin, NonPrivD, rounded."
-    yield equal(RPGEN, claim, twins.loc[own.index, ["NonPrivD"]].round(1).set_axis(own.columns, axis=1), own)
+    twin = values(twins.loc[own.index, ["NonPrivD"]]).round(1).set_axis(own.columns, axis=1)
+    yield equal(RPGEN, claim, twin, values(own))
     before = theirs.xs("10", level="epsilon")[TWINNED]
     claim = "The {} cells of PrivImage+D and +G in Table 3 are those of Table 2."
     yield equal(PRIVIMAGE, claim, before, twins.loc[before.index, TWINNED])
@@ -108,7 +111,9 @@ def _benchmarks() -> Iterator[Claim]:
         yield Claim(source, f"FETA-Pro's accuracy is {{}} %, {dataset}, epsilon 1.", cell, readings)
     for metric in ("fidelity gain", "utility gain"):
         cell, other = (printed(source, "FETA-Pro", metric, "all", "1", name=name) for name in ("README", "abstract"))
-        yield Claim(source, f"FETA-Pro's {metric} is {{}} %, by its README.", cell, {"by its abstract": float(other)})
+        yield Claim(
+            source, f"FETA-Pro's {metric} is {{}} %, by its README.", cell, {"by its abstract": Rounded.read(other)}
+        )
     cell = printed("DPImageBench", "DPDM", "FID", "F-MNIST", "1", name="plot/plot_eps_change.py")
     readings = {"plotted by FETA-Pro, with the same accuracy": plot.at[("FID", "F-MNIST", "1"), "DPDM"]}
     yield Claim("DPImageBench", "DPDM's FID is {}, F-MNIST, epsilon 1.", cell, readings)

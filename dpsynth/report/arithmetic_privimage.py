@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from dpsynth.report.printed import AT_ONE, Claim, accuracies, best, change, fid, numbers, percent, printed, said, table
+from dpsynth.report.rounding import Rounded, mean
 
 SOURCE = "PrivImage"
 TWINS = {"PRIVIMAGE+D": "NonPrivD", "PRIVIMAGE+G": "NonPrivG"}
@@ -72,7 +73,7 @@ def _twins() -> Iterator[Claim]:
     pairs = [(row, f"{row} against {twin}", twin) for row, twin in TWINS.items()]
     for row, compared, twin in [*pairs, ("PRIVIMAGE+D", "PRIVIMAGE against NonPriv", "NonPriv")]:
         readings = change(again[row], again[twin])
-        readings |= {"points, with Table 2's row": float((before[row] - again[twin]).mean())}
+        readings |= {"points, with Table 2's row": mean(before[row] - again[twin])}
         claim = f"The accuracy of {row} is {{}} % below that of {twin}, on average."
         yield said(SOURCE, claim, (compared, "CA change", *CIFAR), readings)
 
@@ -101,14 +102,16 @@ def _costs() -> Iterator[Claim]:
     yield said(SOURCE, claim, where, change(pdp, small))
 
 
-def _less(of: pd.Series) -> float:
+def _less(of: pd.Series) -> Rounded:
     """By how many percent PrivImage differs from PDP-Diffusion."""
     return 100 * (of["privimage_d"] / of["pdp_diffusion"] - 1)
 
 
 def _sizes() -> Iterator[Claim]:
     """PrivImage's sizes of networks, in millions of weights."""
-    ours, pdp = (float(printed(SOURCE, row, "M weights", "CIFAR-10")) for row in ("PRIVIMAGE+D", "PDP-Diffusion"))
+    ours, pdp = (
+        Rounded.read(printed(SOURCE, row, "M weights", "CIFAR-10")) for row in ("PRIVIMAGE+D", "PDP-Diffusion")
+    )
     where = ("PRIVIMAGE", "weights share", "CIFAR-10")
     yield said(SOURCE, "PrivImage has {} % of PDP-Diffusion's weights.", where, {"Sec. 6.2": 100 * ours / pdp})
     sizes = {name: table(SOURCE, name).loc["M weights", "CIFAR-10", ""] for name in ("Table 1", "Table 5", "Table 6")}

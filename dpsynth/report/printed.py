@@ -6,11 +6,12 @@ from typing import NamedTuple
 import pandas as pd
 
 from dpsynth.report import results
+from dpsynth.report.rounding import Rounded, mean
 
 CLASSIFIERS = ("CA-LR", "CA-MLP", "CA-CNN")
 CELL = ("metric", "dataset", "epsilon")
 AT_ONE = ("metric", "dataset")  # of a table of one epsilon, where a twin has none
-Readings = dict[str, float]  # what each way to read a claim gives, by its name
+Readings = dict[str, float | Rounded]  # what each way to read a claim gives, by its name
 
 
 class Claim(NamedTuple):
@@ -24,13 +25,12 @@ class Claim(NamedTuple):
 
     @property
     def agrees(self) -> bool:
-        """Whether a reading rounds to what is printed."""
-        half = 0.5 * 10.0**-self._decimals + 1e-9
-        return any(abs(value - float(self.printed)) <= half for value in self.readings.values())
+        """Whether a reading can round to what is printed, of cells that can round to theirs."""
+        return any(Rounded.read(self.printed).meets(Rounded.of(value)) for value in self.readings.values())
 
     def row(self) -> dict[str, str]:
-        """Source, claim, printed, recomputed (what each reading gives, after its name), verdict."""
-        decimals = max(self._decimals + 1, 2)
+        """Source, claim, printed, recomputed (what each reading gives, after its name, and its range), verdict."""
+        decimals = max(len(self.printed.partition(".")[2]), 2)
         recomputed = _shown(self.readings, decimals)
         if self.instead and not self.agrees:
             recomputed += f"; not as said: {_shown(self.instead, decimals)}"
@@ -38,15 +38,9 @@ class Claim(NamedTuple):
         row = {"source": self.source, "claim": claim, "printed": self.printed}
         return row | {"recomputed": recomputed, "verdict": verdict}
 
-    @property
-    def _decimals(self) -> int:
-        return len(self.printed.partition(".")[2])
-
 
 def _shown(readings: Readings, decimals: int) -> str:
-    """Names and values; a count has no decimals."""
-    values = {k: str(v) if isinstance(v, int) else f"{v:.{decimals}f}" for k, v in readings.items()}
-    return "; ".join(f"{name} {value}" for name, value in values.items())
+    return "; ".join(f"{name} {Rounded.of(value).shown(decimals)}" for name, value in readings.items())
 
 
 @functools.cache
@@ -56,9 +50,10 @@ def numbers() -> pd.DataFrame:
 
 
 def table(source: str, name: str, index: tuple[str, ...] = CELL, columns: str = "row") -> pd.DataFrame:
-    """A table of a source: a column a row of it (or a method), by metric, dataset and epsilon (or as `index` says)."""
+    """A table of a source, of rounded numbers: a column a row of it (or a method), by metric, dataset and epsilon (or
+    as `index` says)."""
     of = numbers()[numbers()["source"].str.startswith(source) & (numbers()["table"] == name)]
-    return of.assign(value=of["value"].astype(float)).pivot(index=[*index], columns=columns, values="value")
+    return of.assign(value=of["value"].map(Rounded.read)).pivot(index=[*index], columns=columns, values="value")
 
 
 def printed(source: str, row: str, metric: str, dataset: str = "all", epsilon: str = "", name: str = "text") -> str:
@@ -91,22 +86,22 @@ def said(source: str, claim: str, where: tuple[str, ...], readings: Readings, in
 def percent(ours: pd.Series, base: pd.Series) -> Readings:
     """A change from `base` to `ours`, equal cells of two rows, as a share of `base`."""
     return {
-        "percent, mean over cells": float(100 * (ours / base - 1).mean()),
-        "percent, of sums": float(100 * (ours.sum() / base.sum() - 1)),
+        "percent, mean over cells": 100 * mean(ours / base - 1),
+        "percent, of sums": 100 * (ours.sum() / base.sum() - 1),
     }
 
 
 def change(ours: pd.Series, base: pd.Series) -> Readings:
     """A change of accuracies, which a paper's percent may mean in points."""
-    return {"points, mean over cells": float((ours - base).mean())} | percent(ours, base)
+    return {"points, mean over cells": mean(ours - base)} | percent(ours, base)
 
 
 def best(source: str, claim: str, ours: pd.Series, others: pd.DataFrame) -> Claim:
-    """That `ours` is better than each of the others in every column of a table (here: row of `others`)."""
+    """That `ours` is, in print, better than each of the others in every column of a table (here: row of `others`)."""
     n = int((fid(ours) < fid(others).min(axis=1)).sum() + (accuracies(ours) > accuracies(others).max(axis=1)).sum())
     return Claim(source, claim, str(len(others)), {"columns": n})
 
 
 def equal(source: str, claim: str, left: pd.DataFrame, right: pd.DataFrame) -> Claim:
-    """That all cells of two tables of equal index and columns are equal."""
+    """That all cells of two tables of equal index and columns are equal in print."""
     return Claim(source, claim, str(left.size), {"equal cells": int((left == right).to_numpy().sum())})

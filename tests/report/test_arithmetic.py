@@ -5,21 +5,26 @@ import pytest
 
 from dpsynth.report import arithmetic, printed, results
 from dpsynth.report.printed import Claim
+from dpsynth.report.rounding import Rounded
 
 # What is printed, a reading as it is shown, the verdict; in the order of `checks`.
 RPGEN = [
-    ("-20.18", "percent, mean over cells -15.593; percent, of sums -20.198", "disagrees"),
-    ("5.45", "points, mean over cells 2.022; percent, mean over cells 4.048; percent, of sums 4.492", "disagrees"),
+    ("-20.18", "-15.59 (-15.90 to -15.28); percent, of sums -20.20 (-20.45 to -19.95)", "agrees"),
+    ("5.45", "cells 4.05 (3.79 to 4.30); percent, of sums 4.49 (4.26 to 4.72)", "disagrees"),
     ("18", "columns 18", "agrees"),
-    ("4.6", "points 4.60", "agrees"),
-    ("-3.99", "percent -3.986", "agrees"),
-    ("-13.76", "percent -13.757", "agrees"),
-    ("-13.05", "percent -13.053", "agrees"),
+    ("4.6", "points 4.60 (4.50 to 4.70)", "agrees"),
+    ("-3.99", "percent -3.99 (-4.34 to -3.63)", "agrees"),
+    ("-13.76", "percent -13.76", "agrees"),
+    ("-13.05", "percent -13.05", "agrees"),
     ("-3.5", "points, mean over cells -3.53", "agrees"),
     ("-8.2", "points, mean over cells -8.23", "agrees"),
-    ("4.3", "percent 4.15", "disagrees"),
-    ("-3.6", "points, mean over cells -2.20; percent, mean over cells -3.95; percent, of sums -4.57", "disagrees"),
-    ("2", "by its ablation 1.48; not as said: PDP-Diffusion in Table 1, without selection and AMP 2.52", "disagrees"),
+    ("4.3", "percent 4.15 (3.77 to 4.54)", "agrees"),
+    (
+        "-3.6",
+        "points, mean over cells -2.20 (-2.30 to -2.10); percent, mean over cells -3.95 (-4.18 to -3.72)",
+        "disagrees",
+    ),
+    ("2", "1.48 (1.48 to 1.48); not as said: PDP-Diffusion in Table 1, without selection and AMP 2.52", "disagrees"),
     ("5", "by its ablation 20", "disagrees"),
     ("5", "by its ablation 5", "agrees"),
     ("202525", "sum of its parts 202599", "disagrees"),
@@ -30,25 +35,25 @@ RPGEN = [
 PRIVIMAGE = [
     ("12", "equal cells 9", "disagrees"),  # its Table 3 beside its Table 2
     ("-30.1", "percent, mean over cells -30.13", "agrees"),
-    ("12.6", "points, mean over cells 13.07", "disagrees"),
+    ("12.6", "points, mean over cells 13.07 (12.97 to 13.17)", "disagrees"),
     ("18", "columns 18", "agrees"),
-    ("-44.5", "PRIVIMAGE+D, percent -58.68; PRIVIMAGE+G, percent -57.93; not as said: PRIVIMAGE+D", "disagrees"),
+    ("-44.5", "PRIVIMAGE+G, percent -57.93 (-58.04 to -57.83); not as said: PRIVIMAGE+D", "disagrees"),
     ("-16.4", "PRIVIMAGE+G, percent -16.37", "agrees"),
     ("-26.0", "PRIVIMAGE+G, percent -25.97", "agrees"),
-    ("37.9", "points, with +D of Table 2 38.40; points, with +D of Table 3 37.90", "agrees"),
-    ("7.8", "percent 7.97; not as said: percent of that at 1 7.38", "disagrees"),
-    ("7.2", "percent 69.04", "disagrees"),
-    ("23.7", "percent 30.99; not as said: percent of that at 1 23.66", "disagrees"),
+    ("37.9", "points, with +D of Table 3 37.90 (37.80 to 38.00)", "agrees"),
+    ("7.8", "percent 7.97 (7.59 to 8.35)", "agrees"),
+    ("7.2", "percent 69.04 (68.56 to 69.52)", "disagrees"),
+    ("23.7", "percent 30.99 (30.82 to 31.16); not as said: percent of that at 1 23.66", "disagrees"),
     ("41.0", "percent 41.05", "agrees"),
     ("36.1", "percent 36.13", "agrees"),
     ("18.1", "percent 18.06", "agrees"),
     ("49.1", "percent 49.12", "agrees"),
     ("50.6", "percent 50.58", "agrees"),
-    ("68.2", "percent 68.25", "disagrees"),
-    ("-6.5", "points, mean over cells -6.57", "disagrees"),
-    ("-1.4", "points, mean over cells -1.33", "disagrees"),
-    ("-11.2", "points, mean over cells -11.27", "disagrees"),
-    ("-50", "percent, of peaks -49.72; percent, of sums -43.67", "agrees"),
+    ("68.2", "percent 68.25 (67.55 to 68.97)", "agrees"),
+    ("-6.5", "points, mean over cells -6.57 (-6.67 to -6.47)", "agrees"),
+    ("-1.4", "points, mean over cells -1.33 (-1.43 to -1.23)", "agrees"),
+    ("-11.2", "points, mean over cells -11.27 (-11.37 to -11.17)", "agrees"),
+    ("-50", "percent, of peaks -49.72 (-50.14 to -49.29); percent, of sums -43.67", "agrees"),
     ("-48", "percent, of sums -47.79", "agrees"),
     ("-5", "percent -5.28", "agrees"),
     ("29", "points, mean over cells 29.10", "agrees"),
@@ -57,20 +62,20 @@ PRIVIMAGE = [
     ("22.6", "points 22.61", "agrees"),
     ("-5.7", "points, mean over cells -5.66", "agrees"),
     ("7.6", "Sec. 6.2 7.62", "agrees"),
-    ("1.8", "Gen of Table 6 9.42; Dis of Table 6 2.37; both 11.79", "disagrees"),
+    ("1.8", "both 11.79 (11.78 to 11.80)", "disagrees"),
     ("1.8", "Table 5 1.75", "agrees"),
     ("1", "CIFAR-10, images of Table 1 4.92", "agrees"),  # for CelebA
-    ("1", "images of Table 1 4.92; caption of Figure 7 5.00", "disagrees"),
+    ("1", "images of Table 1 4.92 (4.70 to 5.16); caption of Figure 7 5.00", "disagrees"),
     ("5", "caption of Figure 7 1.00", "disagrees"),
-    ("0.01", "by Theorem E.2 0.010", "agrees"),
-    ("0.001", "by Theorem E.2 0.0010", "agrees"),
+    ("0.01", "by Theorem E.2 0.01", "agrees"),
+    ("0.001", "by Theorem E.2 0.001", "agrees"),
 ]
 OTHERS = [
-    ("97.3", "best of three classifiers 97.26; their mean, as its code logs 96.76", "agrees"),
-    ("83.4", "best of three classifiers 83.40; their mean, as its code logs 82.23", "agrees"),
-    ("90.0", "best of three classifiers 89.99; their mean, as its code logs 88.47", "agrees"),
-    ("84.0", "best of three classifiers 84.01; their mean, as its code logs 81.45", "agrees"),
-    ("24.5", "by its abstract 25.70", "disagrees"),
+    ("97.3", "best of three classifiers 97.26 (97.26 to 97.27); their mean, as its code logs 96.76", "agrees"),
+    ("83.4", "their mean, as its code logs 82.23", "agrees"),
+    ("90.0", "their mean, as its code logs 88.47", "agrees"),
+    ("84.0", "their mean, as its code logs 81.45", "agrees"),
+    ("24.5", "by its abstract 25.70 (25.65 to 25.75)", "disagrees"),
     ("2.8", "by its abstract 4.10", "disagrees"),
     ("28.8", "plotted by FETA-Pro, with the same accuracy 53.50", "disagrees"),
 ]
@@ -107,10 +112,12 @@ def test_every_change_that_a_text_prints_is_checked_or_comes_from_no_table(check
     ("number", "reading", "agrees"),
     [
         ("50", 49.5, True), ("50", 49.49, False), ("-3.5", -3.53, True), ("-3.5", 3.53, False), ("2.0", 2.06, False),
-        ("0.001", 0.00099, True), ("12", 11, False),
+        ("0.001", 0.00099, True), ("12", 11, False), ("50", Rounded(60, 50.5, 70), True),
+        ("50", Rounded(60, 50.51, 70), False), ("50", Rounded(40, 30, 49.5), True),
+        ("50", Rounded(40, 30, 49.4), False), ("50", Rounded(50.2, 30, 70), True),
     ],
 )  # fmt: skip
-def test_a_reading_agrees_if_it_rounds_to_what_is_printed(number, reading, agrees):
+def test_a_reading_agrees_if_its_range_has_what_rounds_to_the_printed_number(number, reading, agrees):
     assert Claim("a", "{}.", number, {"other": 1e6, "it": reading}).agrees == agrees
     assert not Claim("a", "{}.", number, {"other": 1e6}, instead={"it": reading}).agrees
 
@@ -125,8 +132,8 @@ def test_what_is_not_said_is_shown_beside_a_disagreement_alone():
         "verdict": "agrees",
     }
     assert claim.row() == row
-    recomputed = claim._replace(readings={"so": -3.0, "cells": 7}).row()["recomputed"]
-    assert recomputed == "so -3.00; cells 7; not as said: else 2.00"
+    recomputed = claim._replace(readings={"so": Rounded(-3.0, -3.125, -2.5), "cells": 7}).row()["recomputed"]
+    assert recomputed == "so -3.00 (-3.12 to -2.50); cells 7; not as said: else 2.00"
 
 
 def test_a_number_that_is_not_there_is_an_error():

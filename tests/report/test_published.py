@@ -60,6 +60,12 @@ def test_every_number_says_what_it_is(numbers):
     assert (numbers[numbers["method"] == "nonprivate"]["epsilon"] == float("inf")).all()
 
 
+def test_the_twin_of_the_gan_is_none_of_ours(numbers):
+    table = numbers[(numbers["source"] == PRIVIMAGE) & (numbers["table"] == "Table 3")]
+    twins = table[table["epsilon"] == float("inf")].groupby(["row", "method"])
+    assert twins.size().to_dict() == {("NonPrivG", ""): 6, ("NonPrivD", "nonprivate"): 6}
+
+
 def test_only_a_change_is_negative_and_an_accuracy_is_a_percentage(numbers):
     assert set(numbers[numbers["value"] < 0]["metric"]) <= CHANGES
     assert numbers[numbers["metric"].isin(ACCURACIES)]["value"].between(0, 100).all()
