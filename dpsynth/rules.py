@@ -107,11 +107,15 @@ class Cells(Rule):
 
 
 class Settings(Rule):
-    """Hyper-parameters of a table, ours beside them: equal at scale `paper`, not comparable elsewhere."""
+    """Hyper-parameters of a table, ours beside them: all equal at scale `paper`, not comparable elsewhere.
+
+    Equal: as numbers, within the tolerance of `report/settings.py`.
+    """
 
     rule: Literal["settings"]
     claim: str = "The hyper-parameters of the table, ours beside them."
-    table: str = Field(description="of settings.csv")
+    paper: str
+    table: str = Field(description="of settings.csv: Table 5")
 
 
 class Illustration(Rule):

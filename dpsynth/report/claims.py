@@ -20,7 +20,7 @@ def judge(experiment: Experiment, rows: pd.DataFrame, answers: Answers | None = 
         rows: with `results.COLUMNS`, of this file and scale; none for what was not run.
         answers: of each test image, as of `results.read_answers`, where they were kept.
     Raises:
-        ValueError: the rows are of several scales or commits; or a rule names a cell that no run of the file has.
+        ValueError: the rows are of several scales or commits; or a rule names what there is not.
     """
     refuse_mixed(experiment.name, rows)
     found = Results(experiment, rows, answers)

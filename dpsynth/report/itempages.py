@@ -6,11 +6,14 @@ nothing is run. What has no results says so, with the command that makes them.
 
 import sys
 
+import pandas as pd
+
 from dpsynth import project, terminal
 from dpsynth.mistakes import ended, mistakes
-from dpsynth.report import artifact, comparison, items, results
+from dpsynth.report import artifact, comparison, items, results, settings
 from dpsynth.report.items import Item
 from dpsynth.report.markdown import markdown
+from dpsynth.rules import Settings
 
 FOLDER = project.PACKAGE.parent / "docs" / "items"
 CLAIMS = results.COMMITTED / "claims.csv"
@@ -55,12 +58,21 @@ def page(item: Item, drawn: list[str]) -> str:
     ]  # fmt: skip
     if any(one.interval for one in item.judged):
         lines += [NOTE, ""]
+    lines += _hyper_parameters(item)
     for name in [*drawn, *_pictures(item)]:
         lines += [f"![{item.experiment.reproduces} {name}]({item.name}-{name}.png)", ""]
     if "quality" in item.experiment.measures and len(item.rows):
         table = comparison.table(item.rows).reset_index()
         lines += ["## Results", "", markdown(table.head(MOST_ROWS)), ""]
     return "\n".join(lines)
+
+
+def _hyper_parameters(item: Item) -> list[str]:
+    rules = [rule for rule in item.experiment.compare if isinstance(rule, Settings)]
+    if not rules:
+        return []
+    table = pd.concat(settings.of(rule.paper, rule.table, item.experiment.scale) for rule in rules)
+    return ["## Settings", "", markdown(table), "", f"Ours: at scale `{item.experiment.scale}`. {settings.NOTE}", ""]
 
 
 def _made(item: Item) -> str:

@@ -29,7 +29,8 @@ def judged(found: Results, rule: AnyRule) -> Iterator[Judged]:
     """A row a metric and pair of cells of the rule; item, claim and rule are for the caller to fill.
 
     Raises:
-        ValueError: the rule names a cell, or a place of its axis, that no run of the file has.
+        ValueError: the rule names a cell, or a place of its axis, that no run of the file has; or a table of settings
+            that there is not.
     """
     return JUDGES[type(rule)](found, rule)
 
@@ -106,9 +107,8 @@ def _cell_of(found: Results, method: str, epsilon: float) -> Cell | None:
 
 
 def _settings(found: Results, rule: Settings) -> Iterator[Judged]:
-    table = settings.table(found.experiment.scale)
-    table = table[table["source"].str.contains(rule.table)]
-    equal = int((table["paper"] == table["ours"]).sum())
+    table = settings.of(rule.paper, rule.table, found.experiment.scale)
+    equal = int((table["equal"] == "yes").sum())
     verdict = NOT_COMPARABLE if found.experiment.scale != PAPERS else AGREES if equal == len(table) else DISAGREES
     yield row("settings", rule.table, verdict, f"{len(table)} settings", f"{equal} equal")
 

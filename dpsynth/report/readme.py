@@ -78,7 +78,7 @@ def blocks() -> dict[str, str]:
     return {
         **{name: block(results.read_committed("table")) for name, block in of_table.items()},
         **{name: _recorded(name, block) for name, block in of_file.items()},
-        "settings": markdown(settings.table("laptop")),
+        "settings": f"{markdown(settings.table('laptop'))}\n\n{settings.NOTE}",
         "items": markdown(items.table(every := items.every())),
         "rules": markdown(artifact.rules(every)),
         "arithmetic": markdown(arithmetic.checks()),

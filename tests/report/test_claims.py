@@ -182,7 +182,11 @@ def test_on_the_papers_data_and_scale_a_cell_is_judged_within_its_tolerance():
 
 
 def test_settings_and_illustrations_have_their_own_words():
-    of = experiment({"rule": "settings", "table": "Table 7"}, {"rule": "illustration", "claim": "x"}, scale="laptop")
+    of = experiment(
+        {"rule": "settings", "paper": "PrivImage", "table": "Table 7"},
+        {"rule": "illustration", "claim": "x"},
+        scale="laptop",
+    )
     settings, drawing = claims.judge(of, made(of, gamma, seeds=()))
     assert (settings.verdict, drawing.verdict) == (NOT_COMPARABLE, ILLUSTRATION) and settings.paper == "3 settings"
 
