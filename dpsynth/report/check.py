@@ -73,7 +73,7 @@ def check(scale: str) -> None:
 
 
 def _committed(name: str, scale: str) -> Path:
-    """Where results of a parameter file at that scale would lie: its name says the scale, if it is not the file's own."""
+    """Where results of a parameter file at that scale lie: the name says the scale, if it is not the file's own."""
     other = results.COMMITTED / f"{name}_{scale}.csv"
     return other if other.exists() else results.COMMITTED / f"{name}.csv"
 

@@ -1,10 +1,10 @@
 """What a parameter file may have measured of its runs beside the metrics of their samples: `measures: [recall]`.
 
-A measure gives rows of results.csv, some of them over an axis. All but `sizes` look at a benchmark's records, through
-`privacy.evaluation`: none is a release.
+A measure gives rows of results.csv, some of them over an axis. Of benchmarks alone: most look at the records without
+noise, through `privacy.evaluation`, and none is a release.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from dpsynth import recipes, store
@@ -12,7 +12,7 @@ from dpsynth.artifacts import Answers
 from dpsynth.pipeline import Run
 from dpsynth.recipes import Artifact
 from dpsynth.report import pictures
-from dpsynth.stages import evaluate, query, robustness, similarity
+from dpsynth.stages import evaluate, query, robustness, selection, similarity
 
 
 class Point(NamedTuple):
@@ -26,8 +26,32 @@ class Point(NamedTuple):
 
 
 def of(run: Run, measure: str) -> list[Point]:
-    """What a measure gives for a run, made or loaded."""
+    """What a measure gives for a run, made or loaded.
+
+    Raises:
+        ValueError: its records are a user's own, or its method has not what is measured; before anything is asked.
+    """
+    refuse(run, measure)
     return list(MEASURES[measure](run))
+
+
+def beside_quality(names: Sequence[str]) -> list[str]:
+    """Those that are no part of a run's own evaluation."""
+    return [name for name in names if name != "quality"]
+
+
+def refuse(run: Run, measure: str) -> None:
+    """Raise ValueError where a run cannot be measured so, before anything is asked of its records."""
+    if not run.params.constants.builtin:
+        raise ValueError(f"{measure} is measured of benchmarks, and {run.params.private} is a set of your own")
+    votes, row = hasattr(run.options, "votes"), run.row
+    lacks = {
+        "recall": not votes, "similarity": row.corpus not in (selection.top_classes, selection.all_public),
+        "robustness": not votes or row.learn.name != "dp_sgd" or not hasattr(run.options, "prediction"),
+        "answers": run.params.n_classes == 1, "clusters": run.params.n_classes == 1,
+    }  # fmt: skip
+    if lacks.get(measure):
+        raise ValueError(f"{measure} cannot be measured of {run.params.method} on {run.params.private}")
 
 
 def _made(run: Run, kind: str, work: Callable, **inputs: Any) -> Any:
@@ -35,7 +59,8 @@ def _made(run: Run, kind: str, work: Callable, **inputs: Any) -> Any:
 
 
 def answers(run: Run) -> Answers:
-    """Which held-out images the classifiers that learned from the run's samples name rightly, made or loaded."""
+    """Which held-out images the classifiers that learned from the run's samples name rightly; as `of`."""
+    refuse(run, "answers")
     return _made(run, "answers", evaluate.answer, samples=run.samples, held_out=run.held_out)
 
 
@@ -91,7 +116,6 @@ def _start(run: Run) -> Iterator[Point]:
     return (Point("pretrained", metric, None, value, measured.artifact) for metric, value in measured.values.items())
 
 
-OF_ANY_SET = ("quality", "learning", "sizes", "selected")  # which show nothing of a user's own records but releases
 # The last of a run's own artifacts that each looks at: what is made first, in pieces that can be stopped.
 LAST = {
     "answers": "synthesiser", "clusters": "synthesiser", "learning": None, "recall": "encoder",

@@ -46,6 +46,8 @@ def _items(folder: Path, scale: str) -> None:
     for name, rows in results.read_results(scale).groupby("experiment"):
         if name not in own:
             continue
+        if rows["dataset"].str.startswith("folder:").any():
+            raise ValueError(f"{name} was run on a set of your own, whose path would be told: results/ has benchmarks")
         called = name if own[name] == scale else f"{name}_{scale}"
         rows.to_csv(results.COMMITTED / f"{called}.csv", index=False)
         if (answers := folder / f"{name}-{results.ANSWERS}").exists():

@@ -89,8 +89,9 @@ def write_measure(run: Run, measure: str) -> Path:
     p, rows = run.params, []
     for point in measures.of(run, measure):
         row = {"scale": p.scale, "dataset": p.private, "public": p.public, "method": point.row, "seed": p.seed}
-        row |= {"variant": "" if point.row in METHODS else p.method, "epsilon_target": p.epsilon, "noise": p.noise}
-        row |= {"metric": point.metric, "at": point.at, "value": point.value, "accountant": "none"}
+        row |= {"variant": "" if point.row in METHODS else p.method, "epsilon_target": p.epsilon}
+        row |= {"noise": p.noise if run.plan.is_private else "none", "accountant": "not stated"}
+        row |= {"metric": point.metric, "at": point.at, "value": point.value}
         row |= {"device": devices(point.made), "commit": provenance.commit(), "params_digest": p.digest}
         rows.append(row)
     frame = pd.DataFrame(rows, columns=COLUMNS).astype(TYPES)

@@ -11,7 +11,7 @@ import pandas as pd
 from dpsynth.experiments import Experiment
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
-from dpsynth.report import claims, comparison, gallery, items, measures, results
+from dpsynth.report import claims, comparison, gallery, items, results
 from dpsynth.runner import estimates
 
 LONGEST = 300  # characters of an error's message that are kept
@@ -44,12 +44,12 @@ def whole_numbers(text: str) -> list[int]:
 
 def refuse_a_look(points: list[Params], experiment: Experiment) -> None:
     """Raise ValueError where a file would have a user's own records measured or shown without noise."""
-    own = [p.private for p in points if not p.constants.builtin]
-    looks = [name for name in (*experiment.measures, *experiment.pictures) if name not in measures.OF_ANY_SET]
+    own = [p.private for p in (*points, *experiment.points()) if not p.constants.builtin]
+    looks = [name for name in (*experiment.measures, *experiment.pictures) if name != "quality"]
     if own and looks:
         raise ValueError(
-            f"{looks[0]} looks at the records themselves, without noise: of a benchmark only, not of {own[0]}; leave "
-            "it out of measures or pictures"
+            f"{looks[0]} is measured or drawn of benchmarks alone, and {own[0]} is a set of your own: leave it out of "
+            "measures or pictures"
         )
 
 

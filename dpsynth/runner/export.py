@@ -9,7 +9,9 @@ import shlex
 from pathlib import Path
 
 from dpsynth import experiments, project
+from dpsynth.data import catalog
 from dpsynth.mistakes import mistakes
+from dpsynth.params import Params
 from dpsynth.report import exports
 from dpsynth.report.weight_files import LIMIT
 from dpsynth.runner.command import axes, opened
@@ -23,32 +25,37 @@ def write(given: argparse.Namespace) -> None:
     Raises:
         Failed: some are not, their weights are larger than the limit, or no private run is named.
     """
-    with mistakes():
-        project.enter()
-        points = experiments.load(experiments.find(given.file), given.scale, **axes(given)).points()
-        private = [p for p in points if math.isfinite(p.epsilon)]
-        if not private:
-            raise ValueError(f"{given.file} names non-private twins alone here, which are not exported")
-        print(f"models of at most {LIMIT:,} bytes of weights, into {FOLDER}:", flush=True)
-        unfinished, refused = [], []
-        for run in opened(private):
-            name = run.params.run_name
-            if exports.unmade(run):
-                unfinished.append(name)
-                continue
-            try:
-                weights = exports.export(run, FOLDER / name)
-            except ValueError as error:  # the others may be exported
-                refused.append(str(error))
-                continue
-            print(f"  {name}: {len(weights.content):,} bytes, {weights.dtype}", flush=True)
-        if unfinished:
-            refused.append(
-                f"{len(unfinished)} of {len(private)} runs are not finished, the first is {unfinished[0]}: export "
-                f"trains nothing, `{_command(given)}` makes them"
-            )
-        if refused:
-            raise ValueError("; ".join(refused))
+    points: list[Params] = []
+    try:
+        with mistakes():
+            project.enter()
+            points = experiments.load(experiments.find(given.file), given.scale, **axes(given)).points()
+            private = [p for p in points if math.isfinite(p.epsilon)]
+            if not private:
+                raise ValueError(f"{given.file} names non-private twins alone here, which are not exported")
+            print(f"models of at most {LIMIT:,} bytes of weights, into {FOLDER}:", flush=True)
+            unfinished, refused = [], []
+            for run in opened(private):
+                name = run.params.run_name
+                if exports.unmade(run):
+                    unfinished.append(name)
+                    continue
+                try:
+                    weights = exports.export(run, FOLDER / name)
+                except ValueError as error:  # the others may be exported
+                    refused.append(str(error))
+                    continue
+                print(f"  {name}: {len(weights.content):,} bytes, {weights.dtype}", flush=True)
+            if unfinished:
+                refused.append(
+                    f"{len(unfinished)} of {len(private)} runs are not finished, the first is {unfinished[0]}: export "
+                    f"trains nothing, `{_command(given)}` makes them"
+                )
+            if refused:
+                raise ValueError("; ".join(refused))
+    finally:
+        for own in {p.private for p in points if not p.constants.builtin}:
+            catalog.forget_decoded(own)
 
 
 def _command(given: argparse.Namespace) -> str:

@@ -12,6 +12,7 @@ time would tell how many records took part in its steps.
 """
 
 import argparse
+import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -54,7 +55,7 @@ def pieces(run: Run, measured: Sequence[str] = ("quality",)) -> Iterator[Piece]:
     """
     if "quality" in measured:
         yield from _quality(run)
-    for measure in (name for name in measured if name != "quality"):
+    for measure in measures.beside_quality(measured):
         for kind, recipe in _up_to(run, measures.LAST[measure]):
             yield Piece(kind, partial(run.artifact, kind), recipe.path, steps=True)
         yield Piece(measure, partial(_write_measure, run, measure), steps=True)
@@ -167,6 +168,8 @@ def work(given: argparse.Namespace) -> None:
                 points = experiments.load(path, given.scale, **axes(given)).points()
                 _refuse_a_limit(points, given.minutes)
                 refuse_a_look(points, experiment)
+                for run, measure in itertools.product(map(Run, points), measures.beside_quality(experiment.measures)):
+                    measures.refuse(run, measure)
                 _refuse_a_network(points)
                 results.are_readable(experiment.scale)
             runs = checked(points, lacks := [] if given.dry_run else None)
@@ -176,12 +179,12 @@ def work(given: argparse.Namespace) -> None:
             return
         with mistakes():
             perform(runs, given.minutes, experiment.measures)
+        if distributed.rank() == 0:
+            with distributed.alone():
+                _conclude(experiment, points)
     finally:
         for private in {p.private for p in points if not p.constants.builtin}:
             catalog.forget_decoded(private)
-    if distributed.rank() == 0:
-        with distributed.alone():
-            _conclude(experiment, points)
 
 
 def _conclude(experiment: experiments.Experiment, points: list[Params]) -> None:

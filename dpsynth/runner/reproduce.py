@@ -9,6 +9,7 @@ again.
 """
 
 import argparse
+import itertools
 import sys
 import time
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from dpsynth.methods import METHODS
 from dpsynth.mistakes import UNDRAWN, Failed, ended, mistakes
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
-from dpsynth.report import results, timings
+from dpsynth.report import measures, results, timings
 from dpsynth.runner import execute, pages, workers
 from dpsynth.runner.command import add_axes, axes, checked, conclude, in_all, privacy_of, refuse_a_look, say_needs
 from dpsynth.steps import STAGE_OF
@@ -153,6 +154,8 @@ def reproduce(chosen: dict[str, list[Any]], given: argparse.Namespace) -> None:
             experiment = experiments.load(path, given.scale)
             points = experiments.load(path, given.scale, **chosen).points()
             refuse_a_look(points, experiment)
+            for run, measure in itertools.product(map(Run, points), measures.beside_quality(experiment.measures)):
+                measures.refuse(run, measure)
             results.are_readable(experiment.scale)
             runs = checked(points, lacks := [] if given.dry_run else None)
             jobs = list(schedule(runs))
@@ -161,16 +164,16 @@ def reproduce(chosen: dict[str, list[Any]], given: argparse.Namespace) -> None:
             say_needs(runs, lacks)
             return
         missing = perform(jobs, path, given.jobs)
+        with mistakes():
+            for run, measure in itertools.product(runs, measures.beside_quality(experiment.measures)):
+                results.write_measure(run, measure)
+        all_points = {p.digest: p for p in (*experiment.points(), *points)}
+        written = results.tables_of(experiment)
+        finished = [p for p in all_points.values() if is_done(p, pages.STORY[-1]) and results.are_whole(p, written)]
+        missing += conclude(experiment, finished, "executed notebooks")
     finally:
         for private in {p.private for p in points if not p.constants.builtin}:
             catalog.forget_decoded(private)
-    for run in runs:
-        for measure in (name for name in experiment.measures if name != "quality"):
-            results.write_measure(run, measure)
-    all_points = {p.digest: p for p in (*experiment.points(), *points)}
-    written = results.tables_of(experiment)
-    finished = [p for p in all_points.values() if is_done(p, pages.STORY[-1]) and results.are_whole(p, written)]
-    missing += conclude(experiment, finished, "executed notebooks")
     minutes = (time.perf_counter() - start) / 60
     if all(p.constants.builtin for p in points):  # of a user's own records, time would tell
         print(f"total time: {minutes:.1f} minutes")

@@ -184,7 +184,7 @@ def test_a_users_own_records_are_neither_measured_nor_shown(enter, capsys, asked
     for call in (lambda: command.main(["run", "mine"]), lambda: reproduce.main(["--experiment", "mine"])):
         assert call() == 2
         said = capsys.readouterr().err
-        assert f"error: {named} looks at the records themselves" in said and "not of folder:" in said
+        assert f"error: {named} is measured or drawn of benchmarks alone" in said and "a set of your own" in said
     assert not (place / "ledger").exists()
 
 
@@ -194,6 +194,18 @@ items: [RPGen Figure 3]
 compare:
   - {claim: x, rule: order, metric: %s, at: %s, better: {method: rpgen}, than: {row: %s}}
 """
+
+
+@pytest.mark.parametrize(
+    ("method", "measure"), [("dpdm", "recall"), ("dpdm", "similarity"), ("pdp_diffusion", "robustness")]
+)
+def test_what_a_method_has_not_is_refused_before_anything_is_asked(enter, capsys, method, measure):
+    place = enter("lacking")
+    text = (place / "params/tiny.yaml").read_text().replace("rpgen", method)
+    (place / "params/item.yaml").write_text(text + f"measures: [{measure}]\n")
+    assert command.main(["run", "item"]) == 2
+    assert f"error: {measure} cannot be measured of {method} on mnist5k" in capsys.readouterr().err
+    assert not list(place.glob("ledger/*.jsonl")) and not (place / "build/artifacts").exists()
 
 
 def test_measures_make_no_more_than_they_look_at(enter, capsys):
