@@ -8,10 +8,10 @@ import hashlib
 import io
 import json
 import re
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +26,9 @@ from dpsynth.stages import label_prior
 FORMAT = 1  # of the folder
 WEIGHTS, ARCHITECTURE, CERTIFICATE, CARD = "weights.npz", "architecture.json", "certificate.json", "card.md"
 LISTED = (WEIGHTS, ARCHITECTURE, CERTIFICATE)  # by the card
+LARGEST = 2**30  # bytes of weights, unpacked
+# What is raised of a network, an argument, a weight or an archive that is not as it should be.
+UNREADABLE = (ValueError, TypeError, RuntimeError, KeyError, IndexError, OverflowError, zipfile.BadZipFile)
 RESTORE = "get the whole folder again, or export it anew"
 
 
@@ -85,13 +88,19 @@ def load_model(folder: str | Path) -> ExportedModel:
             f"{folder} is a model of format {found}, this version of dpsynth reads {FORMAT}: "
             "install the version that its card names"
         )
-    with np.load(io.BytesIO(files[WEIGHTS]), allow_pickle=False) as arrays:
-        weights = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-    counts = described["prior"]
-    return ExportedModel(
-        _network(folder, described["architecture"], weights), tuple(described["classes"]),
-        None if counts is None else LabelCounts(torch.tensor(counts)), Certificate(json.loads(files[CERTIFICATE])),
-    )  # fmt: skip
+    try:
+        network = networks.rebuild(described["architecture"], _arrays(files[WEIGHTS]))
+        classes, counts = tuple(described["classes"]), described["prior"]
+        if len(classes) != network.n_labels or (counts is not None and len(counts) != len(classes)):
+            raise ValueError(f"{len(classes)} names for {network.n_labels} labels")
+        prior = None if counts is None else LabelCounts(torch.tensor([int(count) for count in counts]))
+    except UNREADABLE as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ValueError(
+            f"{folder}: this version of dpsynth cannot build the model's network ({reason}): "
+            "install the version that its card names"
+        ) from None
+    return ExportedModel(network, classes, prior, Certificate(json.loads(files[CERTIFICATE])))
 
 
 def sha256(content: bytes) -> str:
@@ -117,12 +126,13 @@ def _check(folder: Path, files: dict[str, bytes]) -> None:
         )
 
 
-def _network(folder: Path, architecture: dict[str, Any], weights: dict[str, Tensor]) -> nn.Module:
-    try:
-        return networks.rebuild(architecture, weights)
-    except (ValueError, TypeError, RuntimeError) as error:  # no such network, argument or weight
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(
-            f"{folder}: this version of dpsynth cannot build the model's network ({reason}): "
-            "install the version that its card names"
-        ) from None
+def _arrays(content: bytes) -> dict[str, Tensor]:
+    """The arrays of an npz: of bounded size, plain and finite."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if (size := sum(entry.file_size for entry in archive.infolist())) > LARGEST:
+            raise ValueError(f"{size:,} bytes of weights, where at most {LARGEST:,} are read")
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        weights = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+    if broken := [name for name, w in weights.items() if w.is_floating_point() and not w.isfinite().all()]:
+        raise ValueError(f"{broken[0]} holds values that are not finite")
+    return weights

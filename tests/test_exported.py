@@ -119,6 +119,11 @@ def test_a_card_without_digests_is_refused(tmp_path):
             {"architecture": ARCHITECTURE | {"heads": 4}},
             r"cannot build .*unexpected keyword argument 'heads'\): install",
         ),
+        ({"architecture": {}}, r"cannot build .*'network'"),
+        ({"classes": ["a"]}, r"cannot build .*1 names for 3 labels"),
+        ({"prior": [1, 2]}, r"cannot build"),
+        ({"prior": [1, float("nan"), 2]}, r"cannot build"),
+        ({"prior": [1, 2**70, 2]}, r"cannot build"),
         (
             {"architecture": ARCHITECTURE | {"width": 16}},
             r"cannot build the model's network \(Error.* install the version",
@@ -129,6 +134,36 @@ def test_a_model_that_this_version_does_not_know_is_refused_in_a_sentence(tmp_pa
     with pytest.raises(ValueError, match=sentence) as error:
         load_model(written(tmp_path / "model", **changes))
     assert "\n" not in str(error.value) and len(str(error.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("not a number", "values that are not finite"), ("an array alone", "cannot build"), ("text", "cannot build"),
+        ("too large", "bytes of weights, where at most 1,000 are read"),
+    ],
+)  # fmt: skip
+def test_weights_that_are_none_are_refused(tmp_path, monkeypatch, content, sentence):
+    folder = written(tmp_path / "model")
+    path = folder / "weights.npz"
+    before = exported.sha256(path.read_bytes())
+    with np.load(path) as arrays:
+        weights = dict(arrays)
+    if content == "not a number":
+        name = next(iter(weights))
+        np.savez(path, **weights | {name: np.full_like(weights[name], np.nan)})
+    elif content == "an array alone":
+        with open(path, "wb") as file:
+            np.save(file, np.zeros(3))
+    elif content == "text":
+        path.write_text("no archive")
+    else:
+        monkeypatch.setattr(exported, "LARGEST", 1000)
+    card = folder / "card.md"
+    card.write_text(card.read_text().replace(before, exported.sha256(path.read_bytes())))
+    with pytest.raises(ValueError, match=sentence) as error:
+        load_model(folder)
+    assert "pickle" not in str(error.value)
 
 
 def test_no_project_is_needed(tmp_path):
