@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from pydantic import ValidationError
+from scipy import stats
 
 from dpsynth.artifacts import Answers
 from dpsynth.experiments import Experiment
@@ -120,6 +121,39 @@ def test_lists_stand_for_pairs_and_all_must_hold():
         experiment(rule | {"than": {"amp_gamma": [0.0, 0.0, 0.0]}})
 
 
+@pytest.mark.parametrize(("loss", "expected"), [(0.05, AGREES), (0.1, CANNOT_TELL), (0.2, DISAGREES)])
+def test_with_a_margin_no_worse_than_that_is_claimed(loss, expected):
+    of = experiment(ORDER | PAIR | {"margin": 0.1})
+    (one,) = claims.judge(of, made(of, lambda p: -loss * (gamma(p) == 0.2) + jitter(p)))
+    assert one.verdict == expected and float(one.ours) == pytest.approx(-loss, abs=2e-3)
+    of = experiment(ORDER | PAIR | {"margin": 0.1, "metric": "FD"})  # of which less is better
+    (one,) = claims.judge(of, made(of, lambda p: loss * (gamma(p) == 0.2) + jitter(p), "FID"))
+    assert one.verdict == expected
+
+
+def test_intervals_of_several_pairs_hold_together():
+    alone = experiment(ORDER | {"better": {"amp_gamma": 0.2}, "than": {"amp_gamma": 0.0}})
+    pairs = experiment(ORDER | {"better": {"amp_gamma": [0.2, 0.2, 0.5]}, "than": {"amp_gamma": [0.0, 0.1, 0.0]}})
+
+    def half(of):
+        low, high = map(
+            float, claims.judge(of, made(of, lambda p: gamma(p) + 10 * jitter(p)))[0].interval.split(" to ")
+        )
+        return (high - low) / 2
+
+    assert half(pairs) / half(alone) == pytest.approx(stats.t.ppf(1 - 0.025 / 3, 2) / stats.t.ppf(0.975, 2), rel=0.2)
+
+
+def test_of_several_values_the_best_by_luck_is_not_told_from_the_rest():
+    rule = {"rule": "shape", "claim": "x", "over": "amp_gamma", "metric": "recall", "best": [0.0]}
+    over = [{"method": ["rpgen"], "amp_gamma": [n / 10 for n in range(9)], "seed": [0, 1, 2]}]
+    of, draws, told = experiment(rule, over=over), np.random.default_rng(0), []
+    for _ in range(60):
+        values = {p.digest: draws.normal() for p in of.points()}
+        told += verdicts(of, made(of, lambda p, v=values: v[p.digest]))
+    assert told.count(DISAGREES) <= 4 and told.count(AGREES) <= 2
+
+
 @pytest.mark.parametrize(("best", "expected"), [([0.2], AGREES), ([0.1, 0.2], AGREES), ([0.0, 0.5], DISAGREES)])
 def test_a_shape_has_its_best_where_it_is_claimed(best, expected):
     of = experiment({"rule": "shape", "claim": "x", "over": "amp_gamma", "metric": "recall", "best": best})
@@ -207,6 +241,14 @@ def test_results_of_other_settings_than_todays_are_not_seen():
         (ORDER | PAIR | {"better": {"method": "rpgen"}}, "which several runs have at one seed"),
         (ORDER | PAIR | {"metric": "beauty"}, "no metric is called 'beauty'"),
         (
+            {"rule": "shape", "claim": "x", "over": "votess", "metric": "recall", "trend": "falls"},
+            "a rule is over 'votess', which its runs do not have",
+        ),
+        (
+            {"rule": "cells", "table": "RPGen, Table 9"},
+            "a rule names 'RPGen, Table 9', which published.csv does not have",
+        ),
+        (
             {"rule": "shape", "claim": "x", "over": "amp_gamma", "metric": "recall", "best": [0.3]},
             "a rule names amp_gamma 0.3, which no run of the file has",
         ),
@@ -216,6 +258,26 @@ def test_a_rule_that_names_what_there_is_not_is_refused(rule, sentence):
     of = experiment(rule)
     with pytest.raises(ValueError, match=sentence.replace("{", r"\{")):
         claims.judge(of, made(of, gamma))
+
+
+@pytest.mark.parametrize(
+    ("rule", "sentence"),
+    [
+        (
+            ORDER | PAIR | {"item": "RPGen Figure 55"},
+            "a rule is of the item 'RPGen Figure 55', and items has RPGen Figure 3",
+        ),
+        (ORDER | PAIR | {"metric": []}, "at least 1 item"),
+        (
+            ORDER | PAIR | {"beyond": {"better": {"amp_gamma": [0.1, 0.2]}, "than": {"amp_gamma": 0.0}}},
+            "other numbers of",
+        ),
+        ({"rule": "shape", "claim": "x", "over": "amp_gamma", "metric": "recall", "best": []}, "at least 1 item"),
+    ],
+)
+def test_a_rule_that_says_nothing_is_refused_when_the_file_is_read(rule, sentence):
+    with pytest.raises(ValidationError, match=sentence):
+        experiment(rule)
 
 
 @pytest.mark.parametrize("column", ["scale", "dataset", "commit"])

@@ -89,6 +89,7 @@ def test_every_setting_is_a_number_at_every_scale(scale):
 
 
 def test_the_page_has_the_hyper_parameters_themselves(at_paper_scale):
-    page = itempages.page(items.Item(at_paper_scale, NO_RESULTS, claims.judge(at_paper_scale, NO_RESULTS)), [])
+    judged = claims.judge(at_paper_scale, NO_RESULTS)
+    page = itempages.page(items.Item(at_paper_scale, NO_RESULTS, judged, "privimage_table5_6_7_paper"), [])
     assert "| denoiser: weights | PrivImage, Table 5 | 1.75M | 1,754,499 | yes |" in page
     assert "| query function: steps | PrivImage, Table 7 | 9.4K | 9,400 | yes |" in page and settings.NOTE in page
