@@ -30,7 +30,8 @@ install: .venv/.installed ## make the environment in .venv, and no more
 reproduce: .venv/.installed ## plan and execute the notebooks of every run, end with the comparison table
 	@.venv/bin/python -m dpsynth.runner.reproduce $(CHOICE) --jobs '$(JOBS)'
 
-table1: rpgen-table1 ## RPGen's Table 1 on CIFAR-10 and Tiny-ImageNet, on a GPU (docs/gpu.md)
+table1: .venv/.installed ## RPGen's Table 1 on CIFAR-10 and Tiny-ImageNet, on a GPU (docs/gpu.md)
+	@$(MAKE) --no-print-directory reproduce EXPERIMENT=rpgen/table1
 
 # One for each file of params/rpgen and params/privimage, as rpgen-fig5; each can be stopped, and goes on.
 $(FIGURES): .venv/.installed

@@ -115,7 +115,7 @@ def test_a_dry_run_needs_no_set_and_says_memory_hours_and_the_commands_that_get_
         (root / folder).symlink_to(PACKAGE.parent / folder)
     monkeypatch.chdir(root)
     monkeypatch.setenv("DPSYNTH_DATA", str(root / "data"))
-    given = ["--experiment", "table1", "--scale", "paper", "--method", "pdp_diffusion", "--epsilon", "10"]
+    given = ["--experiment", "rpgen/table1", "--scale", "paper", "--method", "pdp_diffusion", "--epsilon", "10"]
     assert reproduce.main([*given, "--dry-run"]) == 0
     said = capsys.readouterr().out
     assert "dp_sgd x200 at noise multiplier" in said and "epsilon 9.99" in said

@@ -93,7 +93,8 @@ def measured_minutes() -> dict[tuple[str, str, str, str], float]:
     for frame in map(pd.read_csv, sorted(results.COMMITTED.glob("*.csv"))):
         if {"scale", "variant"} <= set(frame):  # a table of results, not of published numbers, claims or timings
             timed = frame[frame["metric"].str.startswith("seconds-")]
-            of = timed["method"].where(timed["method"].isin(METHODS), timed["variant"].str.partition(":")[0])
+            reference = timed["variant"].fillna("").astype(str).str.split(":").str[0]
+            of = timed["method"].where(timed["method"].isin(METHODS), reference)
             stage = timed["metric"].str.removeprefix("seconds-")
             minutes |= (timed.groupby([timed["scale"], timed["method"], of, stage])["value"].mean() / 60).to_dict()
     return minutes

@@ -185,7 +185,7 @@ def test_two_processes_make_what_one_makes(tmp_path, cache, one):
 
 LEARNS = """
 from dpsynth.runner import headless
-headless.pieces = lambda run: [headless.Piece("synthesiser", lambda: run.synthesiser)]
+headless.pieces = lambda run, measured: [headless.Piece("synthesiser", lambda: run.synthesiser)]
 headless._conclude = lambda *given: None
 """
 DIES = """
