@@ -30,19 +30,17 @@ NOTE = (
 def write() -> list[str]:
     """Write all of it; the names of the pages."""
     FOLDER.mkdir(exist_ok=True)
-    every = items.every()
-    for page_of_before in FOLDER.glob("*.md"):
-        page_of_before.unlink()
-    current = [item.name for item in every]
-    for picture in FOLDER.glob("*.png"):
-        if picture.stem.rpartition("-")[0] not in current:
-            picture.unlink()
+    every, written = items.every(), set()
     for item in every:
         drawn = items.draw(item) if len(item.rows) else {}
+        written |= {f"{item.name}.md", *(f"{item.name}-{name}.png" for name in (*drawn, *item.experiment.pictures))}
         for name, figure in drawn.items():
             (FOLDER / f"{item.name}-{name}.png").write_bytes(figure.png())
         (FOLDER / f"{item.name}.md").write_text(page(item, list(drawn)), encoding="utf-8")
     artifact.claims_table(every).to_csv(CLAIMS, index=False)
+    for file in FOLDER.iterdir():
+        if file.name not in written:
+            file.unlink()  # of a parameter file, or a figure, that is no more
     return [item.name for item in every]
 
 

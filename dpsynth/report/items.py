@@ -116,7 +116,7 @@ def draw(item: Item) -> dict[str, Picture]:
     for name, (start, end, axis) in CURVES.items():
         if len(values := _curves(item, start, end)):
             drawn[name] = figures.sweep(values, axis, title=title_of(item), badge=badge)
-    if not drawn and "quality" in item.experiment.measures:
+    if not _options(item.experiment) and "quality" in item.experiment.measures:
         drawn["rows"] = figures.comparison(item.rows, headline({*item.rows["metric"]}), badge=badge)
     told = pd.DataFrame([_gap(one) for one in item.judged if one.interval and one.rule.startswith(("order", "shape"))])
     if len(told):
@@ -152,9 +152,13 @@ def title_of(item: Item) -> str:
 
 def swept(experiment: Experiment) -> str | None:
     """The option over which a file runs, if it has three values or more."""
+    return next((name for name, values in _options(experiment).items() if len(values) > 2), None)
+
+
+def _options(experiment: Experiment) -> dict[str, list]:
+    """The axes of a file that are no method, budget or seed."""
     axes = {name: values for grid in experiment.over for name, values in grid.items()}
-    options = (name for name, values in axes.items() if name not in ("method", "epsilon", "seed") and len(values) > 2)
-    return next(options, None)
+    return {name: values for name, values in axes.items() if name not in ("method", "epsilon", "seed")}
 
 
 def _over(item: Item, axis: str) -> pd.DataFrame:
