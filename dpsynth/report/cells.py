@@ -85,7 +85,8 @@ class Results:
         n = rows["n_reference"].max()
         n = 0 if pd.isna(n) else int(n)  # of what is measured beside quality it is not said
         error = accuracy_error(values.mean(), n) if percent and n else 0.0
-        return Found(metric, values, error, {} if "row" in cell else self._answers(runs, names, n))
+        own = cell.get("row", runs[0].row_name) == runs[0].row_name  # answers are kept of a run's own samples alone
+        return Found(metric, values, error, self._answers(runs, names, n) if own else {})
 
     def _answers(self, runs: list[Params], names: tuple[str, ...], n: int) -> dict[int, np.ndarray]:
         kept = [p for p in runs if all((p.digest, name) in self.answers for name in names)]
