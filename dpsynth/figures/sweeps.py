@@ -13,6 +13,7 @@ from scipy import stats
 from dpsynth.figures.style import GREY, INK, PALE, called, chart, colours, named_bars, readable, styled
 from dpsynth.metrics.names import ANY_FRECHET, FRECHET, known
 
+LONGEST = 120  # letters of a label
 LETTER = 0.068  # inches of width that a letter of a label takes
 COLUMNS = 4  # panels side by side
 VERDICTS = {"agrees": "#009e73", "disagrees": "#d55e00", "cannot tell": GREY}  # of those that have an interval
@@ -76,7 +77,7 @@ def gaps(judged: pd.DataFrame, *, title: str, badge: str) -> Figure:
     metrics, cells = list(judged["metric"].unique()), list(judged["cells"].unique())
     key = [Line2D([], [], color=shade, marker="o", linestyle="", label=name) for name, shade in VERDICTS.items()]
     tall = 0.9 + 0.28 * len(cells)
-    names = [readable(each, 70) for each in cells]
+    names = [readable(each, LONGEST) for each in cells]
     wide = 0.6 + LETTER * max(map(len, names)) + 2.1 * len(metrics)
     figure = chart(wide, tall, title, badge, key=key)
     panels = figure.subplots(1, len(metrics), squeeze=False, sharey=True)[0]

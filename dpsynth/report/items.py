@@ -70,8 +70,9 @@ def of(path: Path) -> Iterator[Item]:
 
 def _read(experiment: Experiment, path: Path) -> Item:
     rows = results.read(path) if path.exists() else pd.DataFrame(columns=results.COLUMNS)
-    rows = rows[rows["params_digest"].isin({p.digest for p in experiment.points()})]  # of today's settings
     try:
+        claims.refuse_mixed(experiment.name, rows)
+        rows = rows[rows["params_digest"].isin({p.digest for p in experiment.points()})]  # of today's settings
         answers = results.read_answers(path.with_name(f"{path.stem}-{results.ANSWERS}"))
         return Item(experiment, rows, claims.judge(experiment, rows, answers), path.stem)
     except ValueError as error:

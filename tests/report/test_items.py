@@ -118,6 +118,18 @@ def test_results_without_a_column_are_refused_by_name(tmp_path):
         results.read(path)
 
 
+@pytest.mark.parametrize("column", ["scale", "commit"])
+def test_a_file_of_mixed_results_is_refused_by_name_whatever_settings_they_are_of(tmp_path, column):
+    path = next(path for path in FILES if path.stem == "fig5")
+    rows = made(path).rows
+    rows = pd.concat([rows, rows.head(1).assign(**{column: "another", "params_digest": "of before"})])
+    rows.to_csv(tmp_path / "rpgen_fig5.csv", index=False)
+    with pytest.raises(
+        ValueError, match=rf"rpgen_fig5\.csv: results of rpgen_fig5 mix several values of {column} .*another"
+    ):
+        items._read(experiments.load(path), tmp_path / "rpgen_fig5.csv")
+
+
 def test_a_name_that_no_file_has_is_refused():
     with pytest.raises(ValueError, match="no parameter file of a paper gives results called 'fig99'"):
         items.committed("fig99")
