@@ -31,7 +31,7 @@ from dpsynth import Params, Run, figures
 from dpsynth.budget import planning
 from dpsynth.privacy import Private
 from dpsynth.privacy.engine import clip, clip_factors, clipped_sum
-from dpsynth.report import audit, displays, pictures, results
+from dpsynth.report import audit, displays, pictures, run_files
 from dpsynth.report.source import source
 
 run = Run(Params.at(scale, method=method, private=private, public=public, epsilon=epsilon, seed=seed, **changes))
@@ -90,7 +90,7 @@ synthesiser = run.synthesiser
 # this run's lineage, with both sensitivities, by the accountant of record (privacy loss distributions) and by the others.
 
 # %%
-results.write_certificate(run)
+run_files.write_certificate(run)
 # %% tags=["raises-exception"]
 displays.certificate(run.certificate)
 

@@ -34,7 +34,7 @@ changes = {}  # any other parameter or option of the method, as {"votes": 1}
 
 # %%
 from dpsynth import Params, Run, figures
-from dpsynth.report import displays, pictures, results
+from dpsynth.report import displays, pictures, run_files
 
 run = Run(Params.at(scale, method=method, private=private, public=public, epsilon=epsilon, seed=seed, **changes))
 badge = displays.badge(run.params)
@@ -48,8 +48,8 @@ badge = displays.badge(run.params)
 
 # %%
 samples = run.samples
-results.write_synthetic(run)
-results.write_artifacts(run)
+run_files.write_synthetic(run)
+run_files.write_artifacts(run)
 # %% tags=["raises-exception"]
 displays.prior(run.prior, run.params)
 
@@ -71,7 +71,7 @@ figures.grid(*pictures.by_label(samples, run.params, 12), title="Synthetic image
 # CNN, and with colour of the papers' ResNet-9; images without labels have none.
 
 # %%
-results.write_metrics(run)
+run_files.write_metrics(run)
 # %% tags=["raises-exception"]
 displays.metrics(run)
 

@@ -18,7 +18,12 @@ FOR_SHOW = {  # what only prepares something to be shown: it asks nothing privat
     "run.plan.spent", "source",
 }  # fmt: skip
 BUILTINS = {"print", "any", "dict", "twins.values", "twins.items", "base.history.get", "clip", "Private.gradient"}
-MAKES = {"results.write_certificate", "results.write_synthetic", "results.write_artifacts", "results.write_metrics"}
+MAKES = {
+    "run_files.write_certificate",
+    "run_files.write_synthetic",
+    "run_files.write_artifacts",
+    "run_files.write_metrics",
+}
 STORY = [FOLDER / f"{name}.py" for name in pages.STORY]
 METHOD_PAGES = sorted((FOLDER / "methods").glob("*.py"))
 FILES = [*STORY, *METHOD_PAGES]

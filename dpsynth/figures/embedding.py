@@ -30,11 +30,8 @@ def tsne(
     groups = numbers("labels", labels, like=places).astype(int)
     same_length("is_synthetic", is_synthetic, places)
     mask = np.asarray(is_synthetic, dtype=bool)
-    every = np.unique(groups)
-    few = len(every) <= 10  # a palette of ten, which are told apart better
-    palette = seaborn.color_palette("tab10", len(every)) if few else seaborn.husl_palette(len(every), l=0.6)
-    shades = dict(zip(every, palette, strict=True))
-    called = {group: label_name(names, group) for group in every if names is None or len(names) > 1}
+    shades = _shades(groups)
+    called = {group: label_name(names, group) for group in shades if names is None or len(names) > 1}
     short = all(len(name) < 3 for name in called.values())  # as digits: they are written where their images are
     key = [] if short else [
         Line2D([], [], color=shades[group], marker="o", linestyle="", markersize=4, label=readable(name))
@@ -55,6 +52,14 @@ def tsne(
         axes.set(xticks=[], yticks=[], aspect="equal")
         axes.spines[:].set_visible(False)
     return figure
+
+
+def _shades(groups: np.ndarray) -> dict[int, Any]:
+    """A colour for each label: up to ten from a palette of ten, which are told apart better."""
+    every = np.unique(groups)
+    few = len(every) <= 10
+    palette = seaborn.color_palette("tab10", len(every)) if few else seaborn.husl_palette(len(every), l=0.6)
+    return dict(zip(every, palette, strict=True))
 
 
 @styled

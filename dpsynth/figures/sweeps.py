@@ -45,19 +45,16 @@ def sweep(values: pd.DataFrame, axis: str, *, title: str, badge: str, paper: pd.
     figure = chart(0.6 + 3.1 * columns, 2.7 * rows, title, badge, key=key)
     panels = figure.subplots(rows, columns, squeeze=False).flat
     for metric, axes in zip(metrics, panels, strict=False):  # in this order: no panel is taken in vain
-        places = sorted(values.loc[values["metric"] == metric, "x"].unique())
+        part = values[values["metric"] == metric]
+        places = sorted(part["x"].unique())
         for number, line in enumerate(lines):
-            part = values[(values["metric"] == metric) & (values["line"] == line)]
-            _line(axes, part, places, shades[line], (number - (len(lines) - 1) / 2) * 0.12)
+            _line(axes, part[part["line"] == line], places, shades[line], (number - (len(lines) - 1) / 2) * 0.12)
         axes.set_xticks(range(len(places)), [f"{place:g}" for place in places], fontsize=7)
         axes.set_xlabel(axis)
         axes.set_ylabel(_named(metric))
-        drawn = ANY_FRECHET if metric in FRECHET else metric
-        if paper is not None and len(part := paper[(paper["metric"] == drawn) & paper["x"].isin(places)]):
-            beside = axes.twinx()
-            beside.plot([places.index(x) for x in part["x"]], part["value"], "D:", color=INK, markersize=4, linewidth=1)
-            beside.spines["right"].set_visible(True)
-            beside.margins(y=0.15)
+        if paper is not None:
+            drawn = ANY_FRECHET if metric in FRECHET else metric
+            _beside(axes, paper[(paper["metric"] == drawn) & paper["x"].isin(places)], places)
     for axes in panels:
         axes.axis("off")
     return figure
@@ -103,6 +100,16 @@ def _line(axes: Axes, part: pd.DataFrame, places: Sequence[float], shade: str, s
         axes.scatter(np.full(len(group), place + shift), group, s=9, color=shade, alpha=0.45, linewidths=0)
     spread = [_half_width(groups[place]) for place in sorted(groups)]
     axes.errorbar(at, means, yerr=spread, color=shade, linewidth=1.4, elinewidth=0.9, capsize=2)
+
+
+def _beside(axes: Axes, paper: pd.DataFrame, places: Sequence[float]) -> None:
+    """The paper's points, on an axis of their own at the right."""
+    if paper.empty:
+        return
+    beside = axes.twinx()
+    beside.plot([places.index(x) for x in paper["x"]], paper["value"], "D:", color=INK, markersize=4, linewidth=1)
+    beside.spines["right"].set_visible(True)
+    beside.margins(y=0.15)
 
 
 def _half_width(values: np.ndarray) -> float:

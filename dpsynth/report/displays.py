@@ -9,7 +9,7 @@ from dpsynth.params import Params
 from dpsynth.pipeline import Run
 from dpsynth.privacy import Plan
 from dpsynth.privacy.accounting import ADJACENCY
-from dpsynth.report import items, results
+from dpsynth.report import items, results, run_files
 from dpsynth.report.audit import Audit
 from dpsynth.stages import label_prior
 
@@ -137,7 +137,7 @@ def metrics(run: Run) -> pd.DataFrame:
     if not run.measurements:
         return pd.DataFrame({"metrics": ["none: a folder set is not measured; see samples and certificate"]})
     rows = {row: measured.values for row, measured in run.measurements.items()}
-    rows[run.row_name] = rows[run.row_name] | results.facts(run)
+    rows[run.row_name] = rows[run.row_name] | run_files.facts(run)
     table = pd.DataFrame(rows).T.round(3).astype(object).fillna("")
     table.insert(0, "n_synthetic", [measured.n_synthetic for measured in run.measurements.values()])
     return table.rename_axis("method")

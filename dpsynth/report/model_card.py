@@ -13,6 +13,7 @@ from dpsynth.report.weight_files import COMPARED, WeightFile
 LICENCE = "MIT"  # of LICENSE
 SAID = ("method", "private", "public", "epsilon", "delta", "noise", "seed", "scale")  # in the table
 NO_SETTING = (*SAID, "options", "releases", "allow_large_delta")
+REPLACE = "PLD, replace one record"  # as a certificate calls it
 SHORT = 12  # images of a first look
 
 
@@ -64,7 +65,9 @@ def _facts(run: Run, certificate: Mapping[str, Any], weights: WeightFile) -> Ite
     yield "delta", f"{p.delta:g}"
     yield "neighbours", certificate["adjacency"]
     yield "accountant", certificate["accountant"]
-    yield "by others", "; ".join(f"{name}: {epsilon:.4f}" for name, epsilon in certificate["also"].items())
+    also = dict(certificate["also"])
+    yield "epsilon, replace one record", _number(also.pop(REPLACE, "none that is finite"))
+    yield "by others", "; ".join(f"{name}: {epsilon:.4f}" for name, epsilon in also.items())
     yield "asked", "; ".join(_question(m) for m in certificate["mechanisms"])
     yield "noise", p.noise
     yield "seed", seeds

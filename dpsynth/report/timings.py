@@ -11,7 +11,7 @@ from pandas.api.typing import SeriesGroupBy
 
 from dpsynth import project
 from dpsynth.pipeline import Run
-from dpsynth.report import results
+from dpsynth.report import run_files
 from dpsynth.steps import STAGE_OF
 
 
@@ -21,7 +21,7 @@ def remember(scale: str, runs: list[Run], executed: list[Path], minutes: float) 
     Args:
         runs: all; executed: the notebook of each page; minutes: of all, until now.
     """
-    artifacts = pd.concat(results.artifacts(run) for run in runs)
+    artifacts = pd.concat(run_files.artifacts(run) for run in runs)
     artifacts = artifacts[~artifacts.index.duplicated()]
     if (artifacts["written"] < time.time() - 60 * minutes).any():
         return

@@ -26,7 +26,7 @@ from dpsynth.mistakes import OUT_OF_TIME, RESUMES, UNDRAWN, Failed, mistakes
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
 from dpsynth.recipes import Recipe
-from dpsynth.report import measures, pictures, results
+from dpsynth.report import measures, pictures, results, run_files
 from dpsynth.runner.command import add_axes, axes, checked, conclude, in_all, privacy_of, refuse_a_look, say_needs
 from dpsynth.steps import STEPS
 
@@ -85,13 +85,13 @@ def _quality(run: Run) -> Iterator[Piece]:
 def _write(run: Run) -> None:
     if distributed.rank() == 0:
         with distributed.alone():
-            results.write(run)
+            run_files.write(run)
 
 
 def _write_measure(run: Run, measure: str) -> None:
     if distributed.rank() == 0:
         with distributed.alone():
-            results.write_measure(run, measure)
+            run_files.write_measure(run, measure)
 
 
 def perform(runs: list[Run], minutes: float | None, measured: Sequence[str] = ("quality",)) -> None:

@@ -24,7 +24,7 @@ from dpsynth.methods import METHODS
 from dpsynth.mistakes import UNDRAWN, Failed, ended, mistakes
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
-from dpsynth.report import measures, results, timings
+from dpsynth.report import measures, results, run_files, timings
 from dpsynth.runner import execute, pages, workers
 from dpsynth.runner.command import add_axes, axes, checked, conclude, in_all, privacy_of, refuse_a_look, say_needs
 from dpsynth.steps import STAGE_OF
@@ -167,7 +167,7 @@ def reproduce(chosen: dict[str, list[Any]], given: argparse.Namespace) -> None:
         missing = perform(jobs, path, given.jobs)
         with mistakes():
             for run, measure in itertools.product(runs, measures.beside_quality(experiment.measures)):
-                results.write_measure(run, measure)
+                run_files.write_measure(run, measure)
         all_points = {p.digest: p for p in (*experiment.points(), *points)}
         written = results.tables_of(experiment)
         finished = [p for p in all_points.values() if is_done(p, pages.STORY[-1]) and results.are_whole(p, written)]

@@ -35,7 +35,7 @@ changes = {}  # any other parameter or option of the method, as {"centre": "mode
 # %%
 from dpsynth import Params, Run, figures
 from dpsynth.methods import dp_feta
-from dpsynth.report import displays, pictures, results
+from dpsynth.report import displays, pictures, run_files
 from dpsynth.report.source import source
 
 run = Run(Params.at(scale, method=method, private=private, public=public, epsilon=epsilon, seed=seed, **changes))
@@ -87,7 +87,7 @@ print(displays.base(base))
 synthesiser = run.synthesiser
 
 # %%
-results.write_certificate(run)
+run_files.write_certificate(run)
 # %% tags=["raises-exception"]
 displays.certificate(run.certificate)
 

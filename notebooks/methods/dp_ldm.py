@@ -31,7 +31,7 @@ changes = {}  # any other parameter or option of the method, as {"trainable": "a
 from dpsynth import Params, Run, figures
 from dpsynth.methods import dp_ldm
 from dpsynth.models import trainable
-from dpsynth.report import displays, pictures, results
+from dpsynth.report import displays, pictures, run_files
 from dpsynth.report.source import source
 
 run = Run(Params.at(scale, method=method, private=private, public=public, epsilon=epsilon, seed=seed, **changes))
@@ -73,7 +73,7 @@ figures.trainable(pictures.learning_parts(run), badge=badge)
 synthesiser = run.synthesiser
 
 # %%
-results.write_certificate(run)
+run_files.write_certificate(run)
 # %% tags=["raises-exception"]
 displays.certificate(run.certificate)
 

@@ -35,7 +35,7 @@ changes = {}  # any other parameter or option of the method, as {"moments": 2}
 # %%
 from dpsynth import Params, Run, figures
 from dpsynth.methods import dp_mepf
-from dpsynth.report import displays, pictures, results
+from dpsynth.report import displays, pictures, run_files
 from dpsynth.report.source import source
 
 run = Run(Params.at(scale, method=method, private=private, public=public, epsilon=epsilon, seed=seed, **changes))
@@ -68,7 +68,7 @@ synthesiser = run.synthesiser
 figures.matching(synthesiser.curves["gap"], synthesiser.curves["noise"], badge=badge)
 
 # %%
-results.write_certificate(run)
+run_files.write_certificate(run)
 # %% tags=["raises-exception"]
 displays.certificate(run.certificate)
 

@@ -34,7 +34,7 @@ changes = {}  # any other parameter or option of the method, as {"share": 0.5}
 # %%
 from dpsynth import Params, Run, figures
 from dpsynth.methods import dp_sapf
-from dpsynth.report import displays, pictures, results
+from dpsynth.report import displays, pictures, run_files
 from dpsynth.report.source import source
 
 run = Run(Params.at(scale, method=method, private=private, public=public, epsilon=epsilon, seed=seed, **changes))
@@ -72,7 +72,7 @@ if probe is not None:
 synthesiser = run.synthesiser
 
 # %%
-results.write_certificate(run)
+run_files.write_certificate(run)
 # %% tags=["raises-exception"]
 displays.certificate(run.certificate)
 

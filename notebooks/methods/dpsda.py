@@ -36,7 +36,7 @@ changes = {}  # any other parameter or option of the method, as {"iterations": 4
 # %%
 from dpsynth import Params, Run, figures
 from dpsynth.methods import dpsda
-from dpsynth.report import displays, pictures, results
+from dpsynth.report import displays, pictures, run_files
 from dpsynth.report.source import source
 
 run = Run(Params.at(scale, method=method, private=private, public=public, epsilon=epsilon, seed=seed, **changes))
@@ -73,7 +73,7 @@ source(dpsda.resampled)
 synthesiser = run.synthesiser
 
 # %%
-results.write_certificate(run)
+run_files.write_certificate(run)
 # %% tags=["raises-exception"]
 displays.certificate(run.certificate)
 

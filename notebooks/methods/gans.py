@@ -31,7 +31,7 @@ changes = {}  # any other parameter or option of the method, as {"turn": 2}
 from dpsynth import Params, Run, figures
 from dpsynth.methods import gans
 from dpsynth.models import gan
-from dpsynth.report import displays, pictures, results
+from dpsynth.report import displays, pictures, run_files
 from dpsynth.report.source import source
 
 run = Run(Params.at(scale, method=method, private=private, public=public, epsilon=epsilon, seed=seed, **changes))
@@ -90,7 +90,7 @@ if run.plan.is_private:
 synthesiser = run.synthesiser
 
 # %%
-results.write_certificate(run)
+run_files.write_certificate(run)
 # %% tags=["raises-exception"]
 displays.certificate(run.certificate)
 

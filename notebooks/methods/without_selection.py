@@ -29,7 +29,7 @@ changes = {}  # any other parameter or option of the method, as {"conditional": 
 
 # %%
 from dpsynth import Params, Run, figures
-from dpsynth.report import displays, pictures, results
+from dpsynth.report import displays, pictures, run_files
 from dpsynth.report.source import source
 from dpsynth.stages import dp_sgd
 
@@ -69,7 +69,7 @@ source(dp_sgd.ready)
 synthesiser = run.synthesiser
 
 # %%
-results.write_certificate(run)
+run_files.write_certificate(run)
 # %% tags=["raises-exception"]
 displays.certificate(run.certificate)
 

@@ -15,7 +15,7 @@ from dpsynth.methods import METHODS
 from dpsynth.metrics import classifiers, distances
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
-from dpsynth.report import pictures, results
+from dpsynth.report import pictures, run_files
 from dpsynth.stages import dp_sgd, label_prior, pretrain
 from dpsynth.steps import private_steps
 
@@ -232,13 +232,13 @@ def test_what_a_synthesiser_says_of_itself_stands_beside_its_metrics_alone(tiny_
         monkeypatch.setattr(module, name, lambda *args: {"CA-CNN": 50.0})
     for trainable, low, high in (("light", 1, 99), ("all", 100, 100)):
         run = Run(Params(method="dp_ldm", options={"trainable": trainable}, **TINY))
-        table = pd.read_csv(results.write_metrics(run)).set_index(["method", "metric"])["value"]
+        table = pd.read_csv(run_files.write_metrics(run)).set_index(["method", "metric"])["value"]
         assert table["dp_ldm", "CA-CNN"] == 50.0
         assert low <= table["dp_ldm", "learning-percent"] <= high
         assert list(table["real"].index) == ["CA-CNN"]
     run = Run(Params(method="dp_ldm", **TINY))
     parts = pictures.learning_parts(run).values()
-    assert results.facts(run)["learning-percent"] == pytest.approx(
+    assert run_files.facts(run)["learning-percent"] == pytest.approx(
         100 * sum(learn for learn, _ in parts) / sum(every for _, every in parts)
     )
 

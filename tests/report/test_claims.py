@@ -12,7 +12,7 @@ from scipy import stats
 from dpsynth.artifacts import Answers
 from dpsynth.experiments import Experiment
 from dpsynth.pipeline import Run
-from dpsynth.report import claims, measures, results
+from dpsynth.report import claims, measures, results, run_files
 from dpsynth.report.verdicts import AGREES, CANNOT_TELL, DISAGREES, ILLUSTRATION, NOT_COMPARABLE, NOT_RUN, together
 
 GAMMAS = [0.0, 0.1, 0.2, 0.5]
@@ -316,7 +316,7 @@ def test_answers_are_written_joined_and_read_as_they_were(tmp_path, monkeypatch)
     monkeypatch.setattr(measures, "answers", lambda run: Answers(right))
     points = of.points()[:2]
     for p in points:
-        assert results.write_measure(Run(p), "answers").name == "answers.npz"
+        assert run_files.write_measure(Run(p), "answers").name == "answers.npz"
     assert results.tables_of(of) == ["metrics.csv"]
     read = results.read_answers(results.join_answers("smoke", of, points))
     assert set(read) == {(p.digest, name) for p in points for name in right}

@@ -85,6 +85,7 @@ def test_the_card_says_what_the_model_is_what_it_cost_and_how_good_it_is(finishe
         "| private set | `mnist5k`, 4,000 records of 1x28x28 pixels, 10 labels |",
         "| public set | `glyphs` |",
         f"| epsilon | {run.certificate['epsilon']:.4f} of a budget of 10 |",
+        f"| epsilon, replace one record | {run.certificate['also']['PLD, replace one record']:.4f} |",
         "| delta | 1e-05 |",
         "| neighbours | add or remove one record |",
         "| accountant | PLD (dp-accounting), pessimistic |",

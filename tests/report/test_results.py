@@ -14,7 +14,7 @@ from dpsynth.experiments import Experiment
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
 from dpsynth.privacy import Counts, Gradients
-from dpsynth.report import comparison, measures, results
+from dpsynth.report import comparison, measures, results, run_files
 
 CERTIFICATE = {"epsilon": 9.99, "delta": 1e-5, "adjacency": "add or remove one record", "accountant": "PLD"}
 COSTS = pd.DataFrame(
@@ -50,7 +50,7 @@ class Told(Run):
 
 @pytest.fixture
 def untimed(monkeypatch):
-    monkeypatch.setattr(results, "stage_costs", lambda run: COSTS[:0])
+    monkeypatch.setattr(run_files, "stage_costs", lambda run: COSTS[:0])
 
 
 def rows_of(*rows, **common):
@@ -61,11 +61,11 @@ def rows_of(*rows, **common):
 
 
 def test_metrics_have_a_row_each_with_what_it_cost(root, monkeypatch):
-    monkeypatch.setattr(results, "stage_costs", lambda run: COSTS)
+    monkeypatch.setattr(run_files, "stage_costs", lambda run: COSTS)
     p = Params(seed=3)
     rows = {name: measurement(80 + i) for i, name in enumerate(("rpgen", "floor_public", "pretrained", "real"))}
     run = Told(p, **rows)
-    path = results.write_metrics(run)
+    path = run_files.write_metrics(run)
     assert path == root / "build" / "smoke" / p.run_name / "metrics.csv"
     assert [file.name for file in path.parent.iterdir()] == ["metrics.csv"]
     frame = results.read(path)
@@ -108,7 +108,7 @@ def test_metrics_have_a_row_each_with_what_it_cost(root, monkeypatch):
 
 
 def test_the_twin_states_no_privacy(root, untimed):
-    frame = results.read(results.write_metrics(Told(Params(epsilon=math.inf), nonprivate=measurement(97.0))))
+    frame = results.read(run_files.write_metrics(Told(Params(epsilon=math.inf), nonprivate=measurement(97.0))))
     (row,) = frame[frame["metric"] == "CA-CNN"].to_dict("records")
     assert row["method"] == "nonprivate" and row["variant"] == "rpgen" and math.isinf(row["epsilon_target"])
     assert row["accountant"] == row["noise"] == "none"
@@ -117,11 +117,11 @@ def test_the_twin_states_no_privacy(root, untimed):
 
 def test_a_certificate_is_json(root):
     run = Told(Params())
-    path = results.write_certificate(run)
+    path = run_files.write_certificate(run)
     assert path == results.run_folder(run.params) / "certificate.json" and json.loads(path.read_text()) == CERTIFICATE
     run.__class__ = type("Infinite", (Told,), {"certificate": {"epsilon": math.inf}})
     with pytest.raises(ValueError):
-        results.write_certificate(run)
+        run_files.write_certificate(run)
     assert json.loads(path.read_text()) == CERTIFICATE
 
 
@@ -140,20 +140,20 @@ def test_costs_are_read_from_the_lineage_of_the_measurements(root):
         folder.with_name(folder.name + ".lock").touch()
     rows = {name: measurement(1, digests[:5], digest, folder) for name, digest in zip("ab", digests[5:], strict=True)}
     run = Told(Params(), **rows)
-    costs = results.stage_costs(run)
+    costs = run_files.stage_costs(run)
     assert costs.T.to_dict("list") == {
         "query": [12, 700, "cpu+cuda"], "pretrain": [30, 600, "cuda"], "evaluate": [15, 650, "cpu"],
     }  # fmt: skip
-    assert results.devices(rows["a"].artifact) == "cpu+cuda"
+    assert run_files.devices(rows["a"].artifact) == "cpu+cuda"
     own = {"private": "folder:photos", "noise": "secret", "n_records": 4000, "labels": ["cat", "dog"], "size": 32}
-    assert results.stage_costs(Told(Params(**own), **rows)).empty  # which would tell of the records
+    assert run_files.stage_costs(Told(Params(**own), **rows)).empty  # which would tell of the records
 
 
 def test_the_synthetic_set_is_one_file_of_images_and_labels(root):
     run = Told(Params())
     images, labels = torch.arange(16, dtype=torch.uint8).view(1, 1, 4, 4), torch.tensor([3])
     run._made["samples"] = Samples(images, labels)
-    with np.load(results.write_synthetic(run)) as kept:
+    with np.load(run_files.write_synthetic(run)) as kept:
         assert (kept["images"] == images.numpy()).all() and kept["labels"].tolist() == [3]
     assert [file.name for file in results.run_folder(run.params).iterdir()] == ["synthetic.npz"]
 
@@ -161,7 +161,7 @@ def test_the_synthetic_set_is_one_file_of_images_and_labels(root):
 def test_runs_are_joined_under_their_experiment(root, untimed):
     runs = [Params(seed=seed) for seed in (0, 1)]
     for p in runs:
-        results.write_metrics(Told(p, rpgen=measurement(90 + p.seed)))
+        run_files.write_metrics(Told(p, rpgen=measurement(90 + p.seed)))
     with pytest.raises(FileNotFoundError, match="make reproduce SCALE=smoke"):
         results.read_results("smoke")
     table, other = (Experiment(name=name, reproduces="a test", over={"method": "rpgen"}) for name in ("table", "other"))
@@ -183,7 +183,7 @@ def test_a_run_whose_options_are_not_the_usual_ones_is_a_row_of_its_own(root, un
     experiment = Experiment(name="ablations", reproduces="a test", over=over, methods=usual)
     runs = [Params(options={"kept": 3}), Params(options={"kept": 3, "votes": 2}, learning_rate=2e-2)]
     for value, p in enumerate(runs):
-        results.write_metrics(Told(p, rpgen=measurement(90 + value), real=measurement(99)))
+        run_files.write_metrics(Told(p, rpgen=measurement(90 + value), real=measurement(99)))
     results.join("smoke", experiment, runs)
     table = comparison.table(results.read_results("smoke"))["CA-CNN"]
     assert table["real"] == "99.0" and table["rpgen"] == "90.0"
@@ -196,7 +196,7 @@ def test_reference_rows_of_runs_that_are_set_apart_are_too(root, untimed):
     experiment = Experiment(name="ablations", reproduces="a test", over={"method": "rpgen"})
     runs = [Params(), Params(options={"votes": 2})]
     for value, p in enumerate(runs):
-        results.write_metrics(Told(p, rpgen=measurement(90 + value), floor_public=measurement(80 + value)))
+        run_files.write_metrics(Told(p, rpgen=measurement(90 + value), floor_public=measurement(80 + value)))
     results.join("smoke", experiment, runs)
     table = comparison.table(results.read_results("smoke"))["CA-CNN"]
     assert table["floor_public (rpgen)"] == "80.0" and table["floor_public (rpgen: votes 2)"] == "81.0"
@@ -250,7 +250,7 @@ def test_the_twins_of_several_methods_stay_apart(root, untimed):
     twins = [Params(method=method, epsilon=math.inf) for method in ("rpgen", "pdp_diffusion")]
     twins.append(twins[0].replace(options={"votes": 2}))
     for value, p in enumerate(twins):
-        results.write_metrics(Told(p, nonprivate=measurement(90 + value)))
+        run_files.write_metrics(Told(p, nonprivate=measurement(90 + value)))
     over = {"method": ["rpgen", "pdp_diffusion"], "epsilon": [math.inf]}
     results.join("smoke", Experiment(name="table", reproduces="a test", over=over), twins)
     table = comparison.table(results.read_results("smoke"))
@@ -303,8 +303,8 @@ def test_a_measure_has_a_file_of_its_own_and_is_joined_with_the_metrics(root, un
     ]
     made = measurement(1).artifact
     monkeypatch.setitem(measures.MEASURES, "similarity", lambda run: [measures.Point(*point, made) for point in points])
-    results.write_metrics(run)
-    assert results.write_measure(run, "similarity").name == "similarity.csv"
+    run_files.write_metrics(run)
+    assert run_files.write_measure(run, "similarity").name == "similarity.csv"
     asked = {"measures": ["quality", "similarity"], "over": {"method": "rpgen"}}
     results.join("smoke", Experiment(name="mine", reproduces="a test", **asked), [p])
     frame = results.read_results("smoke")

@@ -8,7 +8,7 @@ import pandas as pd
 from dpsynth import project
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
-from dpsynth.report import results, timings
+from dpsynth.report import run_files, timings
 
 
 def test_a_breakdown_adds_up_and_counts_shared_work_once(root, monkeypatch, tmp_path):
@@ -21,11 +21,11 @@ def test_a_breakdown_adds_up_and_counts_shared_work_once(root, monkeypatch, tmp_
     now = time.time()
     made = {"kind": ["encoder", "base"], "seconds": [12.0, 40.0], "peak_MiB": 1.0, "written": now}
     made = pd.DataFrame(made, index=["a", "b"])
-    monkeypatch.setattr(results, "artifacts", lambda run: made if run.params.seed else made[:1])
+    monkeypatch.setattr(run_files, "artifacts", lambda run: made if run.params.seed else made[:1])
     timings.remember("smoke", [Run(Params(seed=0)), Run(Params(seed=1))], executed, 2.0)
     said = json.loads((project.root() / "build/smoke/measured.json").read_text())
     assert said["reproduce_minutes"] == 2.0 and said["commit"] == "0a1b" and said["peak_MiB"] == 103.0
-    monkeypatch.setattr(results, "artifacts", lambda run: made.assign(written=now - 121))
+    monkeypatch.setattr(run_files, "artifacts", lambda run: made.assign(written=now - 121))
     timings.remember("smoke", [Run(Params())], executed, 1.0)  # not from scratch: it stands as it was
     assert json.loads((project.root() / "build/smoke/measured.json").read_text()) == said
     table = timings.breakdown(said)

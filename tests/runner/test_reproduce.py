@@ -16,7 +16,7 @@ from dpsynth.methods import METHODS
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
 from dpsynth.privacy import Counts
-from dpsynth.report import comparison, results
+from dpsynth.report import comparison, results, run_files
 from dpsynth.runner import execute, pages, reproduce, workers
 
 SCALES = Path(__file__).parents[2] / "params" / "scales"
@@ -91,7 +91,7 @@ def performed(quick, monkeypatch):
 
     monkeypatch.setattr(execute, "execute", executed)
     nothing = pd.DataFrame(columns=["kind", "seconds", "peak_MiB", "written"])
-    monkeypatch.setattr(results, "artifacts", lambda run: nothing)
+    monkeypatch.setattr(run_files, "artifacts", lambda run: nothing)
     monkeypatch.setattr(results, "COMMITTED", Path("results"))
     return state
 

@@ -12,7 +12,7 @@ from dpsynth.metrics import extractors, resnet9
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
 from dpsynth.preflight import measures
-from dpsynth.report import displays, pictures, results
+from dpsynth.report import displays, pictures, results, run_files
 from dpsynth.stages import evaluate
 
 pytestmark = pytest.mark.usefixtures("tiny_root")
@@ -55,7 +55,7 @@ def test_a_run_without_labels_has_distances_alone_and_is_shown(sets):
     table = displays.metrics(run)
     assert list(table.columns)[:5] == ["n_synthetic", *DISTANCES]
     assert set(displays.beside_papers(run)["metric"]) >= {"FD-effnet"}
-    frame = results.read(results.write_metrics(run))
+    frame = results.read(run_files.write_metrics(run))
     assert set(frame["extractor"].dropna()) == {"effnet"} and {*DISTANCES} < {*frame["metric"]}
     assert {len(images) for images in pictures.strip(run).values()} == {10} and pictures.headings(run.params) == []
     points, labels, _ = pictures.embedding(run, 20)
