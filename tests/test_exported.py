@@ -9,9 +9,12 @@ import pytest
 import torch
 
 from dpsynth import device, exported, load_model, project
+from dpsynth.methods import METHODS
 from dpsynth.models import networks, samplers
+from dpsynth.report import results
 from dpsynth.seeds import seed_of
 
+MODELS = sorted((results.COMMITTED / "models").iterdir())
 ARCHITECTURE = dict(network="generator", channels=1, size=8, n_labels=3, width=8)
 
 
@@ -42,6 +45,18 @@ def test_a_model_speaks_its_labels_and_has_its_certificate(tmp_path):
         )
     assert model.certificate["epsilon"] == 1.5 and "toy: epsilon 1.5 at delta 1e-05" in str(model.certificate)
     assert "weight" not in repr(model)
+
+
+@pytest.mark.parametrize("folder", MODELS, ids=lambda folder: folder.name)
+def test_a_committed_model_is_whole_and_draws(folder):
+    model = load_model(folder)  # which holds each file to the digest on the card
+    images, labels = model.sample(3, seed=0)
+    assert images.shape == (3, 1, 28, 28) and images.float().std() > 10 and labels.tolist() == [0, 1, 2]
+    assert model.certificate["epsilon"] <= 10 and "a reproduction" in model.certificate["status"]
+
+
+def test_each_method_of_the_table_has_a_committed_model():
+    assert {folder.name.split("-")[2] for folder in MODELS} == {*METHODS}
 
 
 @pytest.mark.parametrize(
