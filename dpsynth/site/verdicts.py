@@ -1,0 +1,54 @@
+"""Does RPGen hold: the verdicts of its claims in a few lines, from results/claims.csv."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from dpsynth.report.markdown import markdown
+
+TESTED = ("agrees", "disagrees", "cannot tell")
+PAPER = "RPGen "
+
+
+def summary(claims: pd.DataFrame) -> str:
+    """How many of RPGen's claims came out how, one line.
+
+    Args:
+        claims: rows of results/claims.csv, texts.
+    """
+    counts = claims[claims["item"].str.startswith(PAPER)]["verdict"].value_counts()
+    tested = [f"{counts.get(verdict, 0)} {verdict}" for verdict in TESTED]
+    others = [f"{count} {verdict}" for verdict, count in counts.items() if verdict not in TESTED]
+    return (
+        f"Of {counts.sum()} of RPGen's claims, by rules that were written before the runs: {', '.join(tested)}"
+        f"{'; ' if others else ''}{', '.join(others)}."
+    )
+
+
+def table(claims: pd.DataFrame, files: Mapping[str, str]) -> str:
+    """RPGen's claims that were tested, a row each, then the items that wait for a run.
+
+    Args:
+        files: of each page of the site, its file, for the links.
+    """
+    ours = claims[claims["item"].str.startswith(PAPER)]
+    tested, waiting = ours[ours["verdict"].isin(TESTED)], ours[ours["verdict"] == "not run"]
+    shown = pd.DataFrame(
+        {
+            "item": [_link(row, files) for row in tested.itertuples()],
+            "claim, and what is compared": tested["claim"],
+            "here": [f"{row.ours} ({row.interval})" if row.interval else row.ours for row in tested.itertuples()],
+            "seeds": tested["seeds"], "scale": tested["scale"], "verdict": tested["verdict"],
+        }
+    )  # fmt: skip
+    lines = [markdown(shown)] if len(shown) else ["No claim has been tested yet."]
+    if len(waiting):
+        links = dict.fromkeys(f"{_link(row, files)} (`{row.command}`)" for row in waiting.itertuples())
+        lines += ["", f"Not run at today's settings: {', '.join(links)}."]
+    return "\n".join(lines)
+
+
+def _link(row: tuple, files: Mapping[str, str]) -> str:
+    """An item's name, linked to its page: `make rpgen-fig5` is tables/rpgen_fig5."""
+    file = files.get(f"tables/{row.command.removeprefix('make ').replace('-', '_', 1)}")
+    return f"[{row.item}]({file})" if file else row.item
