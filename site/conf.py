@@ -14,8 +14,9 @@ html_math_renderer = "mathml"
 
 html_theme = "furo"
 html_static_path = ["static"]
+html_favicon = "static/icon.svg"
 html_css_files = ["site.css"]
-html_js_files = ["boxes.js"]
+html_js_files = ["keyboard.js"]
 html_copy_source = False
 html_show_copyright = False
 html_use_index = False

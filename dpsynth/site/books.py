@@ -57,10 +57,14 @@ def _notes(told: Told) -> str:
     """What the reader must know before: another scale than the site prefers, or an older source."""
     lines = []
     if told.scale != "laptop":
-        text = f"Made at scale `{told.scale}`{MEANING.get(told.scale, '')}. `{told.command}` makes it at scale `laptop`."
+        text = (
+            f"Made at scale `{told.scale}`{MEANING.get(told.scale, '')}. `{told.command}` makes it at scale `laptop`."
+        )
         lines.append(f":::{{admonition}} Scale: {told.scale}\n:class: warning\n{text}\n:::\n")
     if told.stale:
-        text = f"This notebook, or the code that it calls, has changed since it was run. `{told.command}` runs it again."
+        text = (
+            f"This notebook, or the code that it calls, has changed since it was run. `{told.command}` runs it again."
+        )
         lines.append(f":::{{admonition}} Not up to date\n:class: warning\n{text}\n:::\n")
     return "\n".join(lines)
 

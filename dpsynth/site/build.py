@@ -72,5 +72,7 @@ def _loaded(page: Path) -> set[Path]:
                 names.add(given.get("href"))
 
     Names().feed(page.read_text(encoding="utf-8"))
-    files = {(page.parent / name.partition("?")[0]).resolve() for name in names if name and not name.startswith("data:")}
+    files = {
+        (page.parent / name.partition("?")[0]).resolve() for name in names if name and not name.startswith("data:")
+    }
     return {file for file in files if file.is_file()}

@@ -102,7 +102,9 @@ def _methods(source: Source) -> str:
     rows = []
     for name, method in METHODS.items():
         page = f"methods/{name}" if method.page else f"story/{pages.STORY[0]}"
-        where = f"[a page of its own](../{source.files[page]})" if method.page else f"[the story](../{source.files[page]})"
+        where = (
+            f"[a page of its own](../{source.files[page]})" if method.page else f"[the story](../{source.files[page]})"
+        )
         rows.append({"method": f"`{name}`", "paper": method.paper, "told by": where})
     text = "The table of methods, as `dpsynth.METHODS` has it. [Results](../results.md) compares them."
     return f"# Methods\n\n{text}\n\n{markdown(pd.DataFrame(rows))}\n\n{_toctree('', _below(source, 'methods/'))}"
@@ -117,8 +119,7 @@ def _contents(source: Source) -> str:
     sections = {
         "Start": [page for page in addresses.START if page in source.files],
         "Try it": _below(source, "interactive/"),
-        "The story of RPGen": _below(source, "story/"),
-        "Methods": ["methods/index"],
+        "The notebooks": [*_below(source, "story/"), "methods/index"],
         "What holds": [page for page in addresses.FOUND if page in source.files],
     }
     listed = {"index", *(page for names in sections.values() for page in names)}

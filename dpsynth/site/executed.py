@@ -43,14 +43,14 @@ def every() -> list[Told]:
 
 def _told(page: str, name: str, method: str) -> Told:
     for scale in SCALES:
-        p = _run(method, scale)
+        p = run(method, scale)
         out = results.run_folder(p) / f"{Path(name).name}.ipynb"
         if out.exists():
             return Told(page, name, method, out, scale, not execute.is_current(p, Path("notebooks", f"{name}.py"), out))
     return Told(page, name, method, None, SCALES[0], False)
 
 
-def _run(method: str, scale: str) -> Params:
+def run(method: str, scale: str) -> Params:
     """The run that the command of a page makes; the data of a scale without its own are the file's."""
     (p,) = experiments.load(experiments.find(EXPERIMENT), scale, method=method, epsilon=EPSILON, seed=SEED).points()
     return p

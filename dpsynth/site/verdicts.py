@@ -6,22 +6,22 @@ import pandas as pd
 
 from dpsynth.report.markdown import markdown
 
-TESTED = ("agrees", "disagrees", "cannot tell")
+TESTED = {"agrees": "agree", "disagrees": "disagree", "cannot tell": "cannot tell"}
 PAPER = "RPGen "
 
 
 def summary(claims: pd.DataFrame) -> str:
-    """How many of RPGen's claims came out how, one line.
+    """How the comparisons that RPGen's claims stand on came out, in two sentences.
 
     Args:
         claims: rows of results/claims.csv, texts.
     """
     counts = claims[claims["item"].str.startswith(PAPER)]["verdict"].value_counts()
-    tested = [f"{counts.get(verdict, 0)} {verdict}" for verdict in TESTED]
+    tested = [f"{counts.get(verdict, 0)} {plural}" for verdict, plural in TESTED.items()]
     others = [f"{count} {verdict}" for verdict, count in counts.items() if verdict not in TESTED]
     return (
-        f"Of {counts.sum()} of RPGen's claims, by rules that were written before the runs: {', '.join(tested)}"
-        f"{'; ' if others else ''}{', '.join(others)}."
+        f"{sum(counts.get(verdict, 0) for verdict in TESTED)} comparisons of RPGen's claims were tested, by rules that "
+        f"were written before the runs: {', '.join(tested)}. Of the others: {', '.join(others) or 'none'}."
     )
 
 
