@@ -20,7 +20,7 @@ from dpsynth.site import executed
 ROOT = Path(__file__).parents[2]
 PIXEL = base64.b64encode((ROOT / "results" / "hero.png").read_bytes()).decode()
 CODE = '<style>pre { }</style><div class="highlight"><pre><span class="k">def</span> f(): ...\n</pre></div>'
-FRAME = "<div><table border='1' class='dataframe'><thead><tr><th>a</th></tr></thead><tbody><tr><td>1</td></tr></tbody></table></div>"
+FRAME = "<table border='1' class='dataframe'><thead><tr><th>a</th></tr></thead><tr><td>1</td></tr></table>"
 
 
 def book() -> nbformat.NotebookNode:
