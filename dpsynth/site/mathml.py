@@ -3,6 +3,9 @@
 Browsers draw MathML without a script, and screen readers read it.
 """
 
+import re
+import unicodedata
+from html import unescape
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,8 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 
 FONT = "STIXTwoMath-Regular"
+# MathML Core, which browsers draw, knows no variant but normal: letters in a script are characters of their own.
+VARIANT = re.compile(r' mathvariant="(?P<variant>[a-z-]+)"(?P<between>[^<>]*>)(?P<text>[^<]*)(?=<)')
 LICENCE_FIELDS = (0, 13, 14)  # of a font's names: copyright, licence, where the licence stands
 
 
@@ -27,7 +32,7 @@ def mathml(latex: str, display: str = "inline") -> str:
     '<math xmlns="http://www.w3.org/1998/Math/MathML" display="inline"><mrow><msqrt><mi>k</mi></msqrt></mrow></math>'
     """
     try:
-        return convert(latex, display=display)
+        return VARIANT.sub(_in_variant, convert(latex, display=display))
     except Exception as error:  # of a dozen classes, without a message as a rule
         raise ValueError(f"the formula {latex!r} cannot be converted to MathML ({type(error).__name__})") from error
 
@@ -68,3 +73,22 @@ def _write(translator: Any, node: nodes.Element, display: str) -> None:
     except ValueError as error:
         logging.getLogger(__name__).warning(str(error), location=node)
     raise nodes.SkipNode
+
+
+def _in_variant(match: re.Match) -> str:
+    if match["variant"] == "normal":
+        return match[0]
+    letters = (_letter(letter, match["variant"].upper().replace("-", " ")) for letter in unescape(match["text"]))
+    return match["between"] + "".join(letters)
+
+
+def _letter(letter: str, variant: str) -> str:
+    """The letter or digit in a script, if Unicode has it."""
+    name = unicodedata.name(letter, "").replace("LATIN ", "").replace("GREEK ", "").replace("LETTER ", "")
+    style = variant.replace("DOUBLE STRUCK", "DOUBLE-STRUCK")
+    for styled in (f"MATHEMATICAL {style} {name}", f"{style} {name}"):
+        try:
+            return unicodedata.lookup(styled)
+        except KeyError:
+            continue
+    return letter

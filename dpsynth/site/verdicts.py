@@ -16,7 +16,7 @@ def summary(claims: pd.DataFrame) -> str:
     Args:
         claims: rows of results/claims.csv, texts.
     """
-    counts = claims[claims["item"].str.startswith(PAPER)]["verdict"].value_counts()
+    counts = _ours(claims)["verdict"].value_counts()
     tested = [f"{counts.get(verdict, 0)} {plural}" for verdict, plural in TESTED.items()]
     others = [f"{count} {verdict}" for verdict, count in counts.items() if verdict not in TESTED]
     return (
@@ -31,14 +31,15 @@ def table(claims: pd.DataFrame, files: Mapping[str, str]) -> str:
     Args:
         files: of each page of the site, its file, for the links.
     """
-    ours = claims[claims["item"].str.startswith(PAPER)]
+    ours = _ours(claims)
     tested, waiting = ours[ours["verdict"].isin(TESTED)], ours[ours["verdict"] == "not run"]
     shown = pd.DataFrame(
         {
             "item": [_link(row, files) for row in tested.itertuples()],
+            "verdict": tested["verdict"],
             "claim, and what is compared": tested["claim"],
             "here": [f"{row.ours} ({row.interval})" if row.interval else row.ours for row in tested.itertuples()],
-            "seeds": tested["seeds"], "scale": tested["scale"], "verdict": tested["verdict"],
+            "seeds": tested["seeds"], "scale": tested["scale"],
         }
     )  # fmt: skip
     lines = [markdown(shown)] if len(shown) else ["No claim has been tested yet."]
@@ -46,6 +47,11 @@ def table(claims: pd.DataFrame, files: Mapping[str, str]) -> str:
         links = dict.fromkeys(f"{_link(row, files)} (`{row.command}`)" for row in waiting.itertuples())
         lines += ["", f"Not run at today's settings: {', '.join(links)}."]
     return "\n".join(lines)
+
+
+def _ours(claims: pd.DataFrame) -> pd.DataFrame:
+    """RPGen's comparisons, each once: the rows of numbered items repeat the one that decides."""
+    return claims[claims["item"].str.startswith(PAPER) & ~claims["id"].str.fullmatch(r"C\d+")]
 
 
 def _link(row: tuple, files: Mapping[str, str]) -> str:

@@ -69,6 +69,20 @@ def test_the_glossary_explains_each_term_once():
     assert [name.lower() for name in names][:3] == ["accountant", "add-or-remove", "adversarial model perturbation"]
 
 
+@pytest.mark.parametrize(
+    ("latex", "letter"),
+    [
+        (r"\mathcal N", "𝒩"),
+        (r"\mathbb 1", "𝟙"),
+        (r"\mathbb Z", "ℤ"),
+        (r"\boldsymbol\sigma", "𝝈"),
+        (r"\mathcal{N}", "𝒩"),
+    ],
+)
+def test_a_letter_in_a_script_is_its_own_character_as_browsers_know_no_variants(latex, letter):
+    assert letter in mathml(latex) and "mathvariant" not in mathml(latex)
+
+
 def test_a_formula_that_cannot_be_converted_is_named():
     assert mathml(r"\frac{1}{2}", "block").startswith("<math")
     with pytest.raises(ValueError, match=r"the formula '.*frac.*' cannot be converted"):
@@ -76,15 +90,19 @@ def test_a_formula_that_cannot_be_converted_is_named():
 
 
 def test_the_summary_counts_what_was_tested_and_names_the_rest():
-    rows = [("RPGen Table 1", "agrees"), ("RPGen Figure 5", "not run"), ("PrivImage Table 1", "agrees")]
-    claims = pd.DataFrame(rows, columns=["item", "verdict"])
+    once = [
+        ("a.1", "RPGen Table 1", "agrees"),
+        ("b.1", "RPGen Figure 5", "not run"),
+        ("c.1", "PrivImage Table 1", "agrees"),
+    ]
+    claims = pd.DataFrame([("C1", "RPGen Table 1", "agrees"), *once], columns=["id", "item", "verdict"])
     claims = claims.assign(
         claim="c", command="make rpgen-fig5", ours="+1", interval="0 to 2", seeds="3", scale="laptop"
     )
     assert verdicts.summary(claims).startswith("1 comparisons of RPGen's claims were tested")
     assert verdicts.summary(claims).endswith("1 agree, 0 disagree, 0 cannot tell. Of the others: 1 not run.")
     table = verdicts.table(claims, {"tables/rpgen_fig5": "tables/rpgen_fig5.md"})
-    assert "| [RPGen Table 1](tables/rpgen_fig5.md) | c | +1 (0 to 2) | 3 | laptop | agrees |" in table
+    assert "| [RPGen Table 1](tables/rpgen_fig5.md) | agrees | c | +1 (0 to 2) | 3 | laptop |" in table
     assert "Not run at today's settings: [RPGen Figure 5](tables/rpgen_fig5.md) (`make rpgen-fig5`)." in table
 
 
