@@ -4,7 +4,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 FIGURES := $(foreach paper,rpgen privimage,$(patsubst params/$(paper)/%.yaml,$(paper)-%,$(wildcard params/$(paper)/*.yaml)))
 
-.PHONY: help install reproduce table1 $(FIGURES) figures check dry-run test mutants crash bench bench-gpu samplers lint lab edit readme record clean
+.PHONY: help install reproduce table1 $(FIGURES) figures check dry-run test mutants crash bench bench-gpu samplers site lint lab edit readme record clean
 
 export PYTHON ?= $(shell command -v python3.11 || command -v python3)
 EXPERIMENT ?= table
@@ -64,6 +64,9 @@ bench-gpu: .venv/.installed ## the same on a GPU, at the sizes of docs/gpu.md; w
 
 samplers: .venv/.installed ## compare samplers by quality and speed, on the choosing split; writes build/samplers.csv
 	@.venv/bin/python -m dpsynth.bench.samplers
+
+site: .venv/.installed ## build the web pages of what was run, of docs/ and of results/, in build/site/html
+	@.venv/bin/python -m dpsynth.site
 
 lint: .venv/.installed ## check the code with ruff
 	@.venv/bin/python -m ruff check .

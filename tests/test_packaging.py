@@ -33,7 +33,8 @@ LOCKED = {canonicalize_name(one.name): str(one.specifier) for one in LOCK}
 # A machine with a GPU has the torch that its driver takes, and more Pythons: tests/privacy, tests/models, tests/data
 # and tests/metrics were run with these by hand, on Python 3.12.
 OLDER = {"torch": "2.9", "torchvision": "0.24"}
-DECLARED = [Requirement(one) for one in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]]
+EXTRAS = PROJECT["optional-dependencies"]
+DECLARED = [Requirement(one) for one in PROJECT["dependencies"] + EXTRAS["dev"] + EXTRAS["site"]]
 
 
 @pytest.fixture(scope="module")
