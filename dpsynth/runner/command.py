@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from dpsynth.budget import risk
 from dpsynth.experiments import Experiment
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
@@ -87,9 +86,8 @@ def privacy_of(run: Run) -> str:
     if not plan.is_private:
         return f"{p.run_name}: not private, a reference on a public benchmark"
     questions = ", ".join(f"{m.name} x{m.steps} at noise multiplier {m.noise_multiplier:.4g}" for m in plan.mechanisms)
-    spends = f"epsilon {(spent := plan.spent()):.4g} of {p.epsilon:g} at delta {p.delta:g}"
-    guesses = f"an attacker's right guesses: at most {risk.right_guesses(plan.mechanisms, spent, p.delta)} of 100"
-    return f"{p.run_name}: {questions}; {spends} ({plan.statement()['adjacency']}); {guesses}"
+    spends = f"epsilon {plan.spent():.4g} of {p.epsilon:g} at delta {p.delta:g}"
+    return f"{p.run_name}: {questions}; {spends} ({plan.statement()['adjacency']})"
 
 
 def say_needs(runs: list[Run], lacks: list[str]) -> None:
