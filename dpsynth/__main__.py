@@ -2,7 +2,8 @@
 
 `dpsynth run FILE` makes all that a parameter file names, `dpsynth pack` and `dpsynth unpack` carry it to another
 machine, `dpsynth export FILE` writes its models for others, `dpsynth prepare NAME` decodes an image set once, `dpsynth
-certificate PRIVATE_SET` states what was ever released of a set, and what that costs.
+certificate PRIVATE_SET` states what was ever released of a set, and what that costs, `dpsynth verify CERTIFICATE`
+computes anew what a certificate claims.
 """
 
 import argparse
@@ -10,7 +11,7 @@ import json
 import sys
 from pathlib import Path
 
-from dpsynth import mistakes, privacy, project, terminal
+from dpsynth import mistakes, privacy, project, terminal, verify
 from dpsynth.budget.certificate import certificate_of_set
 from dpsynth.data import catalog, prepared
 from dpsynth.data.originals import ORIGINALS
@@ -32,6 +33,11 @@ def main(argv: list[str] | None = None) -> int:
     command.add_argument("--delta", type=float, default=1e-5, help="the failure probability to state it at (1e-5)")
     command.add_argument("--json", action="store_true", help="as JSON, with every release")
     command.set_defaults(action=_certificate)
+    command = commands.add_parser("verify", help="compute anew what a certificate claims, by other code")
+    command.add_argument(
+        "certificate", metavar="CERTIFICATE", help="certificate.json of a run, or of an exported model"
+    )
+    command.set_defaults(action=_verify)
     given = parser.parse_args(argv)
 
     def action() -> None:
@@ -72,6 +78,19 @@ def _certificate(given: argparse.Namespace) -> None:
     print(json.dumps(statement, indent=1) if given.json else displays.certificate_of_set(statement))
     if not given.json:
         print(f"  read in {statement['ledger']}")
+
+
+def _verify(given: argparse.Namespace) -> None:
+    """As the file does alone: exit code 1 where the certificate does not agree, 2 where it is none."""
+    with mistakes.mistakes():
+        try:
+            lines, wrong = verify.verified(verify.text_of(given.certificate))
+        except ValueError as error:
+            raise ValueError(f"{given.certificate} cannot be checked: {error}") from None
+    print(*lines, sep="\n")
+    if wrong:
+        raise mistakes.Failed(verify.verdict(wrong), verify.DISAGREES)
+    print(verify.verdict(wrong))
 
 
 def _prepare(given: argparse.Namespace) -> None:

@@ -39,7 +39,7 @@ class ExportedModel:
     Attributes:
         network: of `models.networks`, in eval mode; classes: names of the labels that it speaks, by number.
         prior: the released counts of the private labels, where the method asked for them.
-        certificate: of the run, as plain data; as text, in four lines.
+        certificate: of the run, as plain data; as text, with what that buys an attacker.
     """
 
     network: nn.Module = field(repr=False)

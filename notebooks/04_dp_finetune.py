@@ -28,7 +28,7 @@ changes = {}  # any other parameter or option of the method, as {"votes": 1}
 
 # %%
 from dpsynth import Params, Run, figures
-from dpsynth.budget import planning
+from dpsynth.budget import planning, risk
 from dpsynth.privacy import Private
 from dpsynth.privacy.engine import clip, clip_factors, clipped_sum
 from dpsynth.report import audit, displays, pictures, run_files
@@ -93,6 +93,12 @@ synthesiser = run.synthesiser
 run_files.write_certificate(run)
 # %% tags=["raises-exception"]
 displays.certificate(run.certificate)
+
+# %% [markdown]
+# In words, which are computed from the same releases:
+
+# %% tags=["raises-exception"]
+print(*risk.words(run.certificate), sep="\n")
 
 # %% tags=["raises-exception"]
 if run.plan.is_private:

@@ -12,7 +12,7 @@ PACKAGE = Path(dpsynth.__file__).parent
 # other modules of `data`.
 LAYERS = (
     ("privacy",),
-    ("project", "strict", "seeds", "plainyaml", "device", "sources", "terminal"),
+    ("project", "strict", "seeds", "plainyaml", "device", "sources", "terminal", "verify"),
     ("distributed",),
     ("deadline",),
     ("provenance", "mistakes", "rules"),
@@ -110,6 +110,10 @@ def test_no_module_imports_itself_by_whatever_detour():
 def test_the_core_imports_nothing_of_ours_but_itself():
     others = set().union(*(GRAPH[module] for module in FILES if module.partition(".")[0] == "privacy"))
     assert {other.partition(".")[0] for other in others} == {"privacy"}
+
+
+def test_the_check_of_certificates_imports_nothing_of_ours():
+    assert GRAPH["verify"] == set()
 
 
 @pytest.mark.parametrize("module", [name for name in FILES if name.partition(".")[0] in WORK])

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from dpsynth import device, preflight, privacy, provenance, recipes, store
+from dpsynth.budget import risk
 from dpsynth.data import catalog, glyphs
 from dpsynth.methods import METHODS
 from dpsynth.params import Params
@@ -185,7 +186,11 @@ def test_a_certificate_prints(tiny):
     spent = run.certificate["epsilon"]
     assert lines[0].startswith(f"mnist5k: epsilon {spent} at delta 1e-05, by ") and 9.99 <= spent <= 10
     assert lines[1] == f"neighbours: {privacy.accounting.ADJACENCY}" and lines[3].startswith("a reproduction")
-    assert len(lines) == 4 and lines[2].count(":") == len(run.certificate["also"]) > 0
+    assert (
+        lines[4:] == risk.words(run.certificate)
+        and len(lines) > 5
+        and lines[2].count(":") == len(run.certificate["also"]) > 0
+    )
     assert json.loads(json.dumps(run.certificate)) == run.certificate  # plain data
     twin = str(Run(parameters(epsilon=math.inf)).certificate)
     assert twin.startswith("mnist5k: epsilon none") and len(twin.splitlines()) == 4

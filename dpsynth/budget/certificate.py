@@ -5,25 +5,27 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+from dpsynth.budget import risk
 from dpsynth.privacy import Ledger, Plan, accounting
 from dpsynth.privacy.ledger import opened
 from dpsynth.privacy.mechanisms import Mechanism, from_statement, statement
 
 REPRODUCTION = "a reproduction, not a release: the coins follow from a published seed"
 RELEASE = "a release: coins of the operating system, destroyed; n_records of a folder is public, so quote replace-one"
+REPLACE = "PLD, replace one record"  # among the other figures
 NONE = "none: the private records were used without any privacy (the non-private twin of a public benchmark)"
 ORDERS = [1 + x / 10 for x in range(1, 100)] + list(range(12, 64)) + list(range(64, 2048, 64))
 PRV_EPSILON, PRV_STEPS = 300.0, 50_000  # beyond either, Opacus's PRV takes gigabytes
 
 
 class Certificate(dict):
-    """What a run cost, as plain data; as text, in four lines."""
+    """What a run cost, as plain data; as text, in four lines, and what that buys an attacker in the next."""
 
     def __str__(self) -> str:
         also = "; ".join(f"{name}: {value:.4f}" for name, value in self.get("also", {}).items())
         return "\n".join([
             f"{self['private']}: epsilon {self['epsilon']} at delta {self['delta']:g}, by {self['accountant']}",
-            f"neighbours: {self['adjacency']}", also or "no other figure", self["status"],
+            f"neighbours: {self['adjacency']}", also or "no other figure", self["status"], *risk.words(self),
         ])  # fmt: skip
 
 
@@ -85,7 +87,7 @@ def _total(ledger: Ledger, delta: float, replace: bool) -> float | str:
 
 def _cost(entries: list[dict[str, Any]], delta: float) -> dict[str, Any]:
     mechanisms = [from_statement(entry["mechanism"]) for entry in entries]
-    also = {"PLD, replace one record": accounting.epsilon(mechanisms, delta, replace=True)}
+    also = {REPLACE: accounting.epsilon(mechanisms, delta, replace=True)}
     also |= cross_checks(mechanisms, delta)
     return {
         "epsilon": accounting.epsilon(mechanisms, delta),

@@ -3,12 +3,15 @@
 import pandas as pd
 
 from dpsynth.artifacts import Base, Codes, Encoder, LabelCounts, Perceptual
+from dpsynth.budget import risk
+from dpsynth.budget.certificate import REPLACE
 from dpsynth.figures.style import Picture
 from dpsynth.metrics.names import ACCURACIES, FRECHET
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
 from dpsynth.privacy import Plan
 from dpsynth.privacy.accounting import ADJACENCY
+from dpsynth.privacy.mechanisms import from_statement
 from dpsynth.report import items, results, run_files
 from dpsynth.report.audit import Audit
 from dpsynth.stages import label_prior
@@ -109,11 +112,17 @@ def base(base: Base) -> str:
 
 
 def certificate(certificate: dict) -> pd.DataFrame:
-    """Epsilon of a run by every accountant."""
+    """Epsilon of a run by every accountant, and beside that of record an attacker's right guesses."""
     if not certificate["releases"]:
         return pd.DataFrame({"certificate": [certificate["status"]]})
     figures = {f"{certificate['accountant']} (of record)": certificate["epsilon"], **certificate["also"]}
+    mechanisms = [from_statement(entry["mechanism"]) for entry in certificate["releases"]]
+    epsilon, delta = certificate["epsilon"], certificate["delta"]
+    guesses = [risk.right_guesses(mechanisms, epsilon, delta, replace) for replace in (False, True)]
     table = pd.DataFrame({"epsilon": figures}).round(4)
+    table["right guesses of 100, at most"] = [
+        guesses[by == REPLACE] if by == REPLACE or i == 0 else "" for i, by in enumerate(figures)
+    ]
     return table.rename_axis(f"accountant, delta {certificate['delta']:g}", axis=0).rename_axis(
         certificate["status"], axis=1
     )
@@ -127,6 +136,7 @@ def certificate_of_set(stated: dict) -> str:
         f"{stated['delta']:g}",
         f"  by {stated['accountant']}; neighbours: {stated['adjacency']}",
         *(f"  {name}: {value:.4f}" for name, value in stated["also"].items()),
+        *(f"  {sentence}" for sentence in risk.words(stated)),
         *(release.format(entry["open"], entry["noise"], **entry["mechanism"]) for entry in stated["releases"]),
     ]
     return "\n".join(lines)

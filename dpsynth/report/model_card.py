@@ -4,16 +4,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from dpsynth.budget import risk
+from dpsynth.budget.certificate import REPLACE
 from dpsynth.exported import CARD
 from dpsynth.metrics.names import METRICS
 from dpsynth.pipeline import Run
+from dpsynth.privacy.mechanisms import from_statement
 from dpsynth.report.paired import accuracy_error
 from dpsynth.report.weight_files import COMPARED, WeightFile
 
 LICENCE = "MIT"  # of LICENSE
 SAID = ("method", "private", "public", "epsilon", "delta", "noise", "seed", "scale")  # in the table
 NO_SETTING = (*SAID, "options", "releases", "allow_large_delta")
-REPLACE = "PLD, replace one record"  # as a certificate calls it
 SHORT = 12  # images of a first look
 
 
@@ -67,6 +69,15 @@ def _facts(run: Run, certificate: Mapping[str, Any], weights: WeightFile) -> Ite
     yield "accountant", certificate["accountant"]
     also = dict(certificate["also"])
     yield "epsilon, replace one record", _number(also.pop(REPLACE, "none that is finite"))
+    mechanisms = [from_statement(entry["mechanism"]) for entry in certificate["releases"]]
+    by_adding, by_replacing = (
+        risk.right_guesses(mechanisms, certificate["epsilon"], p.delta, replace) for replace in (False, True)
+    )
+    yield (
+        "an attacker's right guesses",
+        f"at most {by_adding} of 100 whether a given record was among them; by chance 50",
+    )
+    yield "the same, replace one record", f"at most {by_replacing} of 100 which of two records was among them"
     yield "by others", "; ".join(f"{name}: {epsilon:.4f}" for name, epsilon in also.items())
     yield "asked", "; ".join(_question(m) for m in certificate["mechanisms"])
     yield "noise", p.noise

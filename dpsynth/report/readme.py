@@ -14,6 +14,7 @@ import pandas as pd
 
 from dpsynth import bench, experiments, terminal
 from dpsynth.bench import gpu, samplers
+from dpsynth.budget import risk
 from dpsynth.methods import METHODS
 from dpsynth.metrics.names import ACCURACIES, FRECHET, frechet
 from dpsynth.project import PACKAGE
@@ -85,6 +86,7 @@ def blocks() -> dict[str, str]:
         "artifact": markdown(artifact.reviewed(every)),
         "tolerance": f"`make check` lets cells be off by this much: {check.TOLERANCE}.",
         "networks": markdown(networks.table()),
+        "risk": markdown(risk.table()),
         "time": _time(measured),
         "breakdown": markdown(breakdown(measured)) if "artifacts" in measured else "Not run.",
     }

@@ -11,6 +11,7 @@ from PIL import Image
 
 from dpsynth import load_model, project
 from dpsynth.artifacts import Synthesiser
+from dpsynth.budget import risk
 from dpsynth.budget.certificate import REPRODUCTION, Certificate
 from dpsynth.methods import METHODS
 from dpsynth.metrics import classifiers, distances
@@ -78,6 +79,10 @@ def test_the_card_says_what_the_model_is_what_it_cost_and_how_good_it_is(finishe
     card = (tmp_path / run.params.run_name / "card.md").read_text()
     certificate = json.loads((tmp_path / run.params.run_name / "certificate.json").read_text())
     assert certificate == json.loads(json.dumps(run.certificate))
+    right, right_replace = (
+        risk.right_guesses(run.plan.mechanisms, run.certificate["epsilon"], 1e-5, replace) for replace in (False, True)
+    )
+    assert 50 < float(right) < float(right_replace) < 100
     for line in (
         "# rpgen on mnist5k, epsilon 10",
         "**A reproduction, not a release: the coins follow from a published seed.**",
@@ -86,6 +91,8 @@ def test_the_card_says_what_the_model_is_what_it_cost_and_how_good_it_is(finishe
         "| public set | `glyphs` |",
         f"| epsilon | {run.certificate['epsilon']:.4f} of a budget of 10 |",
         f"| epsilon, replace one record | {run.certificate['also']['PLD, replace one record']:.4f} |",
+        f"| an attacker's right guesses | at most {right} of 100 whether a given record was among them; by chance 50 |",
+        f"| the same, replace one record | at most {right_replace} of 100 which of two records was among them |",
         "| delta | 1e-05 |",
         "| neighbours | add or remove one record |",
         "| accountant | PLD (dp-accounting), pessimistic |",
