@@ -29,6 +29,7 @@ LAYERS = (
     ("figures",),
     ("bench",),
     ("report",),
+    ("site",),
     ("runner",),
     ("__main__",),
 )
@@ -45,6 +46,7 @@ ABOVE_WORK = (
     "figures",
     "bench",
     "report",
+    "site",
     "runner",
 )
 
