@@ -23,6 +23,7 @@ from dpsynth.params import Params
 from dpsynth.pipeline import Run
 from dpsynth.privacy import Counts, Gradients
 from dpsynth.privacy.mechanisms import Mechanism
+from dpsynth.project import PACKAGE
 from dpsynth.report import displays, items, pictures, widgets
 from dpsynth.stages import selection
 
@@ -84,7 +85,8 @@ def explorer(folder: Path, run: Run) -> None:
 def presets() -> Iterator[dict[str, Any]]:
     """What the methods of each scale ask, at each budget, as the explorer's fields; equal ones under one name.
 
-    Left out are methods that ask something else than at most one histogram before DP-SGD.
+    Last what the two papers print, where that is another rate or number of steps. Left out are methods that ask
+    something else than at most one histogram before DP-SGD.
     """
     for scale in SCALES:
         for epsilon in BUDGETS:
@@ -96,6 +98,21 @@ def presets() -> Iterator[dict[str, Any]]:
             for text, methods in named.items():
                 name = f"{scale}, {p.private}, epsilon {epsilon:g}: {', '.join(methods)}"
                 yield {"name": name, "setting": json.loads(text)}
+    yield from _printed()
+
+
+def _printed() -> Iterator[dict[str, Any]]:
+    """What RPGen and PrivImage print for CIFAR-10; what they do not say, as at scale paper."""
+    rows = pd.read_csv(PACKAGE / "settings.csv")
+    for method, paper in (("rpgen", "RPGen"), ("privimage_d", "PrivImage")):
+        mine = rows[(rows["method"] == method) & (rows["paper"] == paper)]
+        printed = mine.drop_duplicates("setting").set_index("setting")["value"]
+        for epsilon in BUDGETS:
+            p = Params.at("paper", method=method, epsilon=epsilon)
+            rate = float(f"{printed['expected records'] / p.constants.n_records:.4g}")
+            steps = round(printed["steps"] if "steps" in printed else printed["passes"] / rate)
+            setting = _fields(Run(p).questions, p) | {"rate": rate, "steps": steps}
+            yield {"name": f"as {paper} prints, {p.private}, epsilon {epsilon:g}", "setting": setting}
 
 
 def _fields(questions: list[Mechanism], p: Params) -> dict[str, float | None] | None:

@@ -309,27 +309,30 @@ const accounting = (() => {
 
   // ---- the other way round ------------------------------------------------------------------------------------------
 
-  /** The least noise multiplier of DP-SGD with which a setting stays within epsilon, to within a ten-thousandth; null
-   *  where no noise does, as the query alone costs as much. */
+  /** The least noise multiplier of DP-SGD, but for a hair, with which a setting stays within epsilon; null where no
+   *  noise does, as the query alone costs as much. What it costs is at most epsilon, and a few hundred-thousandths below. */
   function calibrated(setting, target, delta) {
-    const cost = (noise) => epsilon({ ...setting, noise }, delta);
+    const cost = (noise) => epsilon({ ...setting, noise }, delta), aim = target * (1 - 1e-5);
     if (epsilon({ ...setting, steps: 0 }, delta) >= target) return null;
-    let low = LEAST_NOISE, high = MOST_NOISE;
-    if (cost(low) <= target) return low;
-    let costLow = null, costHigh = null, noise = Math.max(low, Math.sqrt(setting.steps) * setting.rate);
-    while (high / low > 1 + 1e-4) {
+    if (cost(LEAST_NOISE) <= target) return LEAST_NOISE;
+    // Little noise and enough, with what they cost: a power law through both says where to look next.
+    let little = null, enough = null, noise = 1;
+    for (let tries = 0; tries < 60; tries++) {
       const spent = cost(noise);
-      if (spent > target) [low, costLow] = [noise, spent];
-      else [high, costHigh] = [noise, spent];
-      if (costLow === null || costHigh === null) noise = costLow === null ? high / 2 : low * 2;
+      if (spent <= target && (spent >= target - 3 * (target - aim) || noise >= MOST_NOISE)) return noise;
+      if (spent > target) little = { noise, spent };
+      else enough = { noise, spent };
+      if (little === null) noise = Math.max(LEAST_NOISE, enough.noise / 4);
+      else if (enough === null) noise = little.noise * 4;
       else {
-        // Where a power law through both ends meets the target, but not too near an end.
-        const share = costHigh > 0 ? Math.log(costLow / target) / Math.log(costLow / costHigh) : 0.5;
-        noise = low * (high / low) ** Math.min(0.97, Math.max(0.03, share));
+        if (enough.noise / little.noise < 1 + 1e-9) break; // the cost jumps here
+        const slope = Math.log(enough.noise / little.noise) / Math.log(little.spent / enough.spent);
+        const share = (slope * Math.log(little.spent / aim)) / Math.log(enough.noise / little.noise);
+        // By turns half-way, where that law holds for one end alone.
+        noise = little.noise * (enough.noise / little.noise) ** (tries % 3 === 2 || !(share > 0 && share < 1) ? 0.5 : share);
       }
-      if (noise < LEAST_NOISE || noise > MOST_NOISE) noise = Math.sqrt(low * high);
     }
-    return high;
+    return enough?.noise ?? null;
   }
 
   return Object.freeze({

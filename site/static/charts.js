@@ -2,7 +2,7 @@
 // What the interactive pages draw with: a line chart as SVG, a table beside it, numbers as people read them.
 
 const charts = (() => {
-  const WIDE = 640, TALL = 320, LEFT = 62, RIGHT = 14, TOP = 14, BOTTOM = 46;
+  const NARROWEST = 300, WIDEST = 700, TALL = 320, LEFT = 62, RIGHT = 14, TOP = 14, BOTTOM = 46;
   const DASHES = ["", "7 4", "2 3", "9 3 2 3"]; // lines are told apart without their colours too
 
   /** A number in at most four digits; large ones without powers of ten up to a million. */
@@ -43,13 +43,13 @@ const charts = (() => {
     );
   }
 
-  function axis(values, log) {
+  function axis(values, log, room) {
     const finite = values.filter((v) => Number.isFinite(v) && (!log || v > 0));
     let low = Math.min(...finite), high = Math.max(...finite);
     if (!log) [low, high] = [Math.min(0, low), high * 1.05 || 1];
     else if (high / low < 1.1) [low, high] = [low / 2, high * 2];
     const at = log ? (v) => Math.log(v / low) / Math.log(high / low) : (v) => (v - low) / (high - low);
-    return { at, ticks: log ? powers(low, high) : even(low, high) };
+    return { at, ticks: log ? powers(low, high, room) : even(low, high) };
   }
 
   function even(low, high) {
@@ -58,8 +58,9 @@ const charts = (() => {
     return Array.from({ length: Math.floor(high / stride + 1e-9) + 1 }, (_, i) => i * stride);
   }
 
-  function powers(low, high) {
-    const decades = Math.log10(high / low), factors = decades > 4 ? [1] : decades > 1.5 ? [1, 3] : [1, 2, 3, 5, 7];
+  /** Ticks of a logarithmic axis of so many pixels, some forty apart or more. */
+  function powers(low, high, room) {
+    const decade = room / Math.log10(high / low), factors = decade < 90 ? [1] : decade < 250 ? [1, 3] : [1, 2, 3, 5];
     const ticks = [];
     for (let ten = 10 ** Math.floor(Math.log10(low)); ten <= high; ten *= 10) {
       ticks.push(...factors.map((factor) => factor * ten).filter((tick) => tick >= low * 0.999 && tick <= high * 1.001));
@@ -74,20 +75,21 @@ const charts = (() => {
   function lines(place, what) {
     const ends = what.lines.flatMap((line) => [...(line.low ?? []), ...(line.high ?? [])]);
     const points = [...what.lines.flatMap((line) => line.points), ...(what.dots ?? [])];
-    const x = axis([...points.map((p) => p[0]), ...(what.mark === undefined ? [] : [what.mark])], what.x.log);
-    const y = axis([...points.map((p) => p[1]), ...ends], what.y.log);
-    const right = (v) => LEFT + x.at(v) * (WIDE - LEFT - RIGHT), up = (v) => TALL - BOTTOM - y.at(v) * (TALL - TOP - BOTTOM);
-    const svg = drawn("svg", { viewBox: `0 0 ${WIDE} ${TALL}`, role: "img", "aria-label": `${what.title}. The numbers are in the table below.` });
+    const wide = Math.min(WIDEST, Math.max(NARROWEST, place.clientWidth || WIDEST)); // letters stay as large as they are
+    const x = axis([...points.map((p) => p[0]), ...(what.mark === undefined ? [] : [what.mark])], what.x.log, wide - LEFT);
+    const y = axis([...points.map((p) => p[1]), ...ends], what.y.log, TALL);
+    const right = (v) => LEFT + x.at(v) * (wide - LEFT - RIGHT), up = (v) => TALL - BOTTOM - y.at(v) * (TALL - TOP - BOTTOM);
+    const svg = drawn("svg", { viewBox: `0 0 ${wide} ${TALL}`, role: "img", "aria-label": `${what.title}. The numbers are in the table below.` });
     for (const tick of y.ticks) {
-      svg.append(drawn("line", { class: "grid", x1: LEFT, x2: WIDE - RIGHT, y1: up(tick), y2: up(tick) }));
+      svg.append(drawn("line", { class: "grid", x1: LEFT, x2: wide - RIGHT, y1: up(tick), y2: up(tick) }));
       svg.append(drawn("text", { x: LEFT - 6, y: up(tick) + 4, "text-anchor": "end" }, shown(tick)));
     }
     for (const tick of x.ticks) {
       svg.append(drawn("line", { class: "axis", x1: right(tick), x2: right(tick), y1: TALL - BOTTOM, y2: TALL - BOTTOM + 4 }));
       svg.append(drawn("text", { x: right(tick), y: TALL - BOTTOM + 17, "text-anchor": "middle" }, shown(tick)));
     }
-    svg.append(drawn("line", { class: "axis", x1: LEFT, x2: WIDE - RIGHT, y1: TALL - BOTTOM, y2: TALL - BOTTOM }));
-    svg.append(drawn("text", { x: (LEFT + WIDE) / 2, y: TALL - 8, "text-anchor": "middle" }, what.x.label));
+    svg.append(drawn("line", { class: "axis", x1: LEFT, x2: wide - RIGHT, y1: TALL - BOTTOM, y2: TALL - BOTTOM }));
+    svg.append(drawn("text", { x: (LEFT + wide) / 2, y: TALL - 8, "text-anchor": "middle" }, what.x.label));
     svg.append(drawn("text", { transform: `translate(14 ${TALL / 2 - 10}) rotate(-90)`, "text-anchor": "middle" }, what.y.label));
     if (what.mark !== undefined) {
       svg.append(drawn("line", { class: "mark", x1: right(what.mark), x2: right(what.mark), y1: TOP, y2: TALL - BOTTOM }));

@@ -124,7 +124,7 @@ const explorer = (() => {
     if (setting.noise <= accounting.LEAST_NOISE) return refusal(`${words} or below; less noise than that is not considered here.`);
     if (setting.queryNoise === null) return [element("p", {}, `${words}.`)];
     const alone = accounting.calibrated({ ...setting, queryNoise: null }, epsilon, delta);
-    return [element("p", {}, `${words}. Without the query ${shown(alone)} would do: the query costs the learner ${shown(100 * (setting.noise / alone - 1))} percent more noise.`)];
+    return [element("p", {}, `${words}. Without the query ${shown(alone)} would do: the query costs the learner ${shown(Number((100 * (setting.noise / alone - 1)).toPrecision(2)))} percent more noise.`)];
   }
 
   const refusal = (text) => [element("p", { class: "error" }, text)];
