@@ -103,7 +103,7 @@ def test_adding_and_removing_are_equally_far_apart(asked):
     both = """data.map((s) => ["remove", "add"].map((neighbours) =>
         accounting.deltaAt(accounting.composed(s, neighbours), 0)))"""
     for one, other in asked(ACCOUNTING, both, [setting(*where) for *where, _ in SETTINGS[::3]]):
-        assert one == pytest.approx(other, rel=1e-3, abs=1e-6)
+        assert one == pytest.approx(other, rel=5e-3, abs=1e-6)
 
 
 def test_no_attack_beats_the_bound_of_epsilon_and_delta(asked):
