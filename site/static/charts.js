@@ -73,9 +73,24 @@ const charts = (() => {
    *  string, log?: boolean}, y: {label: string, log?: boolean}, mark?: number, notes?: [number, string][], dots?: number[][]}} what  `low` and
    *  `high` are ends of an interval at each point; `mark` is a place on the x axis, `notes` others with words, `dots` single points. */
   function lines(place, what) {
+    shownIn.set(place, { what, wide: widthOf(place) });
+    draw(place, what, widthOf(place));
+    resized?.observe(place);
+  }
+
+  // A chart is drawn anew where its place became another width: its letters stay as large as they are.
+  const shownIn = new WeakMap();
+  const widthOf = (place) => Math.min(WIDEST, Math.max(NARROWEST, place.clientWidth || WIDEST));
+  const resized = typeof ResizeObserver === "undefined" ? null : new ResizeObserver((entries) => {
+    for (const { target } of entries) {
+      const { what, wide } = shownIn.get(target);
+      if (wide !== widthOf(target)) requestAnimationFrame(() => lines(target, what));
+    }
+  });
+
+  function draw(place, what, wide) {
     const ends = what.lines.flatMap((line) => [...(line.low ?? []), ...(line.high ?? [])]);
     const points = [...what.lines.flatMap((line) => line.points), ...(what.dots ?? [])];
-    const wide = Math.min(WIDEST, Math.max(NARROWEST, place.clientWidth || WIDEST)); // letters stay as large as they are
     const x = axis([...points.map((p) => p[0]), ...(what.mark === undefined ? [] : [what.mark])], what.x.log, wide - LEFT);
     const y = axis([...points.map((p) => p[1]), ...ends], what.y.log, TALL);
     const right = (v) => LEFT + x.at(v) * (wide - LEFT - RIGHT), up = (v) => TALL - BOTTOM - y.at(v) * (TALL - TOP - BOTTOM);
@@ -100,7 +115,9 @@ const charts = (() => {
     }
     what.lines.forEach((line, number) => svg.append(...strokes(line, number, right, up, what.y.log)));
     for (const [a, b] of what.dots ?? []) svg.append(drawn("circle", { cx: right(a), cy: up(b), r: 4, fill: "var(--line-2)" }));
-    place.replaceChildren(svg, key(what.lines), numbers(what));
+    const asTable = numbers(what);
+    asTable.open = place.querySelector("details")?.open ?? false; // as the reader left it
+    place.replaceChildren(svg, key(what.lines), asTable);
   }
 
   function strokes(line, number, right, up, log) {
