@@ -27,6 +27,7 @@ from dpsynth.seeds import seed_of
 from dpsynth.stages import selection
 
 Sliders = dict[str, tuple[str, dict[str, Any]]]  # by argument: the kind of ipywidgets, and what it is made with
+AT_REST = {"continuous_update": False}  # a figure takes longer than a slider moves
 
 
 def budget(run: Run) -> Any:
@@ -78,7 +79,7 @@ def query_noise(run: Run) -> Any:
     planned = run.plan.mechanism("semantic_histogram").noise_multiplier
     choices = {"options": [(name, place) for place, name in enumerate(labels)], "value": 0}
     sliders: Sliders = {"noise": _log(planned, 0, 2.7), "label": ("Dropdown", choices)}
-    return _live(draw, sliders | {"number": ("IntSlider", {"value": 1, "min": 1, "max": 20})})
+    return _live(draw, sliders | {"number": ("IntSlider", {"value": 1, "min": 1, "max": 20, **AT_REST})})
 
 
 def picked(run: Run, noise: float, number: int) -> tuple[list[list[int]], float]:
@@ -104,7 +105,7 @@ def trajectory(run: Run) -> Any:
         names = run.params.constants.classes
         return figures.trajectory(noisy[at], clean[at], levels[at], names, badge=displays.badge(run.params))
 
-    return _live(draw, {"step": ("IntSlider", {"value": len(levels) // 2, "min": 1, "max": len(levels)})})
+    return _live(draw, {"step": ("IntSlider", {"value": len(levels) // 2, "min": 1, "max": len(levels), **AT_REST})})
 
 
 def along(run: Run) -> tuple[Tensor, Tensor, list[float]]:
@@ -144,13 +145,10 @@ def _live(draw: Callable[..., Picture], sliders: Sliders) -> Any:
         return draw(**{name: made["value"] for name, (_, made) in sliders.items()})
     import ipywidgets  # here: where nobody is, no widget is made
 
-    made = {
-        name: getattr(ipywidgets, kind)(description=name, continuous_update=False, **arguments)
-        if kind != "Dropdown" else ipywidgets.Dropdown(description=name, **arguments)
-        for name, (kind, arguments) in sliders.items()
-    }  # fmt: skip
+    made = {name: getattr(ipywidgets, kind)(description=name, **given) for name, (kind, given) in sliders.items()}
     return ipywidgets.interactive(draw, **made)
 
 
 def _log(value: float, low: float, high: float) -> tuple[str, dict[str, Any]]:
-    return "FloatLogSlider", {"value": value, "min": low, "max": high, "step": 0.01}
+    """From 10^low to 10^high."""
+    return "FloatLogSlider", {"value": value, "min": low, "max": high, "step": 0.01, **AT_REST}

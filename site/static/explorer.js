@@ -130,7 +130,7 @@ const explorer = (() => {
   const refusal = (text) => [element("p", { class: "error" }, text)];
 
   function sentences(found, delta) {
-    const percent = (share) => (share > 0.9999 ? "more than 99.99 percent" : `${shown(100 * share)} percent`);
+    const percent = (share) => (share > 0.9999 ? "nearly 100 percent" : `${shown(100 * share)} percent`);
     const strong = element("strong", {}, `epsilon ${shown(found.epsilon)} at delta ${shown(delta)}`);
     return [
       element("p", {}, "All together cost ", strong, ` if neighbours differ by adding or removing one record, and epsilon ${shown(found.replaced)} if by replacing one.`),
