@@ -1,6 +1,6 @@
 "use strict";
 // The privacy-budget explorer: what the reader types, checked; what it costs; charts of epsilon. The arithmetic is in
-// accounting.js, the presets in the data file that dpsynth.site.interactive writes.
+// accounting.js and renyi.js, the presets in the data file that dpsynth.site.interactive writes.
 
 const explorer = (() => {
   const { element, shown } = charts;
@@ -35,11 +35,11 @@ const explorer = (() => {
 
   /** All that the page says of a setting at delta. */
   function answer(setting, delta) {
-    const renyi = accounting.renyi(setting, delta);
+    const moments = renyi.epsilons(setting, delta);
     const epsilon = accounting.epsilon(setting, delta), replaced = accounting.epsilon(setting, delta, true);
     const query = { ...setting, steps: 0 }, learner = { ...setting, queryNoise: null };
     return {
-      epsilon, replaced, rdp: renyi.modern, classic: renyi.classic,
+      epsilon, replaced, rdp: moments.modern, classic: moments.classic,
       query: accounting.epsilon(query, delta), learner: accounting.epsilon(learner, delta),
       attack: accounting.attack(setting), attackReplaced: accounting.attack(setting, true),
       bound: accounting.attackBound(epsilon, delta), boundReplaced: accounting.attackBound(replaced, delta),
@@ -183,8 +183,8 @@ const explorer = (() => {
       const until = performance.now() + 20;
       do {
         const x = places.shift(), { delta: d, ...one } = { ...setting, delta, [over]: x };
-        const renyi = accounting.renyi(one, d);
-        const values = [accounting.epsilon(one, d), accounting.epsilon(one, d, true), renyi.modern, renyi.classic];
+        const moments = renyi.epsilons(one, d);
+        const values = [accounting.epsilon(one, d), accounting.epsilon(one, d, true), moments.modern, moments.classic];
         values.forEach((value, i) => lines[i].points.push([x, value]));
       } while (places.length && performance.now() < until);
       if (places.length) return later(next);

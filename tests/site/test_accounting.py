@@ -7,8 +7,8 @@ import pytest
 from dpsynth.budget import certificate
 from dpsynth.privacy import Counts, Gradients, accounting
 
-ACCOUNTING = ["accounting.js"]
-EXPLORER = ["charts.js", "accounting.js", "explorer.js"]
+ACCOUNTING = ["accounting.js", "renyi.js"]
+EXPLORER = ["charts.js", "accounting.js", "renyi.js", "explorer.js"]
 COST = "data.map(([s, delta, replace]) => accounting.epsilon(s, delta, replace))"
 # noise, rate, steps, noise of the query (or none), votes, delta: over the field's range.
 SETTINGS = [
@@ -60,7 +60,7 @@ def test_epsilon_is_the_packages_for_replacing_a_record(asked):
 def test_renyi_gives_the_packages_epsilons_by_both_conversions(asked, monkeypatch):
     monkeypatch.setattr(certificate, "_prv", lambda *_: math.nan)  # which takes its time, and is not asked for
     some = SETTINGS[::2]
-    ours = asked(ACCOUNTING, "data.map(([s, delta]) => accounting.renyi(s, delta))",
+    ours = asked(ACCOUNTING, "data.map(([s, delta]) => renyi.epsilons(s, delta))",
                  [[setting(*where), delta] for *where, delta in some])  # fmt: skip
     packages = [certificate.cross_checks(mechanisms(*where), delta) for *where, delta in some]
     assert [each["modern"] for each in ours] == [near(each["RDP"]) for each in packages]
@@ -75,7 +75,7 @@ def test_the_published_examples_come_out_to_the_printed_digits(asked, noise, pri
     """The same values as of `tests/budget/test_certificate.py`, as they print there."""
     of = setting(noise, 0.3, 150, None, 1)
     values = asked(ACCOUNTING, "[accounting.epsilon(data, 1e-5), accounting.epsilon(data, 1e-5, true), "
-                   "accounting.renyi(data, 1e-5).modern]", of)  # fmt: skip
+                   "renyi.epsilons(data, 1e-5).modern]", of)  # fmt: skip
     assert values == [pytest.approx(float(text), abs=0.51 * 10 ** -len(text.partition(".")[2]))
                       for text in (printed, replaced, renyi)]  # fmt: skip
 
