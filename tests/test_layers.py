@@ -29,6 +29,7 @@ LAYERS = (
     ("figures",),
     ("bench",),
     ("report",),
+    ("site",),
     ("runner",),
     ("site",),
     ("__main__",),
@@ -46,6 +47,7 @@ ABOVE_WORK = (
     "figures",
     "bench",
     "report",
+    "site",
     "runner",
     "site",
 )

@@ -8,6 +8,7 @@ matplotlib's settings stay as they were.
 
 from dpsynth.figures.bench import bench
 from dpsynth.figures.embedding import embeddings, tsne
+from dpsynth.figures.explorer import costs, trajectory
 from dpsynth.figures.images import beside, grid, hero, neighbours, progress, voted
 from dpsynth.figures.query import histogram, recall_curve, toy
 from dpsynth.figures.results import against, comparison, whole
@@ -16,7 +17,7 @@ from dpsynth.figures.trainable import noise_to_signal, saliency, trainable
 from dpsynth.figures.training import budget, losses, matching
 
 __all__ = [
-    "against", "bench", "beside", "budget", "comparison", "embeddings", "gaps", "grid", "hero", "histogram", "losses",
-    "matching", "neighbours", "noise_to_signal", "progress", "recall_curve", "saliency", "sweep", "toy", "trainable",
-    "tsne", "voted", "whole",
+    "against", "bench", "beside", "budget", "comparison", "costs", "embeddings", "gaps", "grid", "hero", "histogram",
+    "losses", "matching", "neighbours", "noise_to_signal", "progress", "recall_curve", "saliency", "sweep", "toy",
+    "trainable", "trajectory", "tsne", "voted", "whole",
 ]  # fmt: skip

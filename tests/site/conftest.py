@@ -1,14 +1,16 @@
-"""A site that was built, and a headless Chromium that opens its pages, served from a thread."""
+"""A site that was built, a headless Chromium that opens its pages, served from a thread, and what the scripts answer."""
 
 import base64
 import functools
 import http.server
+import json
 import os
 import shutil
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
@@ -18,6 +20,8 @@ from dpsynth.report import results
 from dpsynth.site import executed
 
 ROOT = Path(__file__).parents[2]
+STATIC = ROOT / "site" / "static"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PIXEL = base64.b64encode((ROOT / "results" / "hero.png").read_bytes()).decode()
 CODE = '<style>pre { }</style><div class="highlight"><pre><span class="k">def</span> f(): ...\n</pre></div>'
 FRAME = "<table border='1' class='dataframe'><thead><tr><th>a</th></tr></thead><tr><td>1</td></tr></table>"
@@ -36,7 +40,10 @@ def book() -> nbformat.NotebookNode:
             new_code_cell("source(f)", outputs=[new_output("execute_result", {"text/html": CODE}, execution_count=1)]),
             new_code_cell("frame", outputs=[new_output("execute_result", {"text/html": FRAME}, execution_count=2)]),
         ],
-        metadata={"dpsynth": {"digest": "of another source", "commit": "0123abc"}},
+        metadata={
+            "dpsynth": {"digest": "of another source", "commit": "0123abc"},
+            "language_info": {"name": "python"},
+        },
     )
 
 
@@ -123,3 +130,34 @@ def look(browser):
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": preference})
 
     return set_to
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory):
+    """`asked(scripts, expression, data)`: what the site's scripts answer."""
+    folder = tmp_path_factory.mktemp("javascript")
+    return lambda scripts, expression, data=None: _answer(scripts, expression, data, folder)
+
+
+def _answer(scripts: list[str | Path], expression: str, data: Any, folder: Path) -> Any:
+    """The value of an expression after these scripts, in which `data` is what is given: plain data, both ways."""
+    code = [(STATIC / name).read_text("utf-8") for name in scripts]
+    code.append(f"const data = {json.dumps(data)};")
+    if shutil.which("node"):
+        program = folder / "asked.js"
+        program.write_text("\n".join([*code, f"console.log(JSON.stringify({expression}));"]), "utf-8")
+        return json.loads(_output("node", str(program)))
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    assert browser, "neither node nor chromium is installed: the site's scripts cannot be tested"
+    code.append(f"document.body.textContent = JSON.stringify({expression});")
+    page = folder / "asked.html"
+    tags = "".join(f"<script>{each}</script>" for each in code)
+    page.write_text(f"<!doctype html><meta charset=utf-8><title>asked</title><body>{tags}</body>", "utf-8")
+    shown = _output(browser, "--headless", "--no-sandbox", "--dump-dom", page.as_uri())
+    return json.loads(shown.split("<body>")[1].split("</body>")[0].replace("&amp;", "&"))
+
+
+def _output(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
