@@ -4,7 +4,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 FIGURES := $(foreach paper,rpgen privimage,$(patsubst params/$(paper)/%.yaml,$(paper)-%,$(wildcard params/$(paper)/*.yaml)))
 
-.PHONY: help install reproduce table1 $(FIGURES) figures check dry-run test mutants crash bench bench-gpu samplers lint lab edit readme record clean
+.PHONY: help install reproduce table1 $(FIGURES) figures check dry-run test mutants exercise crash bench bench-gpu samplers lint lab edit readme record clean
 
 export PYTHON ?= $(shell command -v python3.11 || command -v python3)
 EXPERIMENT ?= table
@@ -52,6 +52,9 @@ test: .venv/.installed ## run the tests
 
 mutants: .venv/.installed ## plant bugs in the privacy code, one at a time, and show which test catches each
 	@.venv/bin/python tests/mutants
+
+exercise: .venv/.installed ## plant bug N=1 ... 6 in a copy, and judge how you mend it; ANSWER=1 shows how
+	@.venv/bin/python exercises $(N) $(if $(ANSWER),--answer)
 
 crash: .venv/.installed ## kill a run 25 times, resume it, compare it with one that nobody killed
 	@.venv/bin/python tests/crash.py
