@@ -4,7 +4,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 FIGURES := $(foreach paper,rpgen privimage,$(patsubst params/$(paper)/%.yaml,$(paper)-%,$(wildcard params/$(paper)/*.yaml)))
 
-.PHONY: help install reproduce table1 $(FIGURES) figures check dry-run test mutants exercise crash bench bench-gpu samplers lint lab edit readme record clean
+.PHONY: help install reproduce table1 $(FIGURES) figures check dry-run test mutants exercise slides crash bench bench-gpu samplers lint lab edit readme record clean
 
 export PYTHON ?= $(shell command -v python3.11 || command -v python3)
 EXPERIMENT ?= table
@@ -55,6 +55,9 @@ mutants: .venv/.installed ## plant bugs in the privacy code, one at a time, and 
 
 exercise: .venv/.installed ## plant bug N=1 ... 6 in a copy, and judge how you mend it; ANSWER=1 shows how
 	@.venv/bin/python exercises $(N) $(if $(ANSWER),--answer)
+
+slides: .venv/.installed ## the lecture of docs/teaching.md from executed notebooks, at SCALE; writes build/slides.html
+	@.venv/bin/python -m dpsynth.site.slides --scale '$(or $(SCALE),laptop)'
 
 crash: .venv/.installed ## kill a run 25 times, resume it, compare it with one that nobody killed
 	@.venv/bin/python tests/crash.py

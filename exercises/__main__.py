@@ -40,7 +40,9 @@ def exercises() -> dict[int, Exercise]:
     for page in sorted(Path(__file__).parent.glob("[0-9]-*.md")):
         _, head, text = page.read_text(encoding="utf-8").split("---\n", 2)
         stated, number = yaml.safe_load(head), int(page.name[0])
-        found[number] = Exercise(number, re.search(r"^# \d · (.+)$", text, re.M)[1], bugs[stated["bug"]], stated["tests"])
+        found[number] = Exercise(
+            number, re.search(r"^# \d · (.+)$", text, re.M)[1], bugs[stated["bug"]], stated["tests"]
+        )
     return found
 
 

@@ -68,8 +68,9 @@ def noise_of_a_histogram() -> Seen:
     noise = toy([]).count(lambda x, y, draws: y[:, None], 20_000, charge(planned)).double().numpy()
     mean, deviation, far = noise.mean(), noise.std(), (np.abs(noise) > 2 * planned.scale).mean()
     words = (
-        f"No records were asked, so what came back is noise: mean {mean:.2f}, deviation {deviation:.2f}, and {far:.1%} of "
-        f"it further out than twice the planned deviation of {planned.scale:g}. A Gaussian has mean 0, and 3 to 5 % there."
+        f"No records were asked, so what came back is noise: mean {mean:.2f}, deviation {deviation:.2f}, and {far:.1%} "
+        f"of it further out than twice the planned deviation of {planned.scale:g}. A Gaussian has mean 0, and 3 to 5 % "
+        "there."
     )
     return Seen(words, abs(mean) < 0.2 and abs(deviation - planned.scale) < 0.2 and 0.025 < far < 0.055)
 
@@ -86,8 +87,8 @@ def divisor_of_a_step() -> Seen:
     others = [True] * 4
     moved = abs(stepped(toy([*others, False]), divisor=10.0) - stepped(toy(others), divisor=10.0))
     words = (
-        f"Four records pull one way; a fifth, which pulls the other way, moved the step by {moved:.2f} C. With a divisor "
-        "of 10 the noise is made for 0.10 C."
+        f"Four records pull one way; a fifth, which pulls the other way, moved the step by {moved:.2f} C. With a "
+        "divisor of 10 the noise is made for 0.10 C."
     )
     return Seen(words, 0.09 < moved <= 0.1)
 
@@ -124,7 +125,7 @@ def sizes_of_batches() -> Seen:
     from dpsynth.privacy import Gradients, PerExample
 
     n, rate, steps = 100, 0.3, 200
-    model, table = None, nn.Embedding(n, 1)
+    table = nn.Embedding(n, 1)
     model = PerExample(table)
     asked = charge(Gradients("dp_sgd", rate, steps, 1e-9, 1.0, 1, 1.0))
     records, sizes = toy([True] * n, torch.arange(n), n), []
@@ -133,8 +134,8 @@ def sizes_of_batches() -> Seen:
         sizes.append(int((table.weight.grad[:, 0] > 0.5).sum()))
     spread, expected = np.std(sizes), (n * rate * (1 - rate)) ** 0.5
     words = (
-        f"In {steps} steps at rate {rate:g}, between {min(sizes)} and {max(sizes)} of {n} records took part: a deviation "
-        f"of {spread:.1f}. A coin for each record gives {expected:.1f}."
+        f"In {steps} steps at rate {rate:g}, between {min(sizes)} and {max(sizes)} of {n} records took part: a "
+        f"deviation of {spread:.1f}. A coin for each record gives {expected:.1f}."
     )
     return Seen(words, 0.8 < spread / expected < 1.25 and abs(np.mean(sizes) - n * rate) < 1.5)
 

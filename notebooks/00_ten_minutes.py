@@ -11,7 +11,7 @@
 #     name: python3
 # ---
 
-# %% [markdown]
+# %% [markdown] tags=["lecture"]
 # # 00 · Ten minutes of differential privacy and diffusion
 #
 # *What is promised, and what is learned.* For a reader who knows probability and a little deep learning; who knows both subjects may begin with
@@ -132,7 +132,7 @@ bars = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000), 0)  # of the linear s
 t = torch.tensor([0, 20, 60, 120, 200, 350, 550, 999])
 noise = torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(seed))
 along = bars[t].sqrt()[:, None, None, None] * x + (1 - bars[t]).sqrt()[:, None, None, None] * noise
-captions = [f"σ {((1 - bars[n]) / bars[n]).sqrt():.2g}" for n in t]
+captions = [f"sigma {((1 - bars[n]) / bars[n]).sqrt():.2g}" for n in t]
 figures.grid(pixels.to_bytes(along), captions=captions, title="An image along the forward process", badge=badge)
 
 # %% [markdown] tags=["lecture"]
@@ -186,7 +186,7 @@ with torch.no_grad():
     printed = (noise - model.F(x_t, sigma, null)).square().mean((1, 2, 3))
     package = diffusion.loss(model, "ddpm", model.null, x, null, draws())
 torch.testing.assert_close(package, printed, rtol=2e-3, atol=1e-5)
-pd.DataFrame({"σ": sigma, "Eq. 2": printed, "diffusion.loss": package}).round(4)
+pd.DataFrame({"sigma": sigma, "Eq. 2": printed, "diffusion.loss": package}).round(4)
 
 # %% [markdown]
 # And EDM's, by the estimate of the noise that its denoiser implies:
@@ -202,7 +202,7 @@ with torch.no_grad():
     package = diffusion.loss(model, "edm", model.null, x, null, draws())
 weighted = (1 + sigma**2 / s**2) * (noise - implied).square().mean((1, 2, 3))
 torch.testing.assert_close(package, weighted, rtol=2e-3, atol=1e-5)
-pd.DataFrame({"σ": sigma, "error of ε": weighted / (1 + sigma**2 / s**2), "weighted": weighted, "diffusion.loss": package}).round(4)
+pd.DataFrame({"sigma": sigma, "error of ε": weighted / (1 + sigma**2 / s**2), "weighted": weighted, "diffusion.loss": package}).round(4)
 
 # %% [markdown]
 # What remains of the difference, in one figure: how often a noise level is drawn, and what an error of the noise counts there.

@@ -58,7 +58,7 @@ figures.toy({"zebra": 3, "bee": 0}, noise_multiplier=1.0, seed=seed)
 # multiplier. RPGen's text has $k = 1$; PrivImage's code, and the default here, several. The sensitivity of DP-SGD is its clipping norm $C$.
 # Neighbouring data sets differ by **adding or removing one record**.
 
-# %% tags=["raises-exception", "lecture"]
+# %% tags=["raises-exception"]
 displays.plan(run.plan)
 
 # %% [markdown]
@@ -89,7 +89,9 @@ print(displays.encoder(encoder))
 source(query.semantic_histogram)
 
 # %% [markdown] tags=["lecture"]
-# Below is the noisy histogram, the only thing that leaves; bars show one standard deviation of the noise.
+# ## What leaves
+#
+# The noisy histogram is the only thing that leaves; bars show one standard deviation of the noise.
 
 # %%
 release = run.release

@@ -88,7 +88,7 @@ figures.grid(
 #
 # Answers are folded, and run in seconds.
 #
-# **Exercise 1.** Choose as many public classes *without* the map: those with most votes in all. How many are the same? Which private labels are left without any class, and what can the base not learn
+# **Exercise 1.** Choose as many public classes *without* the map: those with most votes in all. How many are the same? Which private labels lose most, and what can the base not learn
 # then?
 
 # %% tags=["hide-cell", "raises-exception"]
@@ -98,8 +98,8 @@ votes, names = run.release.histogram, run.params.constants.classes
 picked = selection.pick(votes, run.options.kept)
 with_map = {c for row in picked for c in row}
 without = set(votes.sum(0).topk(len(with_map)).indices.tolist())
-print(f"{len(with_map & without)} of {len(with_map)} classes are chosen either way")
-print("labels that lose all of theirs:", [names[y] for y, row in enumerate(picked) if not without & {*row}] or "none")
+print(f"{len(with_map & without)} of {len(with_map)} classes are chosen either way; of each label's {run.options.kept} these many:")
+print({name: len(without & {*row}) for name, row in zip(names, picked, strict=False)})
 
 # %% [markdown]
 # **Exercise 2.** Labels pick one after the other. How much depends on who comes first?

@@ -30,6 +30,7 @@ LAYERS = (
     ("bench",),
     ("report",),
     ("runner",),
+    ("site",),
     ("__main__",),
 )
 PLACE = {name: (height, name) for height, layer in enumerate(LAYERS) for name in layer}
@@ -46,6 +47,7 @@ ABOVE_WORK = (
     "bench",
     "report",
     "runner",
+    "site",
 )
 
 

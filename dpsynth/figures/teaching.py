@@ -113,8 +113,8 @@ def weighting(noise_levels: Mapping[str, Any], weight: Mapping[str, Any], *, sig
         drawn = numbers(f"the noise levels of {name}", noise_levels[name])
         left.hist(drawn, bins, weights=np.full(len(drawn), 100 / len(drawn)), color=colour, alpha=0.5, linewidth=0)
         right.plot(places, numbers(f"the weight of {name}", weight[name], like=places), color=colour)
-    left.set(xscale="log", xlabel="noise level σ (log scale)", ylabel="draws (percent)")
-    right.set(xscale="log", yscale="log", xlabel="noise level σ (log scale)", ylabel="weight of the error in ε")
+    left.set(xscale="log", xlabel="noise level sigma (log scale)", ylabel="draws (percent)")
+    right.set(xscale="log", yscale="log", xlabel="noise level sigma (log scale)", ylabel="weight of the error in ε")
     for axes in (left, right):
         axes.axhline(0 if axes is left else 1, color=PALE, linewidth=0.8, zorder=0)
     return figure

@@ -43,7 +43,11 @@ def test_the_pages_of_a_run_are_copied_filled_and_the_first_is_opened(root, star
 def test_the_answers_of_exercises_are_folded_and_nothing_else(root, started, capsys):
     for path in lab.copies(Params.at("smoke", method="rpgen")):
         for cell in nbformat.read(path, 4).cells:
-            folded = {"source_hidden": True, "outputs_hidden": True} if "hide-cell" in cell.metadata.get("tags", ()) else None
+            folded = (
+                {"source_hidden": True, "outputs_hidden": True}
+                if "hide-cell" in cell.metadata.get("tags", ())
+                else None
+            )
             assert cell.metadata.get("jupyter") == folded
 
 
