@@ -26,6 +26,8 @@ def densities(noise_multiplier: float, *, epsilon: float, badge: str) -> Figure:
         noise_multiplier: sigma; epsilon: the answers beyond this loss are shaded: their share is delta, about.
     """
     (sigma,) = numbers("noise_multiplier", [noise_multiplier])
+    if sigma <= 0:
+        raise ValueError(f"cannot draw densities of noise multiplier {sigma:g}: it must be above 0")
     x = np.linspace(-4 * sigma, 1 + 4 * sigma, 400)
     loss, beyond = (2 * x - 1) / (2 * sigma**2), epsilon * sigma**2 + 0.5
     key = [
@@ -48,30 +50,16 @@ def densities(noise_multiplier: float, *, epsilon: float, badge: str) -> Figure:
 
 
 @styled
-def curves(
-    x: Any, lines: Mapping[str, Any], *, title: str, xlabel: str, ylabel: str, badge: str, log: bool = False
-) -> Figure:
-    """Curves over one axis, beside each other.
-
-    Args:
-        x: (S,) ascending; lines: name -> (S,); log: whether both axes are.
-    """
+def _curves(x: Any, lines: Mapping[str, Any], title: str, xlabel: str, delta: float, badge: str) -> Figure:
+    """Epsilons over one axis, both logarithmic: (S,) and two of (S,)."""
     places = numbers("x", x)
-    if not lines:
-        raise ValueError("there is nothing to draw: no line")
-    shades = [BLUE, WITH, INK, GREY]
-    values = [numbers(name, line, like=places) for name, line in lines.items()]
-    styles = ["-", "--", "-.", ":"]
-    key = [Line2D([], [], color=c, linestyle=s, label=n) for n, c, s in zip(lines, shades, styles, strict=False)]
+    shades = dict(zip(lines, ((BLUE, "-"), (WITH, "--")), strict=True))
+    key = [Line2D([], [], color=colour, linestyle=dash, label=name) for name, (colour, dash) in shades.items()]
     figure = chart(5.8, 2.5, title, badge, key=key)
     axes = figure.subplots()
-    for line, colour, style in zip(values, shades, styles, strict=False):
-        axes.plot(places, line, color=colour, linestyle=style)
-    if log:
-        axes.set(xscale="log", yscale="log")
-    else:
-        axes.set_ylim(0, None)
-    axes.set(xlabel=xlabel, ylabel=ylabel)
+    for name, (colour, dash) in shades.items():
+        axes.plot(places, numbers(name, lines[name], like=places), color=colour, linestyle=dash)
+    axes.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=f"epsilon at delta {delta:g}\n({ADJACENCY})")
     return figure
 
 
@@ -82,18 +70,14 @@ def composition(steps: Any, composed: Any, added: Any, *, delta: float, badge: s
         steps: (S,) numbers of releases; composed, added: (S,) epsilons at `delta`.
     """
     lines = {"privacy loss distributions": composed, "epsilons added up": added}
-    said = f"epsilon at delta {delta:g}\n({ADJACENCY})"
-    title = "What a number of releases costs"
-    return curves(steps, lines, title=title, xlabel="releases (log scale)", ylabel=said, badge=badge, log=True)
+    return _curves(steps, lines, "What a number of releases costs", "releases (log scale)", delta, badge)
 
 
 def subsampling(rates: Any, epsilons: Any, *, delta: float, badge: str) -> Figure:
     """Epsilon against the rate at which each record is drawn, beside a straight line: (S,) each."""
     rates, spent = numbers("rates", rates), numbers("epsilons", epsilons)
     lines = {"drawn at this rate": spent, "rate times what all records cost": spent[-1] * rates / rates[-1]}
-    said = f"epsilon at delta {delta:g}\n({ADJACENCY})"
-    title = "What drawing few of the records saves"
-    return curves(rates, lines, title=title, xlabel="rate of a record (log scale)", ylabel=said, badge=badge, log=True)
+    return _curves(rates, lines, "What drawing few of the records saves", "rate of a record (log scale)", delta, badge)
 
 
 @styled
