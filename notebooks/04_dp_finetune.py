@@ -165,8 +165,8 @@ print(f"noise is made for {C / expected:.2f}; drawn: moved by", {drawn: round(by
 # **Exercise 3.** Spend a tenth: $\varepsilon = 1$. By how much does the plan's noise multiplier grow?
 
 # %% tags=["hide-cell", "raises-exception"]
-# Not tenfold: epsilon of many steps goes about as 1 / sigma where it is small, and much faster where sigma is below 1. The query, at the same
-# noise, now takes the larger part of the budget, or its rule gives it more noise. (Set `epsilon = 1.0` above to see what the grid loses.)
+# Not tenfold: epsilon of many steps goes about as 1 / sigma where it is small, and much faster where sigma is below 1. The query's rule
+# gives it more noise too. (Set `epsilon = 1.0` above to see what the grid loses.)
 if run.plan.is_private:
     tight = Run(run.params.replace(epsilon=1.0)).plan
     noise = [plan.mechanism("dp_sgd").noise_multiplier for plan in (run.plan, tight)]

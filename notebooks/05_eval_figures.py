@@ -130,7 +130,7 @@ from dpsynth.data import catalog
 right = {row: found.values["CA-CNN"] / 100 for row, found in run.measurements.items() if "CA-CNN" in found.values}
 judges = catalog.constants(run.params.private, "test").n_records if right else 0
 error = {row: (p * (1 - p) / judges) ** 0.5 for row, p in right.items()}
-for row in right.keys() - {run.row_name} if run.row_name in right else ():
+for row in sorted(right.keys() - {run.row_name}) if run.row_name in right else ():
     by, half = right[run.row_name] - right[row], 1.96 * hypot(error[row], error[run.row_name])
     print(f"{run.row_name} less {row}: {100 * by:+.1f}, half an interval {100 * half:.1f}: told apart: {abs(by) > half}")
 
@@ -139,8 +139,8 @@ for row in right.keys() - {run.row_name} if run.row_name in right else ():
 # set were without error?
 
 # %% tags=["hide-cell", "raises-exception"]
-# Paired over seeds or not, the difference of two independent values has sqrt(2) times the deviation; Student's t, as the deviation is
-# estimated from the same seeds. Three seeds tell apart what is seven times as large.
+# The difference of two independent values has sqrt(2) times the deviation; Student's t with n - 1 degrees, as for differences paired over
+# seeds, whose deviation is estimated from the same n. Three seeds tell apart what is five times as large.
 from scipy import stats
 
 half = {n: stats.t.ppf(0.975, n - 1) * 1.5 * (2 / n) ** 0.5 for n in range(2, 60)}

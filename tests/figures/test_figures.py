@@ -126,7 +126,9 @@ EXAMPLES = {
         ["rate times what all records cost", "add or remove one record"],
     ),
     "weighting": (
-        lambda: figures.weighting({"a": [0.1, 1.0], "b": [1.0]}, {"a": [1, 1], "b": [1, 9]}, sigma=[0.1, 2], badge=BADGE),
+        lambda: figures.weighting(
+            {"a": [0.1, 1.0], "b": [1.0]}, {"a": [1, 1], "b": [1, 9]}, sigma=[0.1, 2.0], badge=BADGE
+        ),
         2, ["noise level sigma", "draws (percent)", "a", "b"],
     ),
     "grid": (lambda: figures.grid(images(23), title="Some digits", badge=BADGE), 1, ["Some digits"]),
