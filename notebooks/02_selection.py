@@ -41,7 +41,7 @@ badge = displays.badge(run.params)
 # %% [markdown] tags=["lecture"]
 # ## The rule
 #
-# $$\mathcal C_y = \arg\max_{|\mathcal C| = m,\ \mathcal C \cap \mathcal C_{y'} = \emptyset\ \forall y' < y} \sum_{c \in \mathcal C} \tilde h_{y,c}, \qquad
+# $$\mathcal C_y = \mathrm{arg}\max_{|\mathcal C| = m,\ \mathcal C \cap \mathcal C_{y'} = \emptyset\ \forall y' < y} \sum_{c \in \mathcal C} \tilde h_{y,c}, \qquad
 # D_\text{sel} = \bigcup_y \{(x, y) : x \in D_\text{pub},\ \text{class}(x) \in \mathcal C_y\}$$
 #
 # Private labels pick one after the other, each all its $m$ (the option `kept`), and a class that one has taken is not offered to the next
