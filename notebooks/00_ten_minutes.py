@@ -129,7 +129,7 @@ x = pixels.scaled(image).repeat(8, 1, 1, 1)  # eight times one image, in [-1, 1]
 bars = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000), 0)  # of the linear schedule (Ho et al. 2020)
 
 # %% tags=["raises-exception", "lecture"]
-t = torch.tensor([0, 20, 60, 120, 200, 350, 550, 999])
+t = torch.tensor([0, 20, 60, 120, 200, 350, 550, 799])
 noise = torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(seed))
 along = bars[t].sqrt()[:, None, None, None] * x + (1 - bars[t]).sqrt()[:, None, None, None] * noise
 captions = [f"sigma {((1 - bars[n]) / bars[n]).sqrt():.2g}" for n in t]
