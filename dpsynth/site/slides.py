@@ -26,6 +26,7 @@ from dpsynth.report import results
 from dpsynth.runner import pages, primer
 
 TAG, TITLE = "lecture", "Differentially private image synthesis, in 50 minutes"
+ROWS = 12  # of a table that a slide has room for
 TEMPLATE = Path(__file__).with_name("slides.html")
 
 
@@ -116,8 +117,17 @@ def shown(output: nbformat.NotebookNode) -> str:
         alt = escape(output.metadata.get("image/png", {}).get("alt", ""), quote=True)
         return f'<img src="data:image/png;base64,{data["image/png"].strip()}" alt="{alt}">'
     if "text/html" in data:
-        return data["text/html"]
+        return first_rows(data["text/html"])
     return f"<pre>{escape(output.get('text') or data.get('text/plain', ''))}</pre>"
+
+
+def first_rows(table: str) -> str:
+    """HTML, of a table at most its first `ROWS` rows, and how many more there are."""
+    head, body, rest = table.partition("<tbody>")
+    rows = re.findall(r"<tr>.*?</tr>", body + rest, re.DOTALL)
+    if len(rows) <= ROWS:
+        return table
+    return f"{head}{body}{''.join(rows[:ROWS])}</tbody></table><p>and {len(rows) - ROWS} more rows in the notebook</p>"
 
 
 def page(found: list[Slide]) -> str:

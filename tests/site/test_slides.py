@@ -5,6 +5,7 @@ from pathlib import Path
 
 import jupytext
 import nbformat
+import pandas as pd
 import pytest
 
 from dpsynth.runner import pages
@@ -58,6 +59,14 @@ def test_no_formula_is_left_as_it_was_written(books):
     assert text.count("<math") > 50 and "$" not in re.sub(r"<script>.*</script>", "", text, flags=re.S)
     prose = re.sub(r"<[^>]+>", "", re.sub(r"<(script|style)>.*?</\1>", "", text, flags=re.S))
     assert not re.findall(r"\\[a-z]+", prose)
+
+
+def test_of_a_long_table_a_slide_has_the_first_rows_and_says_so():
+    def cell(n):
+        return nbformat.v4.new_output("execute_result", {"text/html": pd.DataFrame({"a": range(n)}).to_html()})
+
+    assert slides.shown(cell(12)).count("<tr>") == 12 and "more rows" not in slides.shown(cell(12))
+    assert slides.shown(cell(15)).count("<tr>") == 12 and "and 3 more rows" in slides.shown(cell(15))
 
 
 def test_what_was_not_executed_is_said_with_the_command_that_does_it(root, monkeypatch, capsys):
