@@ -31,7 +31,6 @@ import pandas as pd
 import torch
 
 from dpsynth import figures
-from dpsynth.data import catalog
 from dpsynth.models import diffusion, networks, pixels
 from dpsynth.privacy import Sums, accounting
 from dpsynth.report.source import source
@@ -123,6 +122,8 @@ figures.subsampling(rates, of_rate, delta=delta, badge=badge)
 # $$x_t = \sqrt{\bar\alpha_t}\, x_0 + \sqrt{1 - \bar\alpha_t}\;\epsilon, \qquad \frac{x_t}{\sqrt{\bar\alpha_t}} = x_0 + \sigma_t\, \epsilon, \qquad \sigma_t^2 = \frac{1 - \bar\alpha_t}{\bar\alpha_t}.$$
 
 # %%
+from dpsynth.data import catalog
+
 public = catalog.public("glyphs_without_digits", 1, 28)
 image = public.images[public.labels == public.classes.index("R")][:1]
 x = pixels.scaled(image).repeat(8, 1, 1, 1)  # eight times one image, in [-1, 1]
@@ -268,7 +269,7 @@ print(f"read from five published shares: {read} records")
 # The image's part of the target has deviation sigma s / (s sqrt(sigma^2 + s^2)), the noise's s^2 / (s sqrt(sigma^2 + s^2)): equal at sigma = s.
 # An error of e counts sigma times in D = x - sigma e: at sigma = 80, an error of 1 percent in e is 0.8 in an image whose range is 2.
 # So EDM makes the network say the image there, and lets the noise be.
-levels = torch.linspace(0.1, 2, 1901)
-equal = levels[(levels * s - s**2).abs().argmin()].item()  # both deviations, times s sqrt(sigma^2 + s^2)
+grid = torch.linspace(0.1, 2, 1901)
+equal = grid[(grid * s - s**2).abs().argmin()].item()  # both deviations, times s sqrt(sigma^2 + s^2)
 assert abs(equal - s) < 1e-3
 print(f"equal at sigma = {equal:.3f}, and the deviation of the data is {s:.3f}; at sigma = 80 an error of 0.01 in e moves D by {80 * 0.01:.1f}")

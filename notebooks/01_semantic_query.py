@@ -147,9 +147,9 @@ print(f"{asked.votes} votes: epsilon {as_planned:.2f} under sqrt(k) sigma_q, {sp
 # %% tags=["hide-cell", "raises-exception"]
 # A count is never below zero, so what lies below zero is noise. Noise is symmetric: the root mean square of the negative bins is its deviation,
 # about, and a little less where some bins with votes were pushed below zero.
-planned = run.plan.mechanism("semantic_histogram")
-deviation_of_a_bin = planned.noise_multiplier * planned.votes**0.5
-assert abs(deviation_of_a_bin - planned.scale) < 1e-9
+asked = run.plan.mechanism("semantic_histogram")
+deviation_of_a_bin = asked.noise_multiplier * asked.votes**0.5
+assert abs(deviation_of_a_bin - asked.scale) < 1e-9
 negative = release.histogram[release.histogram < 0].double()
 print(f"planned {deviation_of_a_bin:.2f}, found in {len(negative)} negative bins {negative.square().mean().sqrt():.2f}")
 

@@ -97,6 +97,7 @@ figures.grid(
 votes, names = run.release.histogram, run.params.constants.classes
 picked = selection.pick(votes, run.options.kept)
 with_map = {c for row in picked for c in row}
+assert len(with_map) == len(picked) * run.options.kept, "no class is taken twice"
 without = set(votes.sum(0).topk(len(with_map)).indices.tolist())
 print(f"{len(with_map & without)} of {len(with_map)} classes are chosen either way; of each label's {run.options.kept} these many:")
 print({name: len(without & {*row}) for name, row in zip(names, picked, strict=False)})
