@@ -152,8 +152,11 @@ figures.grid(pixels.to_bytes(along), captions=captions, title="An image along th
 # $D = \tilde x - \sigma e_\theta$ and weight $1/\sigma^2$, Eq. 2 is a loss of a denoiser, as $D - x_0 = \sigma (\epsilon - e_\theta)$ and so
 #
 # $$\frac{1}{\sigma^2} \lVert D - x_0 \rVert^2 = \lVert \epsilon - e_\theta \rVert^2.$$
+
+# %% [markdown] tags=["lecture"]
+# ## EDM's own denoiser
 #
-# EDM's own denoiser mixes its input with a network $F$ so that what $F$ sees, and what it must say, has variance 1 at every noise level. With $s$ for the deviation of the data,
+# EDM's mixes its input with a network $F$ so that what $F$ sees, and what it must say, has variance 1 at every noise level. With $s$ for the deviation of the data,
 #
 # $$D = \frac{s^2}{\sigma^2 + s^2}\, \tilde x + \frac{\sigma s}{\sqrt{\sigma^2 + s^2}}\, F\Big(\frac{\tilde x}{\sqrt{\sigma^2 + s^2}};\, \sigma\Big), \qquad
 # \lambda(\sigma) = \frac{\sigma^2 + s^2}{(\sigma s)^2}.$$

@@ -75,7 +75,7 @@ def slides(books: dict[str, nbformat.NotebookNode], stops: list[Stop]) -> list[S
                 title, text = titled(cell.source)
                 found.append(Slide(name, title, html(text)))
             else:
-                found[-1].shown += [shown(output) for output in cell.outputs]
+                found[-1].shown += with_one_picture(cell.outputs)
     named, planned = [(s.notebook[:2], s.title) for s in found], [(s.notebook, s.title) for s in stops]
     if named != planned:
         first = next(pair for pair in zip([*named, None], [*planned, None], strict=False) if pair[0] != pair[1])
@@ -108,6 +108,13 @@ def html(markdown: str) -> str:
 
 def _mathml(latex: str, options: dict[str, Any]) -> str:
     return convert(latex.strip(), display="block" if options["display_mode"] else "inline")
+
+
+def with_one_picture(outputs: list[nbformat.NotebookNode]) -> list[str]:
+    """A cell's outputs as HTML, of several pictures the first, and how many more there are."""
+    pictures = [output for output in outputs if "image/png" in output.get("data", {})]
+    parts = [shown(output) for output in outputs if output not in pictures[1:]]
+    return [*parts, f"<p>and {len(pictures) - 1} more in the notebook</p>"] if len(pictures) > 1 else parts
 
 
 def shown(output: nbformat.NotebookNode) -> str:

@@ -61,6 +61,17 @@ def test_no_formula_is_left_as_it_was_written(books):
     assert not re.findall(r"\\[a-z]+", prose)
 
 
+def test_of_several_pictures_a_slide_has_the_first_and_says_so():
+    names = ["first", "second", "third"]
+    outputs = [
+        nbformat.v4.new_output("display_data", {"image/png": PNG}, metadata={"image/png": {"alt": name}})
+        for name in names
+    ]
+    picture, said = slides.with_one_picture(outputs)
+    assert 'alt="first"' in picture and said == "<p>and 2 more in the notebook</p>"
+    assert len(slides.with_one_picture(outputs[:1])) == 1
+
+
 def test_of_a_long_table_a_slide_has_the_first_rows_and_says_so():
     def cell(n):
         return nbformat.v4.new_output("execute_result", {"text/html": pd.DataFrame({"a": range(n)}).to_html()})
