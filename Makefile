@@ -13,6 +13,8 @@ METHOD ?=
 EPS ?=
 SEED ?=
 JOBS ?= 1
+N ?=
+ANSWER ?=
 
 PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input
 CHOSEN = $(if $(SCALE),--scale '$(SCALE)') $(if $(METHOD),--method '$(METHOD)') $(if $(EPS),--epsilon '$(EPS)') \
