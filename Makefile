@@ -4,7 +4,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 FIGURES := $(foreach paper,rpgen privimage,$(patsubst params/$(paper)/%.yaml,$(paper)-%,$(wildcard params/$(paper)/*.yaml)))
 
-.PHONY: help install reproduce table1 $(FIGURES) figures check dry-run test mutants crash bench bench-gpu samplers site lint lab edit readme record clean
+.PHONY: help install reproduce table1 $(FIGURES) figures check dry-run test mutants exercise crash bench bench-gpu samplers site slides lint lab edit readme record clean
 
 export PYTHON ?= $(shell command -v python3.11 || command -v python3)
 EXPERIMENT ?= table
@@ -13,6 +13,8 @@ METHOD ?=
 EPS ?=
 SEED ?=
 JOBS ?= 1
+N ?=
+ANSWER ?=
 
 PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input
 CHOSEN = $(if $(SCALE),--scale '$(SCALE)') $(if $(METHOD),--method '$(METHOD)') $(if $(EPS),--epsilon '$(EPS)') \
@@ -52,6 +54,12 @@ test: .venv/.installed ## run the tests
 
 mutants: .venv/.installed ## plant bugs in the privacy code, one at a time, and show which test catches each
 	@.venv/bin/python tests/mutants
+
+exercise: .venv/.installed ## plant bug N=1 ... 6 in a copy, and judge how you mend it; ANSWER=1 shows how
+	@.venv/bin/python exercises $(N) $(if $(ANSWER),--answer)
+
+slides: .venv/.installed ## the lecture of docs/teaching.md from executed notebooks, at SCALE; writes build/slides.html
+	@.venv/bin/python -m dpsynth.site.slides --scale '$(or $(SCALE),laptop)'
 
 crash: .venv/.installed ## kill a run 25 times, resume it, compare it with one that nobody killed
 	@.venv/bin/python tests/crash.py

@@ -11,7 +11,7 @@
 #     name: python3
 # ---
 
-# %% [markdown]
+# %% [markdown] tags=["lecture"]
 # # 01 · The semantic query
 #
 # *Which public classes do the private images resemble?* RPGen (Stage 1) and PrivImage (Sec. 3.2, 3.3) train a classifier on public
@@ -40,17 +40,17 @@ from dpsynth.stages import query
 run = Run(Params.at(scale, method=method, private=private, public=public, epsilon=epsilon, seed=seed, **changes))
 badge = displays.badge(run.params)
 
-# %% [markdown]
+# %% [markdown] tags=["lecture"]
 # ## The idea, on three horses
 #
 # PrivImage's own example: the public classes are *zebra* and *bee*; the private set holds three pictures of horses. A
 # horse looks more like a zebra than like a bee, so the votes are 3 and 0. Removing a horse would change one count by one:
 # the sensitivity is 1. Gaussian noise of standard deviation $\sigma$ hides that change, and zebra still wins.
 
-# %% tags=["raises-exception"]
+# %% tags=["raises-exception", "lecture"]
 figures.toy({"zebra": 3, "bee": 0}, noise_multiplier=1.0, seed=seed)
 
-# %% [markdown]
+# %% [markdown] tags=["lecture"]
 # ## The plan
 #
 # Everything private that this run will ever do, fixed before the first touch. With $k$ votes a record (`votes`), adding or removing a
@@ -77,7 +77,7 @@ encoder = run.encoder
 # %% tags=["raises-exception"]
 print(displays.encoder(encoder))
 
-# %% [markdown]
+# %% [markdown] tags=["lecture"]
 # ## Asking
 #
 # $$\tilde h_{y,c} = \sum_{i:\,y_i = y} \mathbb 1[\,c \in \mathrm{top}_k f(x_i)\,] + \mathcal N_{\mathbb Z}(0, k\,\sigma_q^2)$$
@@ -88,13 +88,15 @@ print(displays.encoder(encoder))
 # %% tags=["raises-exception"]
 source(query.semantic_histogram)
 
-# %% [markdown]
-# Below is the noisy histogram, the only thing that leaves; bars show one standard deviation of the noise.
+# %% [markdown] tags=["lecture"]
+# ## What leaves
+#
+# The noisy histogram is the only thing that leaves; bars show one standard deviation of the noise.
 
 # %%
 release = run.release
 
-# %% tags=["raises-exception"]
+# %% tags=["raises-exception", "lecture"]
 deviation = run.plan.mechanism("semantic_histogram").scale
 figures.histogram(release.histogram, encoder.classes, run.params.constants.classes, deviation, badge=badge)
 
@@ -119,7 +121,57 @@ if run.params.constants.builtin:
 # %% [markdown]
 # Noise weighs by the number of records: the papers' 484 on 50,000 is as 39 on the 4,000 here. PrivImage's code added *uniform* noise, which gives no
 # $(\varepsilon, \delta)$ guarantee, until after publication.
+
+# %% [markdown]
+# ## Exercises
 #
-# **Try this.** Set `scale = "laptop"` and `changes = {"mode": "global", "kept": 50}` in the parameters cell and run again: one histogram for all
-# digits. For which digits is no look-alike among the classes with most votes? (Each notebook has a parameters cell of its own: to follow a change
-# through, make it in all.)
+# Answers are folded, and run in seconds.
+#
+# **Exercise 1.** Each record casts $k$ votes. Why does the noise grow with $\sqrt k$, and neither with $k$ nor not at all? What would be spent under the noise for one vote?
+
+# %% tags=["hide-cell", "raises-exception"]
+# What a record adds is a vector with k ones. Its length is sqrt(k), and lengths are what Gaussian noise hides: it is the same in every
+# direction. Not k: that is the sum of the entries, which Laplace noise would be made for. And not 1: the epsilon of that is the second below.
+from dpsynth.privacy import Counts, accounting
+
+asked = run.plan.mechanism("semantic_histogram")
+too_quiet = Counts("noise for one vote", asked.votes, asked.noise_multiplier / asked.votes**0.5)
+as_planned, spent = (accounting.epsilon([each], run.params.delta) for each in (asked, too_quiet))
+assert abs(asked.sensitivity**2 - asked.votes) < 1e-9 and spent >= as_planned
+print(f"{asked.votes} votes: epsilon {as_planned:.2f} under sqrt(k) sigma_q, {spent:.2f} under sigma_q")
+
+# %% [markdown]
+# **Exercise 2.** Recompute the standard deviation of a bin's noise from the plan. Then find it in the published numbers alone. (Most bins got no vote; which bins are sure to be low by noise
+# alone?)
+
+# %% tags=["hide-cell", "raises-exception"]
+# A count is never below zero, so what lies below zero is noise. Noise is symmetric: the root mean square of the negative bins is its deviation,
+# about, and a little less where some bins with votes were pushed below zero.
+asked = run.plan.mechanism("semantic_histogram")
+deviation_of_a_bin = asked.noise_multiplier * asked.votes**0.5
+assert abs(deviation_of_a_bin - asked.scale) < 1e-9
+negative = release.histogram[release.histogram < 0].double()
+print(f"planned {deviation_of_a_bin:.2f}, found in {len(negative)} negative bins {negative.square().mean().sqrt():.2f}")
+
+# %% [markdown]
+# **Exercise 3.** A count below zero looks wrong. May all of them be set to zero before the histogram is published? Is the result nearer to the votes?
+
+# %% tags=["hide-cell", "raises-exception"]
+# It costs nothing: what is done to a noisy histogram, without a look at the records, is post-processing. Each bin comes nearer to its count,
+# which is no negative number. But noise up stays and noise down is cut, so sums over many bins are too large by then, and shares of them wrong.
+clipped = release.histogram.clamp(min=0)
+votes_cast = run.params.constants.n_records * run.options.votes  # a public constant
+assert clipped.sum() >= release.histogram.sum()
+print(f"{votes_cast:,} votes were cast; the bins add up to {release.histogram.sum():,}, clipped to {clipped.sum():,}")
+
+# %% [markdown]
+# **Exercise 4.** `mode: global` asks for one histogram of all labels. One can also add up the rows of the histogram above. What noise has a bin then, and what has it under a global query of the same
+# cost? Which public classes lead?
+
+# %% tags=["hide-cell", "raises-exception"]
+# A record is in one row, so both questions have sensitivity sqrt(k), and at the same noise the same cost. A sum of rows has the noise of all of
+# them, the global query one: its bins are less noisy by the root of the number of labels. But it says nothing of which label a class is for.
+summed, rows = release.histogram.sum(0), len(release.histogram)
+one_bin = run.plan.mechanism("semantic_histogram").scale
+print(f"noise in a bin: {one_bin * rows**0.5:.1f} summed over {rows} rows, {one_bin:.1f} asked at once")
+print("most votes in all:", *(encoder.classes[c] for c in summed.topk(min(12, len(summed))).indices.tolist()))

@@ -28,8 +28,10 @@ scale = "smoke"  # sizes, of params/scales/: smoke (a minute a page, without mea
 changes = {}  # any other parameter or option of the method, as {"votes": 1}
 
 # %%
-from dpsynth import Params, Run, figures
-from dpsynth.models import amp, diffusion
+import torch
+
+from dpsynth import Params, Run, device, figures
+from dpsynth.models import amp, diffusion, networks, pixels
 from dpsynth.report import displays, pictures
 from dpsynth.report.source import source
 
@@ -49,7 +51,7 @@ badge = displays.badge(run.params)
 # %% tags=["raises-exception"]
 source(diffusion.loss)
 
-# %% [markdown]
+# %% [markdown] tags=["lecture"]
 # ## The perturbation
 #
 # Perturbed training minimises the maximum of that loss over a ball around the weights (RPGen, Eq. 3):
@@ -60,7 +62,7 @@ source(diffusion.loss)
 # RPGen's text prints a plus sign in the update, which would climb; we descend. Inner and outer gradient use the same
 # images and the same noise, so a step costs two backward passes:
 
-# %% tags=["raises-exception"]
+# %% tags=["raises-exception", "lecture"]
 source(amp.gradient)
 
 # %% tags=["raises-exception"]
@@ -94,14 +96,14 @@ if any(twin.history for twin in twins.values()):
 # %% tags=["raises-exception"]
 figures.grid(*pictures.preview(run, base, per_label=12), title="Drawn before any private training", badge=badge)
 
-# %% [markdown]
+# %% [markdown] tags=["lecture"]
 # ## The answer
 #
 # Does robustness that was learned on public images *transfer* to private ones? RPGen says so and has no experiment on it. Here is one, of runs with
 # several seeds that are committed with the project (`make rpgen-robustness`): the weights are moved by a random vector of growing norm, and the picture has how much the
 # loss rises, on the corpus and on held-out private images, before DP-SGD (base) and after it (synthesiser). An evaluation on a benchmark, not a release.
 
-# %% tags=["raises-exception"]
+# %% tags=["raises-exception", "lecture"]
 displays.figure("rpgen_robustness", "gaussian")
 # %% [markdown]
 # The same as paired differences over seeds, with 95 percent intervals, judged by rules that stood before the runs:
@@ -117,5 +119,59 @@ displays.verdicts("rpgen_robustness", "claim", "ours", "interval", "seeds", "ver
 displays.verdicts("rpgen_amp_selection", "claim", "metric", "ours", "interval", "seeds", "verdict")
 
 # %% [markdown]
-# **Try this.** Set `scale = "laptop"` and `changes = {"amp_normalise": True}`: the ball then always binds, as in SAM, and $\gamma$ means what the paper
-# says it means. How do the two losses of the upper panel move apart?
+# ## Exercises
+#
+# Answers are folded, and run in seconds.
+#
+# **Exercise 1.** Show that the inner step raises the loss: take the finished base, some public images, and one perturbation of length 0.02.
+
+# %% tags=["hide-cell", "raises-exception"]
+# The gradient is the direction of steepest ascent, so a short step along it raises the loss on the same images and noise. (A long one need not.)
+weights = list((model := networks.rebuild(base.architecture, base.weights)).parameters())
+x, y = device.put(pixels.scaled(run.corpus.pixels[:64])), device.put(run.corpus.labels[:64])
+draws = lambda: diffusion.PublicDraws(torch.Generator().manual_seed(seed), len(x))
+loss = lambda: diffusion.losses(model, x, y, draws()).mean()
+at_weights = lambda: ((now := loss()).detach(), list(torch.autograd.grad(now, weights)))
+step, uphill = amp.gradient(weights, at_weights, gamma=0.02, eta=1.0, normalise=True)
+assert step.perturbed > step.clean
+print(f"loss {step.clean:.4f} at the weights, {step.perturbed:.4f} at the perturbed ones, of {sum(w.numel() for w in weights):,}")
+
+# %% [markdown]
+# **Exercise 2.** What is RPGen with $\gamma = 0$?
+
+# %% tags=["hide-cell", "raises-exception"]
+# PrivImage+D: the ball is a point, the perturbation zero, and the gradient that of the loss itself (for twice the work).
+step, at_zero = amp.gradient(weights, at_weights, gamma=0.0, eta=1.0, normalise=False)
+_, plain = at_weights()
+assert step.perturbed == step.clean and all(map(torch.equal, at_zero, plain))
+print("gamma 0: the same gradient, to the bit")
+
+# %% [markdown]
+# **Exercise 3.** RPGen's text adds the update where it should subtract it (its Eq. 5). Take one step of length 0.02 either way: what does the loss do?
+
+# %% tags=["hide-cell", "raises-exception"]
+# Along the gradient at the perturbed weights the loss climbs. The code that made the paper's numbers must have had the minus.
+norm = torch.stack([g.norm() for g in uphill]).norm()
+after = {}
+for sign in (+1, -1):
+    with torch.no_grad():
+        torch._foreach_add_(weights, uphill, alpha=(by := sign * 0.02 / norm.item()))
+        after[sign] = loss().item()
+        torch._foreach_add_(weights, uphill, alpha=-by)
+assert after[-1] < after[+1]
+print(f"loss {loss().item():.4f}; after a step with plus {after[+1]:.4f}, with minus {after[-1]:.4f}")
+
+# %% [markdown]
+# **Exercise 4.** With `amp_normalise` the perturbation has length $\gamma$ at every step, as in SAM; without, only where $\eta_1$ times the gradient is longer. How long is it at the end of
+# the training, and does the ball play a role?
+
+# %% tags=["hide-cell", "raises-exception"]
+# Where the ball does not bind, gamma could be any larger number: what then sets the perturbation is eta_1 and the gradient, which becomes
+# shorter as the training goes on.
+options = {"amp_gamma": 0.2, "amp_eta": 0.4} | dict(run.options)
+_, gradient = at_weights()
+inner = torch._foreach_mul(gradient, options["amp_eta"])
+for normalise in (False, True):
+    delta, binds = amp.project(inner, options["amp_gamma"], normalise)
+    length = torch.stack([d.norm() for d in delta]).norm()
+    print(f"normalised: {normalise}; length {length:.4f} of {options['amp_gamma']:g}, the ball binds: {bool(binds)}")

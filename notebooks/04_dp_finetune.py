@@ -40,7 +40,7 @@ badge = displays.badge(run.params)
 # %% tags=["raises-exception"]
 displays.plan(run.plan)
 
-# %% [markdown]
+# %% [markdown] tags=["lecture"]
 # ## The step
 #
 # $$\tilde g_t = \frac{1}{q N} \Big( \sum_{i \in B_t} \mathrm{clip}_C\Big( \frac1K \sum_{k=1}^K \nabla_\theta\, \ell(x_i, y_i; \tau_{ik}, n_{ik}) \Big)
@@ -64,7 +64,7 @@ source(clipped_sum)
 # The clip bounds what one record can do. All of a record's parts are scaled by one factor, and to a little below $C$, so that float32's
 # rounding cannot pass it; a gradient that is not finite contributes nothing:
 
-# %% tags=["raises-exception"]
+# %% tags=["raises-exception", "lecture"]
 source(clip)
 
 # %% tags=["raises-exception"]
@@ -83,7 +83,7 @@ if run.plan.is_private and (minutes := run.expected_minutes()):
 # %%
 synthesiser = run.synthesiser
 
-# %% [markdown]
+# %% [markdown] tags=["lecture"]
 # ## The ledger closes
 #
 # The certificate is computed from the ledger, not from this notebook's hopes: every mechanism that touched the set in
@@ -91,7 +91,7 @@ synthesiser = run.synthesiser
 
 # %%
 run_files.write_certificate(run)
-# %% tags=["raises-exception"]
+# %% tags=["raises-exception", "lecture"]
 displays.certificate(run.certificate)
 
 # %% [markdown]
@@ -109,7 +109,8 @@ if run.plan.is_private:
 # RDP (Rényi DP) is looser than the privacy loss distribution. PRV (privacy loss random variables, composed numerically) is printed as its upper bound, so it can stand
 # a hundredth higher, even above the budget. The *classic* RDP conversion is the formula the papers print. Replacing a record instead of adding or removing one
 # costs more, up to about twice as much: a table that does not state its neighbours states little.
-#
+
+# %% [markdown] tags=["lecture"]
 # ## Would anyone notice?
 #
 # A certificate is a claim. An **audit** attacks it: two thousand canaries, each with a gradient along a direction of its own, are in
@@ -117,14 +118,15 @@ if run.plan.is_private:
 # claim (Steinke et al. 2023). The canaries pass through the same sampler, clip, noise and divisor as the records above, at an epsilon of 1;
 # the second line turns the noise down to a tenth.
 
-# %% tags=["raises-exception"]
+# %% tags=["raises-exception", "lecture"]
 displays.audits(audit.both())
 
 # %% [markdown]
 # The bound stays far below the claim even where all is well: it holds with 95 percent confidence, and pays for coming from one run. So
 # an audit sees gross mistakes in the step, and only there. It would pass noise of nine tenths, a query left out of the
 # ledger, or a loss that is printed. Those are for the tests: `make mutants` plants such bugs, and shows which test catches each.
-#
+
+# %% [markdown]
 # ## First look
 #
 # Samples are post-processing: they may be drawn and shown without end.
@@ -133,5 +135,76 @@ displays.audits(audit.both())
 figures.grid(*pictures.preview(run, synthesiser, per_label=12), title="Synthetic images", badge=badge)
 
 # %% [markdown]
-# **Try this.** Set `epsilon = 1.0`: ten times less to spend. By how much does the plan's noise multiplier grow, and what does the grid lose? (At any scale; at
-# `smoke` the images mean nothing, the plan does.)
+# ## Exercises
+#
+# Answers are folded, and run in seconds.
+#
+# **Exercise 1.** $K$ views of a record are averaged, and then clipped once. Two other orders are seen in code: clip each view and then average, or let each view be a record of its own. By how much can
+# one record move the sum in each?
+
+# %% tags=["hide-cell", "raises-exception"]
+# Averages of vectors no longer than C are no longer than C: the second order is as private, and only another estimate (large views count for
+# less). The third lets a record in K times. Under noise for C that is K times too little: `make exercise N=2`.
+import torch
+
+from dpsynth.privacy.engine import bounded
+
+C, K = 1.0, 8
+views = 3 * torch.nn.functional.normalize(torch.ones(K, 1000))  # the worst record: all its views agree, and are long
+orders = {"average, then clip": bounded(views.mean(0, keepdim=True), C)[0].sum(0),
+          "clip, then average": bounded(views, C)[0].mean(0), "views as records": bounded(views, C)[0].sum(0)}  # fmt: skip
+moved = {name: vector.norm().item() / C for name, vector in orders.items()}
+assert moved["average, then clip"] <= 1 and moved["clip, then average"] <= 1 < 0.99 * K < moved["views as records"]
+print({name: f"{length:.3f} C" for name, length in moved.items()})
+
+# %% [markdown]
+# **Exercise 2.** The sum is divided by $qN$, a constant. Divide it by the number of records that were drawn instead: how far can one record move the mean, if few were drawn?
+
+# %% tags=["hide-cell", "raises-exception"]
+# The others all point one way, the record the other way. Noise is made for C / (q N), whatever was drawn: `make exercise N=3`.
+C, expected = 1.0, 10
+moved = {drawn: abs((drawn * C - C) / (drawn + 1) - C) for drawn in (1, 4, 10, 30)}
+assert moved[4] > C / expected
+print(f"noise is made for {C / expected:.2f}; drawn: moved by", {drawn: round(by, 2) for drawn, by in moved.items()})
+
+# %% [markdown]
+# **Exercise 3.** Spend a tenth: by how much does the noise of DP-SGD grow from $\varepsilon = 10$ to $\varepsilon = 1$, if nothing else is asked?
+
+# %% tags=["hide-cell", "raises-exception"]
+# Not tenfold: epsilon of many steps goes about as 1 / sigma where it is small, and much faster where sigma is below 1. In a plan the query is
+# paid from the same budget, and its rule gives it more noise too. (Set `epsilon = 1.0` above to see the plan, and what the grid loses.)
+from dpsynth.budget import calibration
+
+constants = run.params.private, run.params.constants.n_records
+alone = {e: calibration.make_plan(*constants, e, run.params.delta, run.questions[-1:]) for e in (10.0, 1.0)}
+loud, louder = (plan.mechanisms[0].noise_multiplier for plan in alone.values())
+assert loud < louder < 10 * loud
+print(f"noise multiplier {loud:.2f} at epsilon 10, {louder:.2f} at 1: times {louder / loud:.1f}")
+
+# %% [markdown]
+# **Exercise 4.** A certificate lies before you, and nothing else. What noise was in each bin of the histogram?
+
+# %% tags=["hide-cell", "raises-exception"]
+# Its releases are the ledger's entries, and an entry has the mechanism with all its constants: multiplier times sensitivity, which is the root of
+# the votes. So who reads a certificate can price it again (`certificate.json` holds it).
+if run.plan.is_private:
+    stated = {entry["mechanism"]["name"]: entry["mechanism"] for entry in run.certificate["releases"]}
+    query = stated["semantic_histogram"]
+    deviation = query["noise_multiplier"] * query["votes"] ** 0.5
+    assert abs(deviation - run.plan.mechanism("semantic_histogram").scale) < 1e-9
+    print(f"{query['noise_multiplier']:g} x sqrt({query['votes']}) = {deviation:.2f} votes")
+
+# %% [markdown]
+# **Exercise 5.** What does the Poisson draw buy? Price the same steps with the same noise, on all records.
+
+# %% tags=["hide-cell", "raises-exception"]
+# Who is not drawn leaves no trace, and nobody knows who was drawn. The price of q = 1 is not 1/q times as high, but far more.
+if run.plan.is_private:
+    from dataclasses import replace
+
+    from dpsynth.privacy import accounting
+
+    learner = run.plan.mechanism("dp_sgd")
+    drawn, every = (accounting.epsilon([replace(learner, sample_rate=q)], run.params.delta, rough=True) for q in (learner.sample_rate, 1.0))
+    assert drawn < every
+    print(f"epsilon {drawn:.1f} at rate {learner.sample_rate:g}, {every:.0f} at rate 1")

@@ -98,21 +98,77 @@ if run.params.constants.builtin:
 if run.params.constants.builtin:
     figures.tsne(*pictures.embedding(run, 400), run.params.constants.classes, badge=badge)
 
-# %% [markdown]
+# %% [markdown] tags=["lecture"]
 # ## Real, selected, pre-trained, fine-tuned
 
-# %% tags=["raises-exception"]
+# %% tags=["raises-exception", "lecture"]
 figures.hero(pictures.strip(run), badge=badge, classes=pictures.headings(run.params))
 
-# %% [markdown]
+# %% [markdown] tags=["lecture"]
 # ## RPGen's Table 1: the verdict
 #
 # The paper has RPGen best in each of 18 columns. Here is what twelve systems on these digits say (`make rpgen-table1_digits`), by rules that stood before the runs: paired over
 # seeds, with the test set's own error. Each table and figure of the papers has such a page in `docs/items/`; `docs/items.md` lists them all.
 
-# %% tags=["raises-exception"]
+# %% tags=["raises-exception", "lecture"]
 displays.verdicts("rpgen_table1_digits", "claim", "metric", "cells", "ours", "interval", "seeds", "verdict").head(24)
 
 # %% [markdown]
-# **Try this.** Set `scale = "laptop"` and `changes = {"n_synthetic": 4000}`: twice as many synthetic images. Which classifier gains most from them, and which
-# nothing?
+# ## Exercises
+#
+# Answers are folded, and run in seconds.
+#
+# **Exercise 1.** Of how many standard errors of the test set is the difference between this method and each other row, in CNN accuracy? Which differences does the test set alone not tell apart from none?
+
+# %% tags=["hide-cell", "raises-exception"]
+# An accuracy p on n images has a binomial error of sqrt(p (1 - p) / n); of a difference of two, as if they erred independently, both count, in
+# squares. Seeds come on top of that: one run is one draw of everything.
+from math import hypot
+
+from dpsynth.data import catalog
+
+right = {row: found.values["CA-CNN"] / 100 for row, found in run.measurements.items() if "CA-CNN" in found.values}
+judges = catalog.constants(run.params.private, "test").n_records if right else 0
+error = {row: (p * (1 - p) / judges) ** 0.5 for row, p in right.items()}
+for row in sorted(right.keys() - {run.row_name}) if run.row_name in right else ():
+    by, half = right[run.row_name] - right[row], 1.96 * hypot(error[row], error[run.row_name])
+    print(f"{run.row_name} less {row}: {100 * by:+.1f}, half an interval {100 * half:.1f}: told apart: {abs(by) > half}")
+
+# %% [markdown]
+# **Exercise 2.** Two methods differ by one point of accuracy, and each has a standard deviation of 1.5 over seeds. How many seeds of each does a 95 percent interval need to tell them apart, if the test
+# set were without error?
+
+# %% tags=["hide-cell", "raises-exception"]
+# The difference of two independent values has sqrt(2) times the deviation; Student's t with n - 1 degrees, as for differences paired over
+# seeds, whose deviation is estimated from the same n. Three seeds tell apart what is five times as large.
+from scipy import stats
+
+half = {n: stats.t.ppf(0.975, n - 1) * 1.5 * (2 / n) ** 0.5 for n in range(2, 60)}
+needed = min(n for n, width in half.items() if width < 1)
+assert half[3] > 5 and 15 < needed < 25
+print(f"half an interval at 3 seeds: {half[3]:.1f} points; below 1 from {needed} seeds on")
+
+# %% [markdown]
+# **Exercise 3.** A table has for each method the best of three classifiers' accuracies, chosen on the test images, where another has the mean of the three. By how much is it ahead, if the three are
+# equally good?
+
+# %% tags=["hide-cell", "raises-exception"]
+# By the mean of the largest of three normals, in units of their deviation: an advantage that no method has earned.
+import torch
+
+three = torch.randn(100_000, 3, generator=torch.Generator().manual_seed(seed))
+ahead = (three.max(1).values - three.mean(1)).mean().item()
+assert 0.82 < ahead < 0.88
+print(f"the best of three is ahead of their mean by {ahead:.2f} deviations")
+
+# %% [markdown]
+# **Exercise 4.** Which row of the metrics is best, and how private is it? Which picture above would notice a method that publishes its training images?
+
+# %% tags=["hide-cell", "raises-exception"]
+# `real` is the training images themselves: the smallest distance, the largest recall, and no privacy at all. Metrics of quality cannot see that.
+# The nearest neighbours can, where they are copies: their distance is 0. That they are not proves nothing; the certificate is the promise.
+distance = {row: next((v for name, v in found.values.items() if name.startswith("FD")), None) for row, found in run.measurements.items()}
+print("Frechet distances:", {row: round(v, 2) for row, v in distance.items() if v is not None})
+if run.params.constants.builtin:
+    *_, nearest = pictures.neighbours(run, 10)
+    print(f"from ten synthetic images to the nearest training image: {nearest.min():.2f} to {nearest.max():.2f}; of a copy: 0")

@@ -8,6 +8,7 @@ from pathlib import Path
 import jupytext
 import pytest
 
+from dpsynth.data import glyphs
 from dpsynth.methods import METHODS
 from dpsynth.params import Params
 from dpsynth.runner import cells, pages
@@ -27,11 +28,19 @@ MAKES = {
 STORY = [FOLDER / f"{name}.py" for name in pages.STORY]
 METHOD_PAGES = sorted((FOLDER / "methods").glob("*.py"))
 FILES = [*STORY, *METHOD_PAGES]
+LESSONS = [FOLDER / f"{pages.PRIMER}.py", *STORY]
 each = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+each_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+each_of_all = pytest.mark.parametrize("path", [*LESSONS, *METHOD_PAGES], ids=lambda path: path.stem)
+QUESTION = "**Exercise "
 
 
 def code_cells(path):
     return [cell for cell in jupytext.read(path).cells if cell.cell_type == "code"]
+
+
+def is_answer(cell):
+    return pages.FOLDED in cell.metadata.get("tags", ())
 
 
 def code_lines(source):
@@ -44,7 +53,7 @@ def code_lines(source):
 
 
 def test_there_is_a_notebook_for_each_stage_and_a_page_for_each_other_method():
-    assert sorted(FOLDER.glob("*.py")) == STORY
+    assert sorted(FOLDER.glob("*.py")) == LESSONS
     named = {name for method in METHODS for name in pages.pages(method)}
     assert named == {path.relative_to(FOLDER).with_suffix("").as_posix() for path in FILES}
     assert list(pages.pages("rpgen")) == list(pages.STORY) == list(pages.pages("privimage_d"))
@@ -100,10 +109,10 @@ def test_the_second_code_cell_opens_the_run(path):
     assert f"run = Run(Params.at(scale, {named}, **changes))" in last
 
 
-@each
+@each_of_all
 def test_cells_are_short_and_define_nothing(path):
     for cell in code_cells(path)[1:]:
-        assert len(code_lines(cell.source)) <= 8, cell.source
+        assert len(code_lines(cell.source)) <= (12 if is_answer(cell) else 8), cell.source
         nodes = list(ast.walk(ast.parse(cell.source)))
         assert not any(isinstance(n, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) for n in nodes), cell.source
 
@@ -126,7 +135,7 @@ def for_people(name):
 
 @each
 def test_cells_that_show_something_are_tagged_and_may_fail(path):
-    trees = [(ast.parse(cell.source), cells.shows(cell)) for cell in code_cells(path)]
+    trees = [(ast.parse(cell.source), cells.shows(cell)) for cell in code_cells(path) if not is_answer(cell)]
     for tree, shown in trees:
         names = called(tree)
         if not shown:
@@ -152,13 +161,56 @@ def test_the_methods_own_source_stands_on_its_page(path):
     assert shown >= expected.get(path.stem, set()) and (shown or path.stem == "05_eval_figures")
 
 
-@each
+@each_of_all
 def test_prose_comes_first_and_something_is_left_to_try(path):
     book = jupytext.read(path).cells
-    heading = f"# {path.stem[:2]} · " if path in STORY else "# "
+    heading = f"# {path.stem[:2]} · " if path in LESSONS else "# "
     assert book[0].cell_type == "markdown" and book[0].source.startswith(heading)
-    assert sum("**Try this.**" in cell.source for cell in book if cell.cell_type == "markdown") == 1
-    assert "```" not in "".join(cell.source for cell in book)
+    tries = sum("**Try this.**" in cell.source for cell in book if cell.cell_type == "markdown")
+    assert tries == (path in METHOD_PAGES) and "```" not in "".join(cell.source for cell in book)
+
+
+@each_lesson
+def test_a_notebook_ends_with_three_to_five_exercises_and_a_folded_answer_to_each(path):
+    book = jupytext.read(path).cells
+    (start,) = (
+        n for n, cell in enumerate(book) if cell.source.startswith("## Exercises") or "\n## Exercises" in cell.source
+    )
+    questions, answers = book[start::2], book[start + 1 :: 2]
+    assert 3 <= len(questions) == len(answers) <= 5
+    for number, (question, answer) in enumerate(zip(questions, answers, strict=True), 1):
+        assert question.cell_type == "markdown" and question.source.count(QUESTION) == 1
+        assert f"{QUESTION}{number}.** " in question.source
+        assert answer.cell_type == "code" and is_answer(answer) and cells.shows(answer)
+        assert answer.source.startswith("# ") and "print(" in answer.source, "an answer says why, and shows its number"
+    assert not any(is_answer(cell) for cell in book[:start])
+    assert sum("assert " in answer.source for answer in answers) >= len(answers) / 2
+
+
+@each_lesson
+def test_an_answer_leaves_the_page_and_the_records_alone(path):
+    page = [ast.parse(cell.source) for cell in code_cells(path) if not is_answer(cell)]
+    needed = set().union(*map(used, page))
+    for tree in (ast.parse(cell.source) for cell in code_cells(path) if is_answer(cell)):
+        assert not bound(tree) & needed, bound(tree) & needed
+        asked = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        assert not asked & {"run.private", "run.held_out", "privacy.evaluation"}
+
+
+def test_the_notebook_before_the_story_names_what_a_reader_changes_and_asks_no_record():
+    first, *others = code_cells(LESSONS[0])
+    assert first.metadata.get("tags") == ["parameters"] and all("  # " in line for line in first.source.splitlines())
+    text = "".join(cell.source for cell in others)
+    assert not [word for word in ("Run(", "Private", "ledger", "mnist", "evaluation") if word in text]
+
+
+def test_the_notebook_before_the_story_runs(root, monkeypatch, capsys):
+    monkeypatch.setattr(glyphs, "PER_CLASS", 2)
+    names = {}
+    for cell in code_cells(LESSONS[0]):
+        exec(cell.source, names)
+    said = capsys.readouterr().out.splitlines()
+    assert sum(map(is_answer, code_cells(LESSONS[0]))) == 4 and len(said) == 5
 
 
 def test_the_story_is_rpgens_alone():
@@ -167,7 +219,7 @@ def test_the_story_is_rpgens_alone():
         assert not [name for name in ("DP-FETA", "DP-SAPF", "DP-LDM", "DP-MEPF", "DPSDA", "DPGAN") if name in prose]
 
 
-@each
+@each_of_all
 def test_the_header_names_no_version(path):
     header = path.read_text().split("# ---\n")[1]
     assert "name: python3" in header and "version" not in header
@@ -178,9 +230,10 @@ def test_pairing_leaves_the_scripts_as_they_are(tmp_path):
 
     (tmp_path / "notebooks" / "methods").mkdir(parents=True)
     (tmp_path / "jupytext.toml").write_text((FOLDER.parent / "jupytext.toml").read_text())
-    copies = [tmp_path / "notebooks" / path.relative_to(FOLDER) for path in FILES]
-    for path, copy in zip(FILES, copies, strict=True):
+    files = [LESSONS[0], *FILES]
+    copies = [tmp_path / "notebooks" / path.relative_to(FOLDER) for path in files]
+    for path, copy in zip(files, copies, strict=True):
         copy.write_text(path.read_text())
     pair(["--sync", *map(str, copies)])
-    for path, copy in zip(FILES, copies, strict=True):
+    for path, copy in zip(files, copies, strict=True):
         assert copy.with_suffix(".ipynb").exists() and copy.read_text() == path.read_text()

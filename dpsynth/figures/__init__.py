@@ -13,11 +13,12 @@ from dpsynth.figures.images import beside, grid, hero, neighbours, progress, vot
 from dpsynth.figures.query import histogram, recall_curve, toy
 from dpsynth.figures.results import against, comparison, whole
 from dpsynth.figures.sweeps import gaps, sweep
+from dpsynth.figures.teaching import composition, densities, subsampling, weighting
 from dpsynth.figures.trainable import noise_to_signal, saliency, trainable
 from dpsynth.figures.training import budget, losses, matching
 
 __all__ = [
-    "against", "bench", "beside", "budget", "comparison", "costs", "embeddings", "gaps", "grid", "hero", "histogram",
-    "losses", "matching", "neighbours", "noise_to_signal", "progress", "recall_curve", "saliency", "sweep", "toy",
-    "trainable", "trajectory", "tsne", "voted", "whole",
+    "against", "bench", "beside", "budget", "comparison", "composition", "costs", "densities", "embeddings", "gaps",
+    "grid", "hero", "histogram", "losses", "matching", "neighbours", "noise_to_signal", "progress", "recall_curve",
+    "saliency", "subsampling", "sweep", "toy", "trainable", "trajectory", "tsne", "voted", "weighting", "whole",
 ]  # fmt: skip

@@ -98,24 +98,25 @@ def _failure(error: PapermillExecutionError | DeadKernelError, notebook: Path, k
     return Failed(f"{notebook} failed in cell [{error.exec_count}]:\n\n{cell}\n\n{last}\n\n{kept}", CELL)
 
 
-def digest_of(p: Params, notebook: Path) -> str:
-    """SHA-256 over the notebook's text, all parameters, and the dpsynth modules that it imports."""
+def digest_of(p: Params | None, notebook: Path) -> str:
+    """SHA-256 over the notebook's text, all parameters (None: it is of no run), and the dpsynth modules that it
+    imports."""
     text = pages.text(notebook)
-    parts = [text, p.digest, {name: page_digest(name) for name in sorted(_imported(text))}]
+    parts = [text, p and p.digest, {name: page_digest(name) for name in sorted(_imported(text))}]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def is_current(p: Params, notebook: Path, out: Path) -> bool:
     """Whether `out` was executed from this notebook, with these parameters, by this code."""
-    return _stamp(out).get("digest") == digest_of(p, notebook)
+    return stamp(out).get("digest") == digest_of(p, notebook)
 
 
 def undrawn(out: Path) -> list[str]:
     """The pictures that the executed notebook `out` lacks, a text each."""
-    return _stamp(out).get("undrawn", [])
+    return stamp(out).get("undrawn", [])
 
 
-def _stamp(out: Path) -> dict[str, Any]:
+def stamp(out: Path) -> dict[str, Any]:
     """What `execute` wrote of itself; nothing of a notebook that is not there, or not whole."""
     try:
         return dict(json.loads(out.read_text(encoding="utf-8"))["metadata"]["dpsynth"])

@@ -24,11 +24,14 @@ def copies(p: Params) -> list[Path]:
     row_of(p)  # which refuses what the method cannot do
     folder = project.root() / "build" / "lab" / p.scale / p.run_name
     folder.mkdir(parents=True, exist_ok=True)
+    notebooks = project.folder() / "notebooks"
+    primer = [pages.PRIMER] if set(pages.STORY) <= set(pages.pages(p.method)) else []
     opened = []
-    for page in pages.pages(p.method):
+    for page in [*primer, *pages.pages(p.method)]:
         opened.append(folder / f"{Path(page).name}.ipynb")
         if not opened[-1].exists():
-            nbformat.write(pages.read(project.folder() / "notebooks" / f"{page}.py", p), opened[-1])
+            book = pages.primer(notebooks) if page in primer else pages.read(notebooks / f"{page}.py", p)
+            nbformat.write(book, opened[-1])
     return opened
 
 

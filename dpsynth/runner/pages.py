@@ -14,7 +14,9 @@ from dpsynth.params import Params
 from dpsynth.steps import STAGES
 
 SPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
+PRIMER = "00_ten_minutes"  # before the story: it belongs to no run
 STORY = ("01_semantic_query", "02_selection", "03_pretrain_amp", "04_dp_finetune", "05_eval_figures")
+FOLDED = "hide-cell"  # the tag of an exercise's answer: a site folds it by that, JupyterLab by what `fold` sets
 NAMES = ("method", "private", "public", "epsilon", "seed", "scale")  # what a reader changes; all else is in `changes`
 
 
@@ -43,6 +45,21 @@ def read(notebook: Path, p: Params) -> nbformat.NotebookNode:
         raise ValueError(f"{notebook} has {len(tagged)} cells tagged parameters, where one is expected")
     tagged[0].source = filled(tagged[0].source, p, notebook)
     book.metadata["kernelspec"] = SPEC
+    return fold(book)
+
+
+def primer(folder: Path) -> nbformat.NotebookNode:
+    """The notebook before the story, of the folder of notebooks, as it stands."""
+    book = jupytext.reads(text(folder / f"{PRIMER}.py"), fmt="py:percent")
+    book.metadata["kernelspec"] = SPEC
+    return fold(book)
+
+
+def fold(book: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The notebook, the answers of its exercises folded in JupyterLab."""
+    for cell in book.cells:
+        if FOLDED in cell.metadata.get("tags", ()):
+            cell.metadata["jupyter"] = {"source_hidden": True, "outputs_hidden": True}
     return book
 
 

@@ -113,6 +113,24 @@ EXAMPLES = {
     "recall_curve of one": (
         lambda: figures.recall_curve([4.0], [[0.9]], [0.9], chosen=4.0, badge=BADGE), 2, ["mean of 1"],
     ),
+    "densities": (
+        lambda: figures.densities(2.0, epsilon=0.5, badge=BADGE), 2,
+        ["noise multiplier 2", "loss above 0.5", "privacy loss", "in units of the sensitivity"],
+    ),
+    "composition": (
+        lambda: figures.composition([1, 10], [0.1, 0.4], [0.1, 1.0], delta=1e-5, badge=BADGE), 1,
+        ["privacy loss distributions", "epsilons added up", "1e-05", "add or remove one record"],
+    ),
+    "subsampling": (
+        lambda: figures.subsampling([0.1, 1.0], [0.2, 4.0], delta=1e-5, badge=BADGE), 1,
+        ["rate times what all records cost", "add or remove one record"],
+    ),
+    "weighting": (
+        lambda: figures.weighting(
+            {"a": [0.1, 1.0], "b": [1.0]}, {"a": [1, 1], "b": [1, 9]}, sigma=[0.1, 2.0], badge=BADGE
+        ),
+        2, ["noise level sigma", "draws (percent)", "a", "b"],
+    ),
     "grid": (lambda: figures.grid(images(23), title="Some digits", badge=BADGE), 1, ["Some digits"]),
     "grid by label": (
         lambda: figures.grid(images(23, 3, 32), np.arange(23) % 2, ["horse", LONG], badge=BADGE,
@@ -403,6 +421,8 @@ REFUSED = {
     "classes has 3 entries": lambda: figures.histogram(np.ones((1, 2)), list("abc"), ["x"], scale=1.0, badge=BADGE),
     "votes is empty": lambda: figures.toy({}, noise_multiplier=1.0, seed=0),
     "scale < 0": lambda: figures.toy({"a": 1}, noise_multiplier=-1, seed=0),
+    "noise multiplier 0: it must be above 0": lambda: figures.densities(0.0, epsilon=1.0, badge=BADGE),
+    "rates is empty": lambda: figures.subsampling([], [], delta=1e-5, badge=BADGE),
     "noise is empty": lambda: figures.recall_curve([], [], [], chosen=4.0, badge=BADGE),
     "histories is empty": lambda: figures.losses({}, badge=BADGE),
     "the loss of dpdm is empty": lambda: figures.losses({"dpdm": {}}, badge=BADGE),

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,14 +34,10 @@ import torch_fidelity  # noqa: F401
 from harmless import HARMLESS
 from machine import CORE, STAGES, mutants
 from planted import BUGS
+from scratch import PROJECT, plant, scratch
 
-PROJECT = Path(__file__).parents[2]
 UNCHANGED = "the package as it is"
 PATIENCE = 900  # seconds; a mutant that takes longer does not end
-NEEDED = (
-    "dpsynth", "tests/conftest.py", "tests/privacy", "tests/budget", "tests/methods", "tests/test_pipeline.py",
-    "notebooks", "params", "pyproject.toml",
-)  # fmt: skip
 # Of tests/privacy, in this order but for those of the changed file's own name; the others of it take too long.
 FIRST = ("answers", "keys")  # a few seconds each
 QUICK = ("coins", "sums", "fakes", "private", "ledger", "engine", "carriers", "ranks", "accounting", "closed")
@@ -86,7 +83,7 @@ def main() -> int:
     made = {mutant.name: _by_machine(mutant) for mutant in drawn}
     start, work = time.monotonic(), Path(tempfile.mkdtemp(prefix="mutants-"))
     try:
-        base = _scratch(work / "base")
+        base = scratch(work / "base")
         shutil.copytree(_rendered(base), work / "cache")
         todo = {name: edit for name, edit in {**made, **planted}.items() if given.only in name}
         unchanged = {} if given.only else {UNCHANGED: Edit("", lambda package: None)}
@@ -100,12 +97,7 @@ def main() -> int:
 
 
 def _by_hand(bug) -> Edit:
-    def edit(package: Path) -> None:
-        for file, old, new in bug.patches:
-            path = package / file
-            path.write_text(path.read_text().replace(old, new, 1))
-
-    return Edit(bug.patches[0][0], edit)
+    return Edit(bug.patches[0][0], partial(plant, bug))
 
 
 def _by_machine(mutant) -> Edit:
@@ -114,17 +106,6 @@ def _by_machine(mutant) -> Edit:
         path.write_text(mutant.apply(path.read_text()))
 
     return Edit(mutant.file, edit)
-
-
-def _scratch(folder: Path) -> Path:
-    for name in NEEDED:
-        source, target = PROJECT / name, folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.ipynb"))
-        else:
-            shutil.copy(source, target)
-    return folder
 
 
 def _rendered(base: Path) -> Path:
@@ -209,7 +190,7 @@ def _all(todo: list, work: Path, jobs: int) -> list[Verdict]:
 
     def one(numbered) -> Verdict:
         number, (name, edit) = numbered
-        folder = _scratch(work / str(number))
+        folder = scratch(work / str(number))
         edit.apply(folder / "dpsynth")
         verdict = _judge(name, folder, work, edit.file)
         shutil.rmtree(folder)

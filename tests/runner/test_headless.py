@@ -85,6 +85,15 @@ def test_the_notebooks_find_all_that_they_compute_and_make_nothing(whole, monkey
     assert len(files) == 3 and files == {path: path.read_bytes() for path in files}
 
 
+def test_the_answers_of_the_exercises_hold_on_a_whole_run_and_make_nothing(whole, monkeypatch, capsys):
+    monkeypatch.setattr(store, "_make", lambda recipe, timed: pytest.fail(f"an answer made {recipe.kind}"))
+    (p,) = experiments.load(Path("params/tiny.yaml")).points()
+    answers = lambda cell: pages.FOLDED in cell.metadata.get("tags", ())  # noqa: E731
+    asked = executed(p, lambda cell: not cells.shows(cell) or answers(cell))
+    assert sum("assert" in source for source in asked) >= 10
+    assert len(capsys.readouterr().out.splitlines()) >= 15
+
+
 def test_what_stands_is_not_made_again_and_a_dry_run_makes_nothing(whole, monkeypatch, capsys):
     monkeypatch.setattr(store, "_make", lambda recipe, timed: pytest.fail(f"made {recipe.kind}"))
     assert command.main(["run", "tiny"]) == 0

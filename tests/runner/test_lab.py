@@ -25,9 +25,10 @@ def started(root, monkeypatch):
 def test_the_pages_of_a_run_are_copied_filled_and_the_first_is_opened(root, started, capsys):
     assert lab.main(["--scale", "laptop", "--epsilon", "inf", "--seed", "3"]) == 0
     p = Params.at("laptop", method="rpgen", epsilon=float("inf"), seed=3)
-    opened = [root / "build" / "lab" / "laptop" / p.run_name / f"{name}.ipynb" for name in pages.STORY]
+    names = [pages.PRIMER, *pages.STORY]
+    opened = [root / "build" / "lab" / "laptop" / p.run_name / f"{name}.ipynb" for name in names]
     assert capsys.readouterr().out.splitlines() == [str(path) for path in opened]
-    for path in opened:
+    for path in opened[1:]:
         cells = [cell.source for cell in nbformat.read(path, 4).cells if "parameters" in cell.metadata.get("tags", ())]
         assert (
             len(cells) == 1
@@ -37,6 +38,17 @@ def test_the_pages_of_a_run_are_copied_filled_and_the_first_is_opened(root, star
     ((command, environment),) = started
     assert command == [sys.executable, "-m", "jupyter", "lab", str(opened[0])]
     assert environment["DPSYNTH_ROOT"] == os.path.realpath(root) and environment["OMP_NUM_THREADS"] == "2"
+
+
+def test_the_answers_of_exercises_are_folded_and_nothing_else(root, started, capsys):
+    for path in lab.copies(Params.at("smoke", method="rpgen")):
+        for cell in nbformat.read(path, 4).cells:
+            folded = (
+                {"source_hidden": True, "outputs_hidden": True}
+                if "hide-cell" in cell.metadata.get("tags", ())
+                else None
+            )
+            assert cell.metadata.get("jupyter") == folded
 
 
 def test_a_copy_that_stands_keeps_its_readers_edits(root, started, capsys):

@@ -1,4 +1,4 @@
-"""A site that was built, a headless Chromium that opens its pages, served from a thread, and what the scripts answer."""
+"""A site that was built, a headless Chromium for its pages, served from a thread, and what its scripts answer."""
 
 import base64
 import functools
