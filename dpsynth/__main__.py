@@ -14,7 +14,7 @@ from dpsynth import mistakes, privacy, project, terminal
 from dpsynth.budget.certificate import certificate_of_set
 from dpsynth.data import catalog, prepared
 from dpsynth.data.originals import ORIGINALS
-from dpsynth.runner import export, headless, pack, process, unpack
+from dpsynth.runner import export, headless, pack, process, rehearse, unpack
 from dpsynth.runner.command import add_axes
 
 
@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     given = parser.parse_args(argv)
 
     def action() -> None:
-        if given.action is headless.work and argv is None:
+        if given.action in (headless.work, rehearse.work) and argv is None:
             with mistakes.mistakes():
                 process.tuned()
         given.action(given)
@@ -48,6 +48,9 @@ def _add_runs(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser("run", help="all work of a parameter file, without notebooks")
     headless.add_arguments(command)
     command.set_defaults(action=headless.work)
+    command = commands.add_parser("rehearse", help="the same on public images in the place of yours: what to expect")
+    rehearse.add_arguments(command)
+    command.set_defaults(action=rehearse.work)
     command = commands.add_parser("pack", help="what was made of a parameter file, and its data, in one file")
     command.add_argument("file", metavar="FILE", help="name or path of a parameter file below params/")
     command.add_argument("out", metavar="OUT.tar", type=Path, help="the file to write")

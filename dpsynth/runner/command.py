@@ -1,6 +1,7 @@
 """What the commands share that make the runs of a parameter file, with notebooks or without: no Jupyter in here."""
 
 import argparse
+import shlex
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,12 @@ def add_axes(parser: argparse.ArgumentParser) -> None:
 def axes(given: argparse.Namespace) -> dict[str, list[Any]]:
     """The axes that were given in place of the file's."""
     return {name: getattr(given, name) for name in ("method", "epsilon", "seed") if getattr(given, name)}
+
+
+def command_of(verb: str, file: str, chosen: dict[str, list[Any]]) -> str:
+    """The command that does something with the runs of a file that were chosen: "dpsynth run small --epsilon 10,1"."""
+    options = [f"--{name} {','.join(map(str, values))}" for name, values in chosen.items() if values]
+    return " ".join(["dpsynth", verb, shlex.quote(file), *options])
 
 
 def several(text: str) -> list[str]:

@@ -5,7 +5,6 @@ It trains nothing. Non-private twins are left out: nothing bounds what their wei
 
 import argparse
 import math
-import shlex
 from pathlib import Path
 
 from dpsynth import experiments, project
@@ -14,7 +13,7 @@ from dpsynth.mistakes import mistakes
 from dpsynth.params import Params
 from dpsynth.report import exports
 from dpsynth.report.weight_files import LIMIT
-from dpsynth.runner.command import axes, opened
+from dpsynth.runner.command import axes, command_of, opened
 
 FOLDER = Path("results") / "models"  # of the project
 
@@ -47,19 +46,13 @@ def write(given: argparse.Namespace) -> None:
                     continue
                 print(f"  {name}: {len(weights.content):,} bytes, {weights.dtype}", flush=True)
             if unfinished:
+                chosen = {"scale": [given.scale] if given.scale else [], **axes(given)}
                 refused.append(
                     f"{len(unfinished)} of {len(private)} runs are not finished, the first is {unfinished[0]}: export "
-                    f"trains nothing, `{_command(given)}` makes them"
+                    f"trains nothing, `{command_of('run', given.file, chosen)}` makes them"
                 )
             if refused:
                 raise ValueError("; ".join(refused))
     finally:
         for own in {p.private for p in points if not p.constants.builtin}:
             catalog.forget_decoded(own)
-
-
-def _command(given: argparse.Namespace) -> str:
-    """The command that makes the runs that were asked for."""
-    chosen = {"scale": [given.scale] if given.scale else [], **axes(given)}
-    options = [f"--{name} {','.join(map(str, values))}" for name, values in chosen.items() if values]
-    return " ".join(["dpsynth run", shlex.quote(given.file), *options])
