@@ -142,28 +142,29 @@ def _looks(r: Rehearsed) -> Iterator[str]:
 
 def advice(r: Rehearsed) -> list[str]:
     """What would help most, by what was measured; the first line first."""
-    lines = []
     if FLOOR in r.rows and r.gains(PRIVATE, FLOOR) <= 0 and not r.fails(FLOOR):
-        lines.append(
-            f"The selection alone costs epsilon {r.query_epsilon:.3g}: `Run(params).corpus` asks the query and no more, "
-            "and its images are public ones."
+        query = (
+            f"The selection alone costs epsilon {r.query_epsilon:.3g}: `Run(params).corpus` asks the query and no more"
         )
+        return [f"{query}, and its images are public ones.", *_levers(r)]
+    return _levers(r)
+
+
+def _levers(r: Rehearsed) -> list[str]:
+    """The larger of two losses, before privacy and by it, says what to change."""
     if BASE in r.rows and r.way(BASE) < HALFWAY:
-        return [*lines, f"Already the pre-training, which costs no privacy, draws no images: {_larger(r)}."]
+        return [f"Already the pre-training, which costs no privacy, draws no images: {_larger(r)}."]
     if TWIN not in r.rows:
-        return [*lines, f"The method has no non-private twin to tell network and budget apart: try both, {_larger(r)}."]
+        return [f"The method has no non-private twin that would tell network from budget; first {_larger(r)}."]
     if r.fails(TWIN):
-        return [*lines, f"Without clip and noise it fails as well, so more epsilon would not help: {_longer(r)}."]
-    privacy, learning = r.gains(TWIN, PRIVATE), r.gains(REAL, TWIN)
+        return [f"Without clip and noise it fails as well, so more epsilon would not help: {_longer(r)}."]
+    privacy, learning = max(r.gains(TWIN, PRIVATE), 0), max(r.gains(REAL, TWIN), 0)
     if privacy > learning:
-        return [*lines, f"Most is lost to clip and noise ({_lost(r, privacy)} below its non-private twin): {_budget(r)}."]
+        return [f"Most is lost to clip and noise ({_lost(r, privacy)} below its non-private twin): {_budget(r)}."]
     if learning > 0:
-        return [
-            *lines,
-            f"Most is lost before privacy ({_lost(r, learning)} between the non-private twin and real images, "
-            f"{_lost(r, privacy)} for clip and noise): {_longer(r)}.",
-        ]
-    return lines
+        lost = f"{_lost(r, learning)} between the non-private twin and real images, {_lost(r, privacy)} for privacy"
+        return [f"Most is lost before privacy ({lost}): {_longer(r)}."]
+    return []
 
 
 def _lost(r: Rehearsed, gap: float) -> str:
@@ -173,7 +174,8 @@ def _lost(r: Rehearsed, gap: float) -> str:
 def _larger(r: Rehearsed) -> str:
     s = r.settings
     scale = f"a larger scale ({', '.join(s['larger'])}), or " if s["larger"] else ""
-    return f"{scale}pretrain_steps: {4 * s['pretrain_steps']} and width: {2 * s['width']} (now {s['pretrain_steps']} and {s['width']})"
+    sizes = f"pretrain_steps: {4 * s['pretrain_steps']} and width: {2 * s['width']}"
+    return f"{scale}{sizes} (now {s['pretrain_steps']} and {s['width']})"
 
 
 def _longer(r: Rehearsed) -> str:
@@ -183,5 +185,9 @@ def _longer(r: Rehearsed) -> str:
 
 def _budget(r: Rehearsed) -> str:
     s = r.settings
-    rate = f"sample_rate: {min(1, 2 * s['sample_rate']):g} (more records a step, at the same epsilon), " if s["sample_rate"] < 1 else ""
+    rate = (
+        f"sample_rate: {min(1, 2 * s['sample_rate']):g} (more records a step, at the same epsilon), "
+        if s["sample_rate"] < 1
+        else ""
+    )
     return f"{rate}more epsilon (now {s['epsilon']:g}), more records (now {s['n_records']:,}) or fewer labels"

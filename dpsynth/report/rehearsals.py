@@ -50,6 +50,7 @@ def rehearsal_of(own: Params, source: str | None = None) -> Rehearsal:
     if own.constants.builtin:
         raise ValueError(f"{own.private} is a benchmark, which its own runs measure: rehearse a set of your own")
     source = canonical(project.anchored(source or own.public))
+    own.replace(public=source)  # which refuses the private folder itself
     channels, size = own.shape
     public = catalog.public(source, channels, size, background=own.background)
     cast = stand_ins.cast(public, own.n_classes, own.constants.n_records)
@@ -131,8 +132,8 @@ def caveats(r: Rehearsal) -> Iterator[str]:
     source = stand_ins.source_of(p.private)
     if source.startswith("glyphs"):
         yield (
-            f"The stand-ins are drawn glyphs, as {source} has no others: of photographs this says nothing, and glyphs do "
-            "not help a model of photographs. Rehearse those with --stand-in SET, a prepared set or folder:PATH."
+            f"The stand-ins are drawn glyphs, as {source} has no others: of photographs this says nothing, and glyphs "
+            "do not help a model of photographs. Rehearse those with --stand-in SET, a prepared set or folder:PATH."
         )
     if r.cast.n_records < declared:
         yield (

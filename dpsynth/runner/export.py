@@ -1,4 +1,5 @@
-"""`dpsynth export FILE`: the models of a parameter file's finished runs, for others, into results/models/.
+"""`dpsynth export FILE`: the models of a parameter file's finished runs, for others, into results/models/; or, with
+`--dataset OUT`, their synthetic images as data sets, a folder each in OUT.
 
 It trains nothing. Non-private twins are left out: nothing bounds what their weights tell.
 """
@@ -11,7 +12,8 @@ from dpsynth import experiments, project
 from dpsynth.data import catalog
 from dpsynth.mistakes import mistakes
 from dpsynth.params import Params
-from dpsynth.report import exports
+from dpsynth.pipeline import Run
+from dpsynth.report import datasets, exports
 from dpsynth.report.weight_files import LIMIT
 from dpsynth.runner.command import axes, command_of, opened
 
@@ -27,12 +29,14 @@ def write(given: argparse.Namespace) -> None:
     points: list[Params] = []
     try:
         with mistakes():
+            given.dataset = given.dataset and given.dataset.expanduser().absolute()  # of where the command was started
             project.enter()
             points = experiments.load(experiments.find(given.file), given.scale, **axes(given)).points()
             private = [p for p in points if math.isfinite(p.epsilon)]
             if not private:
                 raise ValueError(f"{given.file} names non-private twins alone here, which are not exported")
-            print(f"models of at most {LIMIT:,} bytes of weights, into {FOLDER}:", flush=True)
+            what = "data sets" if given.dataset else f"models of at most {LIMIT:,} bytes of weights"
+            print(f"{what}, into {given.dataset or FOLDER}:", flush=True)
             unfinished, refused = [], []
             for run in opened(private):
                 name = run.params.run_name
@@ -40,11 +44,11 @@ def write(given: argparse.Namespace) -> None:
                     unfinished.append(name)
                     continue
                 try:
-                    weights = exports.export(run, FOLDER / name)
+                    line = _of_dataset(run, given.dataset / name) if given.dataset else _of_model(run, FOLDER / name)
                 except ValueError as error:  # the others may be exported
                     refused.append(str(error))
                     continue
-                print(f"  {name}: {len(weights.content):,} bytes, {weights.dtype}", flush=True)
+                print(f"  {name}: {line}", flush=True)
             if unfinished:
                 chosen = {"scale": [given.scale] if given.scale else [], **axes(given)}
                 refused.append(
@@ -56,3 +60,12 @@ def write(given: argparse.Namespace) -> None:
     finally:
         for own in {p.private for p in points if not p.constants.builtin}:
             catalog.forget_decoded(own)
+
+
+def _of_model(run: Run, folder: Path) -> str:
+    weights = exports.export(run, folder)
+    return f"{len(weights.content):,} bytes, {weights.dtype}"
+
+
+def _of_dataset(run: Run, folder: Path) -> str:
+    return f"{datasets.export(run, folder):,} images"

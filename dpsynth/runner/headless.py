@@ -27,7 +27,9 @@ from dpsynth.params import Params
 from dpsynth.pipeline import Run
 from dpsynth.recipes import Recipe
 from dpsynth.report import measures, pictures, results, run_files
-from dpsynth.runner.command import add_axes, axes, checked, conclude, in_all, privacy_of, refuse_a_look, say_needs
+from dpsynth.runner.command import (
+    add_axes, axes, checked, conclude, in_all, privacy_of, refuse_a_look, say_needs, say_what_to_expect,
+)  # fmt: skip
 from dpsynth.steps import STEPS
 
 WRITTEN = ("certificate.json", "artifacts.json", "metrics.csv")  # of a run whose quality is measured
@@ -183,6 +185,7 @@ def work(given: argparse.Namespace) -> None:
                 results.are_readable(experiment.scale)
             runs = checked(points, lacks := [] if given.dry_run else None)
         show(runs, experiment.reproduces)
+        say_what_to_expect(points, given.file, chosen := {"scale": [given.scale] if given.scale else [], **axes(given)})
         if given.dry_run:
             say_needs(runs, lacks)
             return
@@ -191,6 +194,7 @@ def work(given: argparse.Namespace) -> None:
         if distributed.rank() == 0:
             with distributed.alone():
                 _conclude(experiment, points)
+                say_what_to_expect(points, given.file, chosen)
     finally:
         for private in {p.private for p in points if not p.constants.builtin}:
             catalog.forget_decoded(private)

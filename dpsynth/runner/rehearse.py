@@ -9,16 +9,17 @@ twin and a few minutes of measuring.
 import argparse
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from dpsynth import experiments, project
 from dpsynth.mistakes import mistakes
-from dpsynth.params import Params
+from dpsynth.pipeline import Run
 from dpsynth.report import rehearsals
 from dpsynth.report.rehearsal import NAMES
 from dpsynth.report.rehearsals import Rehearsal
 from dpsynth.runner import estimates, headless
-from dpsynth.runner.command import add_axes, axes, command_of, privacy_of
+from dpsynth.runner.command import add_axes, axes, privacy_of
 from dpsynth.runner.headless import Piece
 
 SHOWN = 6  # classes of a label that are named
@@ -28,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `work`."""
     parser.add_argument("file", metavar="FILE", help="name or path of a parameter file of your own images")
     add_axes(parser)
-    parser.add_argument("--stand-in", metavar="SET", help="public set that plays your images; by default the file's own")
+    parser.add_argument(
+        "--stand-in", metavar="SET", help="public set that plays your images; by default the file's own"
+    )
     parser.add_argument("--minutes", type=headless.minutes, help="stop at a checkpoint before so many are over")
 
 
@@ -53,7 +56,7 @@ def work(given: argparse.Namespace) -> None:
             _conclude(each, told, rehearsals.write(each, told))
 
 
-def pieces(run: Any) -> Iterator[Piece]:
+def pieces(run: Run) -> Iterator[Piece]:
     """The work of a rehearsal in order."""
     for kind, recipe in run.recipes().items():
         yield Piece(kind, partial(run.artifact, kind), recipe.path, steps=True)
@@ -65,26 +68,8 @@ def pieces(run: Any) -> Iterator[Piece]:
     yield Piece("what a classifier of real images sees", partial(rehearsals.named, run))
 
 
-def hint(points: list[Params], file: str, chosen: dict[str, list[Any]]) -> list[str]:
-    """Of runs of a user's own set, what rehearsals of just these foretold, and the command that makes those that there
-    are not; nothing of benchmarks."""
-    own = [p for p in points if not p.constants.builtin]
-    told = {p.run_name: rehearsals.standing(p) for p in own}
-    lines = [
-        f"{rehearsals.ON_PUBLIC} of {name}: {' '.join([said['summary'], *said['advice'][:1]])}"
-        for name, said in told.items()
-        if said
-    ]
-    if None in told.values():
-        lines.append(
-            "Nothing of your own images is measured, so nothing will say whether the synthetic ones are of use: "
-            f"`{command_of('rehearse', file, chosen)}` runs the same on public images first, at no privacy cost."
-        )
-    return lines
-
-
 def _introduce(each: Rehearsal) -> None:
-    p, cast = each.run.params, each.cast
+    cast = each.cast
     print(f"\n{rehearsals.ON_PUBLIC} of {each.own.run_name}; {each.own.private} is not opened")
     for label, names in rehearsals.classes_of(each).items():
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
@@ -95,7 +80,7 @@ def _introduce(each: Rehearsal) -> None:
     print(f"  on this machine, the private training alone and before it: {estimates.needs_of(each.run)}", flush=True)
 
 
-def _conclude(each: Rehearsal, told: dict[str, Any], where: Any) -> None:
+def _conclude(each: Rehearsal, told: dict[str, Any], where: Path) -> None:
     print(f"\n{told['what']} of {each.own.run_name}\n")
     print(f"{rehearsals.table(told).round(3).to_string(na_rep='-')}\n")
     print(told["summary"], *told["measured"], *told["advice"], *told["caveats"], sep="\n- ")

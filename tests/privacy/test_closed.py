@@ -17,6 +17,7 @@ SEALED = {"_images", "_labels"}
 EVALUATIONS = {
     ("bench/samplers.py", "measure"),
     ("report/pictures.py", "neighbours"),
+    ("report/rehearsals.py", "measured"),
     ("report/pictures.py", "embedding"),
     ("report/pictures.py", "strip"),
     ("stages/evaluate.py", "real"),
