@@ -101,8 +101,8 @@ def _limits(run: Run) -> Iterator[str]:
         "further epsilon."
     )
     yield (
-        "Not for decisions about people, and not in the place of real images where a single one matters: rare cases are "
-        "lost first."
+        "Not for decisions about people, and not in the place of real images where a single one matters: rare cases "
+        "are lost first."
     )
     yield "Labels are what the model was asked for; images may not show them. Look at some, and test on real ones."
     if run.params.scale == "smoke":

@@ -28,7 +28,15 @@ from dpsynth.pipeline import Run
 from dpsynth.recipes import Recipe
 from dpsynth.report import measures, pictures, results, run_files
 from dpsynth.runner.command import (
-    add_axes, axes, checked, conclude, in_all, privacy_of, refuse_a_look, say_needs, say_what_to_expect,
+    add_axes,
+    axes,
+    checked,
+    conclude,
+    in_all,
+    privacy_of,
+    refuse_a_look,
+    say_needs,
+    say_what_to_expect,
 )  # fmt: skip
 from dpsynth.steps import STEPS
 

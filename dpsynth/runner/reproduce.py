@@ -27,7 +27,15 @@ from dpsynth.pipeline import Run
 from dpsynth.report import measures, results, run_files, timings
 from dpsynth.runner import execute, pages, workers
 from dpsynth.runner.command import (
-    add_axes, axes, checked, conclude, in_all, privacy_of, refuse_a_look, say_needs, say_what_to_expect,
+    add_axes,
+    axes,
+    checked,
+    conclude,
+    in_all,
+    privacy_of,
+    refuse_a_look,
+    say_needs,
+    say_what_to_expect,
 )  # fmt: skip
 from dpsynth.steps import STAGE_OF
 

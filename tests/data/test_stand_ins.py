@@ -1,4 +1,4 @@
-"""Classes of a public set that play a private one: which they are, and that they are in no public set of the rehearsal."""
+"""Classes of a public set that play a private one: which they are, and that no public set of the rehearsal has them."""
 
 import numpy as np
 import pytest
