@@ -21,7 +21,7 @@ LABELS = ("red: bright", "Blue")
 
 @pytest.fixture
 def own(root, tmp_path):
-    """A finished run on a set of the user's own, 12 images in colour; a fresh network, so that no public set is read."""
+    """A finished run on a set of the user's own, 12 images; its base is fresh, so that no public set is read."""
 
     def finish(labels=LABELS):
         for number in range(12):
