@@ -18,7 +18,7 @@ def row(accuracy, distance):
 
 
 def rehearsed(labelled=True, without=(), **changes):
-    """A rehearsal where all went well, but for the rows in `changes`: (accuracy, distance). Noise is at 100, real at 0."""
+    """A rehearsal where all went well, but for the rows in `changes`: (accuracy, distance); noise is at 100."""
     rows = {
         "private": (80, 20), "nonprivate": (85, 15), "pretrained": (75, 30), "floor_public": (60, 30), "real": (90, 0),
         "noise": (50, 100),

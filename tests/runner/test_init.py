@@ -20,9 +20,10 @@ def image(path, side=40, grey=False, number=0):
 
 
 @pytest.fixture
-def photos(enter, tmp_path):
-    """A project, and a folder of a user's own outside it: 5 cats, 7 dogs."""
+def photos(enter, tmp_path, monkeypatch):
+    """A project without prepared sets, and a folder of a user's own outside it: 5 cats, 7 dogs."""
     enter("project")
+    monkeypatch.delenv("DPSYNTH_DATA", raising=False)
     for number in range(12):
         image(tmp_path / f"photos/{'cat' if number < 5 else 'dog'}/{number}.png", number=number)
     return tmp_path / "photos"
