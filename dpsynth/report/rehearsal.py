@@ -15,6 +15,7 @@ from dpsynth.metrics.names import MEAN_OF, frechet
 from dpsynth.report.paired import accuracy_error
 
 HALFWAY = 0.5  # from noise to real images: what is not so far is nearer to noise
+COVERED = 0.05  # share of the recall of real images: DPDM's blots, whose recall is 0.001, are below, all else above
 PRIVATE, TWIN, BASE, FLOOR, REAL, NOISE = "private", "nonprivate", "pretrained", "floor_public", "real", "noise"
 NAMES = {
     PRIVATE: "synthetic", TWIN: "non-private twin", BASE: "pre-trained alone", FLOOR: "selected public",
@@ -43,8 +44,8 @@ class Rehearsed:
 
     @property
     def labelled(self) -> bool:
-        """Whether accuracy means anything."""
-        return self.named is not None
+        """Whether accuracy means anything: there are labels, and real images teach them."""
+        return self.named is not None and self.accuracy(REAL) > self.chance + self.margin(REAL)
 
     def accuracy(self, row: str) -> float:
         """Mean of the three classifiers, in percent."""
@@ -72,18 +73,24 @@ class Rehearsed:
         gain = self.score(row) - self.score(over)
         return gain if not self.labelled or abs(gain) > self.margin(row, over) else 0.0
 
-    def fails(self, row: str) -> bool:
-        """Whether the images are nearer to noise than to real ones, or teach a classifier no more than guessing."""
-        guesses = self.labelled and self.accuracy(row) <= self.chance + self.margin(row)
-        return guesses or self.way(row) < HALFWAY
+    def failure(self, row: str) -> str:
+        """Why the images of a row are of no use; empty if none of the rules says so."""
+        if self.way(row) < HALFWAY:
+            return "the images are nearer to noise than to real ones"
+        if self.rows[row]["recall"] < COVERED * self.rows[REAL]["recall"]:
+            return "hardly a real image has its like among them"
+        if self.labelled and self.accuracy(row) <= self.chance + self.margin(row):
+            return "a classifier learns no more of them than guessing"
+        return ""
 
 
 def verdict(r: Rehearsed) -> str:
     """One of: fails, floor, works, tie; of methods without a floor: fails, works."""
     over = r.gains(PRIVATE, FLOOR) if FLOOR in r.rows else None
-    if over is not None and over < 0:
+    fails = bool(r.failure(PRIVATE))
+    if over is not None and over < 0 and not (fails and r.failure(FLOOR)):
         return "floor"
-    if r.fails(PRIVATE):
+    if fails:
         return "fails"
     return "tie" if over == 0 else "works"
 
@@ -92,12 +99,7 @@ def summary(r: Rehearsed) -> str:
     """The verdict as one sentence."""
     epsilon, query = f"{r.settings['epsilon']:g}", f"{r.query_epsilon:.3g}"
     return {
-        "fails": "Expect nothing of use: "
-        + (
-            "the synthetic images are nearer to noise than to real ones."
-            if r.way(PRIVATE) < HALFWAY
-            else "a classifier learns no more of the synthetic images than guessing."
-        ),
+        "fails": f"Expect nothing of use: {r.failure(PRIVATE)}.",
         "floor": f"The method does not earn its budget: the public images that the query selects, for epsilon {query}, "
         f"are better than what it makes of them for {epsilon}.",
         "tie": f"The method works, and cannot be told from the public images that the query selects for epsilon "
@@ -113,8 +115,10 @@ def sentences(r: Rehearsed) -> list[str]:
 
 
 def _quality(r: Rehearsed) -> Iterator[str]:
-    if not r.labelled:
+    if r.named is None:
         return
+    if not r.labelled:
+        yield "Even real images teach classifiers these labels no better than guessing: accuracy tells nothing here."
     others = [row for row in (FLOOR, BASE, TWIN, REAL) if row in r.rows and MEAN_OF[0] in r.rows[row]]
     compared = ", ".join(f"{NAMES[row]} {r.accuracy(row):.1f}" for row in others)
     yield (
@@ -142,7 +146,7 @@ def _looks(r: Rehearsed) -> Iterator[str]:
 
 def advice(r: Rehearsed) -> list[str]:
     """What would help most, by what was measured; the first line first."""
-    if FLOOR in r.rows and r.gains(PRIVATE, FLOOR) <= 0 and not r.fails(FLOOR):
+    if FLOOR in r.rows and r.gains(PRIVATE, FLOOR) <= 0 and not r.failure(FLOOR):
         query = (
             f"The selection alone costs epsilon {r.query_epsilon:.3g}: `Run(params).corpus` asks the query and no more"
         )
@@ -156,7 +160,7 @@ def _levers(r: Rehearsed) -> list[str]:
         return [f"Already the pre-training, which costs no privacy, draws no images: {_larger(r)}."]
     if TWIN not in r.rows:
         return [f"The method has no non-private twin that would tell network from budget; first {_larger(r)}."]
-    if r.fails(TWIN):
+    if r.failure(TWIN):
         return [f"Without clip and noise it fails as well, so more epsilon would not help: {_longer(r)}."]
     privacy, learning = max(r.gains(TWIN, PRIVATE), 0), max(r.gains(REAL, TWIN), 0)
     if privacy > learning:

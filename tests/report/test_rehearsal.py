@@ -17,13 +17,14 @@ def row(accuracy, distance):
     }  # fmt: skip
 
 
-def rehearsed(labelled=True, without=(), **changes):
+def rehearsed(labelled=True, without=(), recall=None, **changes):
     """A rehearsal where all went well, but for the rows in `changes`: (accuracy, distance); noise is at 100."""
     rows = {
         "private": (80, 20), "nonprivate": (85, 15), "pretrained": (75, 30), "floor_public": (60, 30), "real": (90, 0),
         "noise": (50, 100),
     } | changes  # fmt: skip
     measured = {name: row(*values) for name, values in rows.items() if name not in without}
+    measured["private"] |= {} if recall is None else {"recall": recall}
     return Rehearsed(measured, 70.0 if labelled else None, 50.0, 1000, SETTINGS, 0.93)
 
 
@@ -53,7 +54,7 @@ def test_if_the_twin_fails_as_well_more_epsilon_would_not_help():
 
 def test_if_the_twin_is_good_and_the_private_one_bad_it_is_the_budget():
     verdict, summary, advice = told(rehearsed(private=(51, 40), floor_public=(50, 40)))
-    assert verdict == "fails" and "no more of the synthetic images than guessing" in summary
+    assert verdict == "fails" and summary.endswith("a classifier learns no more of them than guessing.")
     assert "Most is lost to clip and noise (34.0 points of accuracy below its non-private twin)" in advice
     assert "sample_rate: 0.2" in advice and "more epsilon (now 10), more records (now 6,000)" in advice
 
@@ -67,6 +68,23 @@ def test_if_the_floor_is_better_the_selection_alone_is_advised_at_its_price():
 def test_what_the_test_set_cannot_tell_from_the_floor_is_a_tie():
     verdict, summary, _ = told(rehearsed(floor_public=(79, 30)))
     assert verdict == "tie" and "cannot be told from the public images that the query selects" in summary
+
+
+def test_blots_that_are_far_from_noise_fail_by_the_real_images_that_none_resembles():
+    assert told(rehearsed(recall=0.001))[:2] == (
+        "fails", "Expect nothing of use: hardly a real image has its like among them.",
+    )  # fmt: skip
+
+
+def test_a_floor_that_fails_as_well_is_not_advised():
+    verdict, _, advice = told(rehearsed(private=(51, 90), floor_public=(80, 80)))
+    assert verdict == "fails" and "selection alone" not in advice
+
+
+def test_where_real_images_teach_nothing_accuracy_decides_nothing():
+    hard = rehearsed(real=(51, 0), private=(51, 20))
+    assert rehearsal.verdict(hard) == "works" and rehearsal.verdict(rehearsed(private=(51, 20))) == "floor"
+    assert rehearsal.sentences(hard)[0].startswith("Even real images teach classifiers these labels no better")
 
 
 def test_without_labels_the_distance_decides_and_nothing_is_said_of_accuracy():
