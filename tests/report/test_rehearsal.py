@@ -90,6 +90,8 @@ def test_where_real_images_teach_nothing_accuracy_decides_nothing():
 def test_without_labels_the_distance_decides_and_nothing_is_said_of_accuracy():
     good, bad = rehearsed(labelled=False), rehearsed(labelled=False, private=(0, 70))
     assert rehearsal.verdict(good) == "works" and rehearsal.verdict(bad) == "floor"
+    nearer = rehearsed(labelled=False, private=(50, 29), floor_public=(50, 30))
+    assert rehearsal.verdict(nearer) == "works"
     said = rehearsal.sentences(good)
     assert len(said) == 2 and "80 % of the way from noise to real ones" in said[0]
 
