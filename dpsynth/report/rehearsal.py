@@ -73,12 +73,18 @@ class Rehearsed:
         gain = self.score(row) - self.score(over)
         return gain if not self.labelled or abs(gain) > self.margin(row, over) else 0.0
 
-    def failure(self, row: str) -> str:
-        """Why the images of a row are of no use; empty if none of the rules says so."""
+    def blots(self, row: str) -> str:
+        """Why the images of a row are none, by distances alone; empty if they are."""
         if self.way(row) < HALFWAY:
             return "the images are nearer to noise than to real ones"
         if self.rows[row]["recall"] < COVERED * self.rows[REAL]["recall"]:
             return "hardly a real image has its like among them"
+        return ""
+
+    def failure(self, row: str) -> str:
+        """Why the images of a row are of no use; empty if none of the rules says so."""
+        if blots := self.blots(row):
+            return blots
         if self.labelled and self.accuracy(row) <= self.chance + self.margin(row):
             return "a classifier learns no more of them than guessing"
         return ""
@@ -156,7 +162,7 @@ def advice(r: Rehearsed) -> list[str]:
 
 def _levers(r: Rehearsed) -> list[str]:
     """The larger of two losses, before privacy and by it, says what to change."""
-    if BASE in r.rows and r.way(BASE) < HALFWAY:
+    if BASE in r.rows and r.blots(BASE):
         return [f"Already the pre-training, which costs no privacy, draws no images: {_larger(r)}."]
     if TWIN not in r.rows:
         return [f"The method has no non-private twin that would tell network from budget; first {_larger(r)}."]

@@ -76,6 +76,12 @@ def test_blots_that_are_far_from_noise_fail_by_the_real_images_that_none_resembl
     )  # fmt: skip
 
 
+def test_a_base_of_blots_is_named_before_all_else():
+    r = rehearsed(recall=0.0)
+    r.rows["pretrained"]["recall"] = 0.0
+    assert rehearsal.advice(r)[0].startswith("Already the pre-training")
+
+
 def test_a_floor_that_fails_as_well_is_not_advised():
     verdict, _, advice = told(rehearsed(private=(51, 90), floor_public=(80, 80)))
     assert verdict == "fails" and "selection alone" not in advice
