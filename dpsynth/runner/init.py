@@ -190,7 +190,7 @@ def _epsilon(given: str) -> str:
 
 
 def _public(given: str) -> str:
-    if given not in PUBLIC and not given.removeprefix(project.FOLDER) != given:
+    if given not in PUBLIC and not given.startswith(project.FOLDER):
         raise ValueError(f"{given}: there are {', '.join(PUBLIC)}, and folder:PATH")
     return given
 
