@@ -1,9 +1,10 @@
 """The command line of dpsynth, a companion to papers on differentially private image synthesis.
 
+`dpsynth init PATH` writes a parameter file for a folder of one's own, `dpsynth rehearse FILE` says what to expect,
 `dpsynth run FILE` makes all that a parameter file names, `dpsynth pack` and `dpsynth unpack` carry it to another
-machine, `dpsynth export FILE` writes its models for others, `dpsynth prepare NAME` decodes an image set once, `dpsynth
-certificate PRIVATE_SET` states what was ever released of a set, and what that costs, `dpsynth verify CERTIFICATE`
-computes anew what a certificate claims.
+machine, `dpsynth export FILE` writes its models or images for others, `dpsynth prepare NAME` decodes an image set once,
+`dpsynth certificate PRIVATE_SET` states what was ever released of a set, and what that costs, `dpsynth verify
+CERTIFICATE` computes anew what a certificate claims.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from dpsynth import mistakes, privacy, project, terminal, verify
 from dpsynth.budget.certificate import certificate_of_set
 from dpsynth.data import catalog, prepared
 from dpsynth.data.originals import ORIGINALS
-from dpsynth.runner import export, headless, pack, process, unpack
+from dpsynth.runner import export, headless, init, pack, process, rehearse, unpack
 from dpsynth.runner.command import add_axes
 
 
@@ -41,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     given = parser.parse_args(argv)
 
     def action() -> None:
-        if given.action is headless.work and argv is None:
+        if given.action in (headless.work, rehearse.work) and argv is None:
             with mistakes.mistakes():
                 process.tuned()
         given.action(given)
@@ -50,10 +51,16 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _add_runs(commands: argparse._SubParsersAction) -> None:
-    """The commands that take a parameter file, and the one that takes what was packed."""
+    """The commands that write a parameter file or take one, and the one that takes what was packed."""
+    command = commands.add_parser("init", help="a parameter file for a folder of your own images")
+    init.add_arguments(command)
+    command.set_defaults(action=init.work)
     command = commands.add_parser("run", help="all work of a parameter file, without notebooks")
     headless.add_arguments(command)
     command.set_defaults(action=headless.work)
+    command = commands.add_parser("rehearse", help="the same on public images in the place of yours: what to expect")
+    rehearse.add_arguments(command)
+    command.set_defaults(action=rehearse.work)
     command = commands.add_parser("pack", help="what was made of a parameter file, and its data, in one file")
     command.add_argument("file", metavar="FILE", help="name or path of a parameter file below params/")
     command.add_argument("out", metavar="OUT.tar", type=Path, help="the file to write")
@@ -66,6 +73,7 @@ def _add_runs(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser("export", help="the trained models of a parameter file, each with its card")
     command.add_argument("file", metavar="FILE", help="name or path of a parameter file below params/")
     add_axes(command)
+    command.add_argument("--dataset", metavar="OUT", type=Path, help="their synthetic images instead, as data sets")
     command.set_defaults(action=export.write)
 
 

@@ -1,10 +1,10 @@
-"""The image sets by name: a row of `PUBLIC` or `PRIVATE`, or `folder:PATH`.
+"""The image sets by name: a row of `PUBLIC` or `PRIVATE`, `folder:PATH`, or of a rehearsal (`stand_ins`).
 
 Public sets come in any shape, unopened. Private sets come as `privacy.Private`; what a plan may know of them before,
 their `constants`, never depends on their records.
 """
 
-from dpsynth.data import folder_sets, folders, imagefiles, prepared
+from dpsynth.data import folder_sets, folders, imagefiles, prepared, stand_ins
 from dpsynth.data.originals import ORIGINALS
 from dpsynth.data.private_sets import PRIVATE, Constants, PreparedBenchmark
 from dpsynth.data.public_sets import PUBLIC, PublicSet
@@ -26,6 +26,8 @@ def public(name: str, channels: int, size: int, *, background: str = BACKGROUND)
     """
     if name.startswith(FOLDER):
         return folder_sets.PublicFolder(name, channels, size, imagefiles.colour(background))
+    if name.startswith(stand_ins.PUBLIC):
+        return stand_ins.Rest(name, public(stand_ins.source_of(name), channels, size, background=background))
     if name not in PUBLIC:
         raise ValueError(f"no public set {name!r} is available; there are {', '.join(PUBLIC)} and {FOLDER}PATH")
     return PublicSet(name, channels, size)
@@ -45,6 +47,9 @@ def private(
     known = constants(name, split, n_records=n_records, labels=labels, size=size)
     if name.startswith(FOLDER):
         return folder_sets.private(name, known, imagefiles.colour(background))
+    if name.startswith(stand_ins.PRIVATE):
+        source = public(stand_ins.source_of(name), known.channels, known.size, background=background)
+        return stand_ins.private(name, split, known, source)
     row = PRIVATE[name]
     images, targets = row.load(split)
     expected = (row.n_records[split], known.channels, known.size, known.size)
@@ -83,6 +88,8 @@ def constants(name: str, split: str = "train", *, n_records=None, labels=None, s
         if split != "train":
             raise ValueError(f"{name} has no split {split!r}: a folder is 'train' as a whole")
         return folder_sets.declared(name, **declared)
+    if name.startswith(stand_ins.PRIVATE):
+        return stand_ins.constants(name, **declared)
     if name not in PRIVATE:
         raise ValueError(f"no private set {name!r}; there are {', '.join(PRIVATE)} and {FOLDER}PATH")
     row = PRIVATE[name]

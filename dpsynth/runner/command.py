@@ -1,6 +1,7 @@
 """What the commands share that make the runs of a parameter file, with notebooks or without: no Jupyter in here."""
 
 import argparse
+import shlex
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ import pandas as pd
 from dpsynth.experiments import Experiment
 from dpsynth.params import Params
 from dpsynth.pipeline import Run
-from dpsynth.report import claims, comparison, gallery, items, results
+from dpsynth.report import claims, comparison, gallery, items, rehearsals, results
 from dpsynth.runner import estimates
 
 LONGEST = 300  # characters of an error's message that are kept
@@ -28,6 +29,27 @@ def add_axes(parser: argparse.ArgumentParser) -> None:
 def axes(given: argparse.Namespace) -> dict[str, list[Any]]:
     """The axes that were given in place of the file's."""
     return {name: getattr(given, name) for name in ("method", "epsilon", "seed") if getattr(given, name)}
+
+
+def command_of(verb: str, file: str, chosen: dict[str, list[Any]]) -> str:
+    """The command that does something with the runs of a file that were chosen: "dpsynth run small --epsilon 10,1"."""
+    options = [f"--{name} {','.join(map(str, values))}" for name, values in chosen.items() if values]
+    return " ".join(["dpsynth", verb, shlex.quote(file), *options])
+
+
+def say_what_to_expect(points: list[Params], file: str, chosen: dict[str, list[Any]]) -> None:
+    """Of runs of a user's own set, print what rehearsals of just these foretold, or the command that makes one."""
+    own = [p for p in points if not p.constants.builtin]
+    told = {p.run_name: rehearsals.standing(p) for p in own}
+    for name, one in told.items():
+        if one:
+            print(f"{rehearsals.ON_PUBLIC} of {name}: {' '.join([one['summary'], *one['advice'][:1]])}\n", flush=True)
+    if None in told.values():
+        print(
+            "Nothing is measured of your own images, so nothing here says whether the synthetic ones are of use: "
+            f"`{command_of('rehearse', file, chosen)}` runs the same on public images, and costs no privacy.\n",
+            flush=True,
+        )
 
 
 def several(text: str) -> list[str]:

@@ -1,20 +1,21 @@
-"""`dpsynth export FILE`: the models of a parameter file's finished runs, for others, into results/models/.
+"""`dpsynth export FILE`: the models of a parameter file's finished runs, for others, into results/models/; or, with
+`--dataset OUT`, their synthetic images as data sets, a folder each in OUT.
 
 It trains nothing. Non-private twins are left out: nothing bounds what their weights tell.
 """
 
 import argparse
 import math
-import shlex
 from pathlib import Path
 
 from dpsynth import experiments, project
 from dpsynth.data import catalog
 from dpsynth.mistakes import mistakes
 from dpsynth.params import Params
-from dpsynth.report import exports
+from dpsynth.pipeline import Run
+from dpsynth.report import datasets, exports
 from dpsynth.report.weight_files import LIMIT
-from dpsynth.runner.command import axes, opened
+from dpsynth.runner.command import axes, command_of, opened
 
 FOLDER = Path("results") / "models"  # of the project
 
@@ -28,12 +29,14 @@ def write(given: argparse.Namespace) -> None:
     points: list[Params] = []
     try:
         with mistakes():
+            given.dataset = given.dataset and given.dataset.expanduser().absolute()  # of where the command was started
             project.enter()
             points = experiments.load(experiments.find(given.file), given.scale, **axes(given)).points()
             private = [p for p in points if math.isfinite(p.epsilon)]
             if not private:
                 raise ValueError(f"{given.file} names non-private twins alone here, which are not exported")
-            print(f"models of at most {LIMIT:,} bytes of weights, into {FOLDER}:", flush=True)
+            what = "data sets" if given.dataset else f"models of at most {LIMIT:,} bytes of weights"
+            print(f"{what}, into {given.dataset or FOLDER}:", flush=True)
             unfinished, refused = [], []
             for run in opened(private):
                 name = run.params.run_name
@@ -41,15 +44,16 @@ def write(given: argparse.Namespace) -> None:
                     unfinished.append(name)
                     continue
                 try:
-                    weights = exports.export(run, FOLDER / name)
+                    line = _of_dataset(run, given.dataset / name) if given.dataset else _of_model(run, FOLDER / name)
                 except ValueError as error:  # the others may be exported
                     refused.append(str(error))
                     continue
-                print(f"  {name}: {len(weights.content):,} bytes, {weights.dtype}", flush=True)
+                print(f"  {name}: {line}", flush=True)
             if unfinished:
+                chosen = {"scale": [given.scale] if given.scale else [], **axes(given)}
                 refused.append(
                     f"{len(unfinished)} of {len(private)} runs are not finished, the first is {unfinished[0]}: export "
-                    f"trains nothing, `{_command(given)}` makes them"
+                    f"trains nothing, `{command_of('run', given.file, chosen)}` makes them"
                 )
             if refused:
                 raise ValueError("; ".join(refused))
@@ -58,8 +62,10 @@ def write(given: argparse.Namespace) -> None:
             catalog.forget_decoded(own)
 
 
-def _command(given: argparse.Namespace) -> str:
-    """The command that makes the runs that were asked for."""
-    chosen = {"scale": [given.scale] if given.scale else [], **axes(given)}
-    options = [f"--{name} {','.join(map(str, values))}" for name, values in chosen.items() if values]
-    return " ".join(["dpsynth run", shlex.quote(given.file), *options])
+def _of_model(run: Run, folder: Path) -> str:
+    weights = exports.export(run, folder)
+    return f"{len(weights.content):,} bytes, {weights.dtype}"
+
+
+def _of_dataset(run: Run, folder: Path) -> str:
+    return f"{datasets.export(run, folder):,} images"

@@ -14,7 +14,7 @@ time would tell how many records took part in its steps.
 import argparse
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +27,17 @@ from dpsynth.params import Params
 from dpsynth.pipeline import Run
 from dpsynth.recipes import Recipe
 from dpsynth.report import measures, pictures, results, run_files
-from dpsynth.runner.command import add_axes, axes, checked, conclude, in_all, privacy_of, refuse_a_look, say_needs
+from dpsynth.runner.command import (
+    add_axes,
+    axes,
+    checked,
+    conclude,
+    in_all,
+    privacy_of,
+    refuse_a_look,
+    say_needs,
+    say_what_to_expect,
+)  # fmt: skip
 from dpsynth.steps import STEPS
 
 WRITTEN = ("certificate.json", "artifacts.json", "metrics.csv")  # of a run whose quality is measured
@@ -100,12 +110,21 @@ def perform(runs: list[Run], minutes: float | None, measured: Sequence[str] = ("
     Raises:
         Failed: the time is as good as over.
     """
+    performed([(run, pieces(run, measured)) for run in runs], minutes)
+
+
+def performed(runs: Sequence[tuple[Run, Iterable[Piece]]], minutes: float | None) -> None:
+    """The same of runs with pieces of their own.
+
+    Raises:
+        Failed: as of `perform`.
+    """
     took: dict[str, float] = {}
     with deadline.within(minutes):
-        for number, run in enumerate(runs, 1):
+        for number, (run, work) in enumerate(runs, 1):
             line = f"[{number}/{len(runs)}] {run.params.run_name}"
             try:
-                for piece in pieces(run, measured):
+                for piece in work:
                     line = f"[{number}/{len(runs)}] {run.params.run_name}: {piece.name}"
                     _perform(piece, line, took, timed=run.params.constants.builtin)
             except OutOfTime:
@@ -148,7 +167,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `work`."""
     parser.add_argument("file", metavar="FILE", help="name or path of a parameter file below params/")
     add_axes(parser)
-    parser.add_argument("--minutes", type=_minutes, help="stop at a checkpoint before so many are over: exit status 4")
+    parser.add_argument("--minutes", type=minutes, help="stop at a checkpoint before so many are over: exit status 4")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
 
 
@@ -174,6 +193,7 @@ def work(given: argparse.Namespace) -> None:
                 results.are_readable(experiment.scale)
             runs = checked(points, lacks := [] if given.dry_run else None)
         show(runs, experiment.reproduces)
+        say_what_to_expect(points, given.file, chosen := {"scale": [given.scale] if given.scale else [], **axes(given)})
         if given.dry_run:
             say_needs(runs, lacks)
             return
@@ -182,6 +202,7 @@ def work(given: argparse.Namespace) -> None:
         if distributed.rank() == 0:
             with distributed.alone():
                 _conclude(experiment, points)
+                say_what_to_expect(points, given.file, chosen)
     finally:
         for private in {p.private for p in points if not p.constants.builtin}:
             catalog.forget_decoded(private)
@@ -212,7 +233,8 @@ def _refuse_a_limit(points: list[Params], minutes: float | None) -> None:
         )
 
 
-def _minutes(text: str) -> float:
+def minutes(text: str) -> float:
+    """A limit of time."""
     if not 0 < float(text) < 1e6:
         raise argparse.ArgumentTypeError(f"{text}: expected a number of minutes above 0")
     return float(text)

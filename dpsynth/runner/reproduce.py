@@ -26,7 +26,17 @@ from dpsynth.params import Params
 from dpsynth.pipeline import Run
 from dpsynth.report import measures, results, run_files, timings
 from dpsynth.runner import execute, pages, workers
-from dpsynth.runner.command import add_axes, axes, checked, conclude, in_all, privacy_of, refuse_a_look, say_needs
+from dpsynth.runner.command import (
+    add_axes,
+    axes,
+    checked,
+    conclude,
+    in_all,
+    privacy_of,
+    refuse_a_look,
+    say_needs,
+    say_what_to_expect,
+)  # fmt: skip
 from dpsynth.steps import STAGE_OF
 
 BESIDE = {"finetune": "certificate.json", "evaluate": "metrics.csv"}  # files that the pages of these stages leave too
@@ -161,6 +171,8 @@ def reproduce(chosen: dict[str, list[Any]], given: argparse.Namespace) -> None:
             runs = checked(points, lacks := [] if given.dry_run else None)
             jobs = list(schedule(runs))
         show(jobs, experiment.reproduces)
+        given_too = {"scale": [given.scale] if given.scale else [], **chosen}
+        say_what_to_expect(points, given.experiment, given_too)
         if given.dry_run:
             say_needs(runs, lacks)
             return
@@ -172,6 +184,7 @@ def reproduce(chosen: dict[str, list[Any]], given: argparse.Namespace) -> None:
         written = results.tables_of(experiment)
         finished = [p for p in all_points.values() if is_done(p, pages.STORY[-1]) and results.are_whole(p, written)]
         missing += conclude(experiment, finished, "executed notebooks")
+        say_what_to_expect(points, given.experiment, given_too)
     finally:
         for private in {p.private for p in points if not p.constants.builtin}:
             catalog.forget_decoded(private)

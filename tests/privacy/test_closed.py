@@ -17,6 +17,7 @@ SEALED = {"_images", "_labels"}
 EVALUATIONS = {
     ("bench/samplers.py", "measure"),
     ("report/pictures.py", "neighbours"),
+    ("report/rehearsals.py", "measured"),
     ("report/pictures.py", "embedding"),
     ("report/pictures.py", "strip"),
     ("stages/evaluate.py", "real"),
@@ -85,7 +86,7 @@ def test_who_seals_records_and_who_makes_up_coins_is_listed():
     assert made == {
         "Private": {("catalog.py", "private"), *nobodys},
         "PrivateFolder": {("folder_sets.py", "private")},
-        "PreparedBenchmark": {("catalog.py", "private")},
+        "PreparedBenchmark": {("catalog.py", "private"), ("stand_ins.py", "private")},
         "Charge": nobodys,
         "Coins": nobodys,
         "rehearsal": {("dp_sgd.py", "minutes_of"), ("steps.py", "ours"), ("estimates.py", "_clipped")},
