@@ -4,7 +4,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 FIGURES := $(foreach paper,rpgen privimage,$(patsubst params/$(paper)/%.yaml,$(paper)-%,$(wildcard params/$(paper)/*.yaml)))
 
-.PHONY: help install reproduce table1 $(FIGURES) figures check dry-run test mutants exercise crash bench bench-gpu samplers site slides lint lab edit readme record clean
+.PHONY: help install reproduce table1 $(FIGURES) figures check dry-run test mutants exercise slides crash bench bench-gpu samplers site lint lab edit readme record clean
 
 export PYTHON ?= $(shell command -v python3.11 || command -v python3)
 EXPERIMENT ?= table
