@@ -12,8 +12,8 @@ myst_heading_anchors = 4
 myst_update_mathjax = False
 html_math_renderer = "mathml"
 
+templates_path = ["templates"]
 html_theme = "furo"
-html_static_path = ["static"]
 html_favicon = "static/icon.svg"
 html_css_files = ["site.css"]
 html_js_files = ["keyboard.js"]

@@ -1,4 +1,5 @@
-"""`make site`: the site in build/site/html/, from what was run, docs/ and results/. It runs no notebook.
+"""`make site`: the site in build/site/html/, from what was run, docs/ and results/. It runs no notebook but
+the one before the story, which is of no run.
 
 What no run has made yet stands as a short page, and is listed at the end with the command that makes it.
 """

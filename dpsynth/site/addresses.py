@@ -2,15 +2,17 @@
 
 from pathlib import PurePosixPath
 
+LEARNT = ("teaching", "exercises/index")
 START = ("what-is-this", "does-rpgen-hold", "own-images", "running")
 FOUND = ("tables/index", "claims", "results", "errors", "differences", "artifact")
 PAGES = {
     "README.md": "index", "ARTIFACT.md": "artifact", "docs/items.md": "tables/index",
     "notebooks/methods": "methods/index", "dpsynth/privacy/README.md": "guarantee-code",
+    "exercises/README.md": "exercises/index",
 }  # fmt: skip
 FOLDERS = {
     "docs/items": "tables/", "docs": "", "notebooks": "story/", "notebooks/methods": "methods/", "site": "",
-    "site/interactive": "interactive/",
+    "site/interactive": "interactive/", "exercises": "exercises/",
 }  # fmt: skip
 PICTURES = {"docs/items": "tables", "results": "images", "docs": "images"}
 

@@ -73,4 +73,5 @@ def _made(told: Told, stamp: dict) -> str:
     """The page's last line: which command makes it, of what."""
     commit = f", at commit `{stamp['commit']}`" if stamp.get("commit") else ""
     source = Path("notebooks", f"{told.notebook}.py").as_posix()
-    return f"---\n\n*Made by `{told.command}` from `{source}`, scale `{told.scale}`{commit}.*"
+    scale = f", scale `{told.scale}`" if told.method else ""
+    return f"---\n\n*Made by `{told.command}` from `{source}`{scale}{commit}.*"

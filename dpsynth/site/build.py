@@ -21,11 +21,12 @@ def build(source: Path, config: Path, html: Path) -> None:
         Failed: Sphinx warned of something, or failed.
     """
     aside, stream = html.with_suffix(".partial"), io.StringIO()
+    static = [str(path) for path in (config / "static", source / "_static") if path.exists()]
     shutil.rmtree(aside, ignore_errors=True)
     with patch_docutils(config), docutils_namespace():
         app = Sphinx(
             source, config, aside, html.with_suffix(".doctrees"), "html", status=None, warning=stream,
-            freshenv=True, warningiserror=True,
+            freshenv=True, warningiserror=True, confoverrides={"html_static_path": static},
         )  # fmt: skip
         app.build()
     if problems := sentences(stream.getvalue(), source):

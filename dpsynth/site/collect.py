@@ -11,11 +11,12 @@ from dpsynth.methods import METHODS
 from dpsynth.report import itempages
 from dpsynth.report.markdown import markdown
 from dpsynth.runner import pages
-from dpsynth.site import addresses, books, executed, links, terms, verdicts
+from dpsynth.site import addresses, books, executed, interactive, links, terms, verdicts
 from dpsynth.site.executed import Told
 
 SINGLE = ("ARTIFACT.md", "dpsynth/privacy/README.md")
-LISTED = ("site/*.md", "site/interactive/*.md", "docs/*.md", "docs/items/*.md")
+LISTED = ("site/*.md", "site/interactive/*.md", "docs/*.md", "docs/items/*.md", "exercises/*.md")
+STATIC = "_static"  # of the folder that Sphinx reads: files that pages load
 README = "_readme.md"  # is included in parts, and no page
 
 
@@ -59,11 +60,14 @@ def collect(folder: Path) -> list[Told]:
     shutil.rmtree(folder, ignore_errors=True)
     told = executed.every()
     source = Source(folder, told)
+    missing = interactive.write(folder / STATIC / "interactive")
     for page, path in source.texts.items():
         text = Path(path).read_text(encoding="utf-8")
         if not path.startswith("site/"):
             text = links.rewritten(text, path, page, source.files, source.pictures)
-        source.write(source.files[page], text + (_tables(source) if page == "tables/index" else ""))
+        if (lacks := missing.get(page.removeprefix("interactive/"))) and page.startswith("interactive/"):
+            text = f"{text.partition('```{raw}')[0]}{_not_made(lacks)}\n"
+        source.write(source.files[page], text + _pages_of_folder(source, page))
     for one in told:
         _tell(source, one)
     source.write("methods/index.md", _methods(source))
@@ -90,11 +94,15 @@ def _tell(source: Source, told: Told) -> None:
     cells = jupytext.reads(pages.text(Path(notebook)), fmt="py:percent").cells
     first = next(cell.source for cell in cells if cell.cell_type == "markdown")
     note = (
-        f":::{{admonition}} Not made yet\n:class: note\n`{told.command}` runs this notebook at scale `{told.scale}`; "
-        f"`make site` then shows it here, with its code, numbers and figures. Its text and code: `{notebook}`.\n:::"
+        f"`{told.command}` runs this notebook at scale `{told.scale}`; `make site` then shows it here, with its code, "
+        f"numbers and figures. Its text and code: `{notebook}`."
     )
     title, _, rest = first.partition("\n")
-    source.write(source.files[told.page], f"{title}\n\n{note}\n{prose(rest)}\n")
+    source.write(source.files[told.page], f"{title}\n\n{_not_made(note)}\n{prose(rest)}\n")
+
+
+def _not_made(why: str) -> str:
+    return f":::{{admonition}} Not made yet\n:class: note\n{why}\n:::"
 
 
 def _methods(source: Source) -> str:
@@ -110,20 +118,22 @@ def _methods(source: Source) -> str:
     return f"# Methods\n\n{text}\n\n{markdown(pd.DataFrame(rows))}\n\n{_toctree('', _below(source, 'methods/'))}"
 
 
-def _tables(source: Source) -> str:
-    return f"\n\n{_toctree('', _below(source, 'tables/'))}"
+def _pages_of_folder(source: Source, page: str) -> str:
+    """What the first page of a folder ends with: the table of contents of the others."""
+    folder, _, name = page.rpartition("/")
+    return f"\n\n{_toctree('', _below(source, f'{folder}/'))}" if name == "index" and folder else ""
 
 
 def _contents(source: Source) -> str:
     """The tables of contents, a caption each. What no other names is reference."""
     sections = {
         "Start": [page for page in addresses.START if page in source.files],
-        "Try it": _below(source, "interactive/"),
+        "Try it": [*_below(source, "interactive/"), *addresses.LEARNT],
         "The notebooks": [*_below(source, "story/"), "methods/index"],
         "What holds": [page for page in addresses.FOUND if page in source.files],
     }
     listed = {"index", *(page for names in sections.values() for page in names)}
-    inner = {page for folder in ("tables/", "methods/") for page in _below(source, folder)}
+    inner = {page for folder in ("tables/", "methods/", "exercises/") for page in _below(source, folder)}
     sections["Reference"] = sorted(source.files.keys() - listed - inner)
     return "\n\n".join(_toctree(caption, names) for caption, names in sections.items() if names)
 

@@ -7,7 +7,7 @@ from dpsynth import experiments
 from dpsynth.methods import METHODS
 from dpsynth.params import Params
 from dpsynth.report import results
-from dpsynth.runner import execute, pages
+from dpsynth.runner import execute, pages, primer
 
 EXPERIMENT, STORY_OF, EPSILON, SEED = "table", "rpgen", 10.0, 0
 SCALES = ("laptop", "gpu", "paper", "smoke")  # the first that there is
@@ -17,7 +17,7 @@ class Told(NamedTuple):
     """A page that shows a run.
 
     Attributes:
-        page: its address; notebook: the name below notebooks/; method: whose run.
+        page: its address; notebook: the name below notebooks/; method: whose run, or none.
         out: the executed notebook; None, if no run has it. scale: of that run. stale: its source has changed since.
     """
 
@@ -31,14 +31,15 @@ class Told(NamedTuple):
     @property
     def command(self) -> str:
         """What makes the executed notebook, at the scale that the site prefers."""
-        return f"make reproduce METHOD={self.method} EPS={EPSILON:g} SEED={SEED}"
+        return f"make reproduce METHOD={self.method} EPS={EPSILON:g} SEED={SEED}" if self.method else "make site"
 
 
 def every() -> list[Told]:
-    """The story of RPGen, then a page for each method that has a notebook of its own."""
+    """The notebook before the story, executed if need be; the story of RPGen; each notebook of one method."""
+    before = Told(f"story/{pages.PRIMER}", pages.PRIMER, "", primer.executed(), SCALES[0], False)
     story = [_told(f"story/{name}", name, STORY_OF) for name in pages.pages(STORY_OF)]
     own = {method: next(iter(pages.pages(method))) for method in METHODS if METHODS[method].page}
-    return story + [_told(f"methods/{method}", name, method) for method, name in own.items()]
+    return [before, *story] + [_told(f"methods/{method}", name, method) for method, name in own.items()]
 
 
 def _told(page: str, name: str, method: str) -> Told:

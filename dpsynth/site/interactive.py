@@ -32,16 +32,17 @@ STRIDE = 3  # steps of the sampler from row to row of a still
 SHADES = 16  # of grey, which make a sprite small
 SCALES = ("laptop", "gpu", "paper")
 BUDGETS = (1.0, 10.0)
+COMMAND = "make reproduce METHOD=rpgen EPS=10 SEED=0"
 MOVES = {"adversarial": "up the gradient of that loss", "gaussian": "in a random direction"}
 
 
-def write(folder: Path) -> list[str]:
+def write(folder: Path) -> dict[str, str]:
     """Write all data, sprites and stills into `folder`, which is made if need be.
 
     Trains nothing: what needs a finished run is written if that stands.
 
     Returns:
-        For each part that was left out a sentence that names the command which makes what it lacks.
+        Of each page whose part was left out, why: a sentence that names the command which makes what it lacks.
     """
     folder.mkdir(parents=True, exist_ok=True)
     run = shown_run()
@@ -51,7 +52,7 @@ def write(folder: Path) -> list[str]:
         "trajectory": (lambda: trajectory(folder, run), _lacks(run, "synthesiser")),
         "gamma": (lambda: gamma(folder), ""),
     }
-    missing = []
+    missing = {}
     for name, (make, lacks) in parts.items():
         try:
             if not lacks:
@@ -59,7 +60,7 @@ def write(folder: Path) -> list[str]:
         except ValueError as error:
             lacks = str(error)
         if lacks:
-            missing.append(f"{name}: {lacks}")
+            missing[name] = lacks
     return missing
 
 
@@ -71,7 +72,7 @@ def shown_run() -> Run:
 def _lacks(run: Run, *kinds: str) -> str:
     if all(run.recipe(kind).path.exists() for kind in kinds):
         return ""
-    return "its run is not there; `make reproduce` makes it"
+    return f"It shows a run that was not made yet; `{COMMAND}` makes it."
 
 
 def explorer(folder: Path, run: Run) -> None:

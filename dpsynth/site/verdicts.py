@@ -19,9 +19,11 @@ def summary(claims: pd.DataFrame) -> str:
     counts = _ours(claims)["verdict"].value_counts()
     tested = [f"{counts.get(verdict, 0)} {plural}" for verdict, plural in TESTED.items()]
     others = [f"{count} {verdict}" for verdict, count in counts.items() if verdict not in TESTED]
+    number = sum(counts.get(verdict, 0) for verdict in TESTED)
     return (
-        f"{sum(counts.get(verdict, 0) for verdict in TESTED)} comparisons of RPGen's claims were tested, by rules that "
-        f"were written before the runs: {', '.join(tested)}. Of the others: {', '.join(others) or 'none'}."
+        f"{number} comparison{'s' if number != 1 else ''} of RPGen's claims {'were' if number != 1 else 'was'} tested, "
+        f"by rules that were written before the runs: {', '.join(tested)}. "
+        f"Of the others: {', '.join(others) or 'none'}."
     )
 
 

@@ -87,5 +87,5 @@ def test_without_a_run_the_rest_is_written_and_a_sentence_says_which_command_mak
     for name in ("explorer", "gamma"):
         monkeypatch.setattr(interactive, name, lambda *_: None)
     missing = interactive.write(tmp_path / "data")
-    assert [line.split(":")[0] for line in missing] == ["query-noise", "trajectory"]
-    assert all("make reproduce" in line for line in missing)
+    assert list(missing) == ["query-noise", "trajectory"]
+    assert all("make reproduce" in line for line in missing.values())

@@ -98,5 +98,5 @@ def test_a_notebook_has_its_pictures_texts_its_terms_and_its_code(soups):
     article = soups[STORY].article
     assert [image["alt"] for image in article.select("img")] == ["Digits in rows", "Figure: Asking"]
     assert article.select_one("a[href='../glossary.html#term-noise-multiplier']")
-    assert article.select_one("div.output div.highlight-python pre").get_text().strip() == "def f(): ..."
+    assert article.select_one("div.cell_output div.highlight-python pre").get_text().strip() == "def f(): ..."
     assert not article.select("style")

@@ -100,7 +100,7 @@ def test_the_summary_counts_what_was_tested_and_names_the_rest():
     claims = claims.assign(
         claim="c", command="make rpgen-fig5", ours="+1", interval="0 to 2", seeds="3", scale="laptop"
     )
-    assert verdicts.summary(claims).startswith("1 comparisons of RPGen's claims were tested")
+    assert verdicts.summary(claims).startswith("1 comparison of RPGen's claims was tested")
     assert verdicts.summary(claims).endswith("1 agree, 0 disagree, 0 cannot tell. Of the others: 1 not run.")
     table = verdicts.table(claims, {"tables/rpgen_fig5": "tables/rpgen_fig5.md"})
     assert "| [RPGen Table 1](tables/rpgen_fig5.md) | agrees | c | +1 (0 to 2) | 3 | laptop |" in table
