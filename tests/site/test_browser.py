@@ -38,7 +38,7 @@ def test_every_page_is_sound_on_phone_and_desktop_in_light_and_dark(browser, ope
     ("change", "said"),
     [
         ("document.querySelector('article p').style.color = '#ccc'", "contrast"),
-        ("document.querySelector('article p').style.width = '900px'", "px wide"),
+        ("document.querySelector('article section > p').style.width = '900px'", "px wide"),
         ("document.querySelector('article img').alt = ''", "without text"),
         ("document.querySelector('article h2').outerHTML = '<h4>a</h4>'", "a heading of level"),
         ("document.querySelector('article').insertAdjacentHTML('beforeend', '<a href=#nowhere>a</a>')", "no place"),
