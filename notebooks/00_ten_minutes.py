@@ -103,7 +103,7 @@ figures.composition(counts, composed, added, delta=delta, badge=badge)
 # ## Subsampling
 #
 # DP-SGD draws each record with probability $q$, by a coin of its own (*Poisson sampling*), at each step. A record that was not drawn cannot be seen, and nobody knows which were. The attacker now tells
-# $(1 - q)\, \mathcal N(0, \sigma^2) + q\, \mathcal N(1, \sigma^2)$ from $\mathcal N(0, \sigma^2)$. For small $q$ that costs less than $q$ times as much.
+# $(1 - q)\, \mathcal N(0, \sigma^2) + q\, \mathcal N(1, \sigma^2)$ from $\mathcal N(0, \sigma^2)$. Over many steps, and for small $q$, that costs less than $q$ times as much; a single one can cost more.
 
 # %% tags=["raises-exception", "lecture"]
 rates = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0]
@@ -236,7 +236,7 @@ figures.weighting(levels, weights, sigma=sigmas, badge=badge)
 success = (1 + erf(1 / (2 * noise_multiplier) / sqrt(2))) / 2
 promised = (exp(epsilon) + delta) / (1 + exp(epsilon))
 assert 0.5 < success < promised
-print(f"{success:.1%} of guesses are right; epsilon {epsilon:.2f} alone promises no less than {promised:.1%}")
+print(f"{success:.1%} of guesses are right; epsilon {epsilon:.2f} alone promises at most {promised:.1%}")
 
 # %% [markdown]
 # **Exercise 2.** Your colleague's neighbours are data sets in which one record is *replaced*. By how much can that move a sum of vectors of length at most 1? What is his epsilon, for

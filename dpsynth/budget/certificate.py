@@ -65,7 +65,8 @@ def certificate_of_set(ledger: Ledger, delta: float) -> dict[str, Any]:
     coins too: that errs on the safe side.
 
     Raises:
-        ValueError: delta outside (0, 1), or a ledger that was edited; FileNotFoundError: there is no such ledger, or nothing in it.
+        ValueError: delta outside (0, 1), or a ledger that was edited.
+        FileNotFoundError: there is no such ledger, or nothing in it.
     """
     if not 0 < delta < 1:
         raise ValueError(f"Expected 0 < delta={delta} < 1")
