@@ -48,7 +48,7 @@ badge = f"made-up numbers and public images, of no run | seed {seed}"
 # The promise is about $M$, not about one answer, and holds whatever an attacker knows of all the other records. Nobody's image changes by much what can be published.
 # Two things follow at once. **Post-processing**: any function of the answer, if it does not look at the data again, is as private as the answer. **Composition**: two
 # answers, $(\varepsilon_1, \delta_1)$ and $(\varepsilon_2, \delta_2)$, are together at worst $(\varepsilon_1 + \varepsilon_2, \delta_1 + \delta_2)$.
-# Some authors *replace* a record instead. That is a removal and an addition, and costs up to about twice as much.
+# Some authors *replace* a record instead. That is a removal and an addition, and costs more: of one Gaussian answer more than twice as much (exercise 2).
 
 # %% [markdown] tags=["lecture"]
 # ## What epsilon buys an attacker
@@ -246,7 +246,7 @@ print(f"{success:.1%} of guesses are right; epsilon {epsilon:.2f} alone promises
 # One vector leaves and another comes, up to the opposite one: 2 in place of 1. It is the same answer, with the same noise; only the
 # relation that is priced is another. Two epsilons of different relations must never stand in one column.
 replaced = accounting.epsilon([once], delta, replace=True)
-assert once.sensitivity_replace == 2 * once.sensitivity and epsilon < replaced
+assert once.sensitivity_replace == 2 * once.sensitivity and replaced > 2 * epsilon
 print(f"epsilon {epsilon:.2f} if a record is added or removed, {replaced:.2f} if one is replaced")
 
 # %% [markdown]
