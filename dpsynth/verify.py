@@ -32,17 +32,26 @@ BOUNDS = {  # of each kind of release: what bounds one record's part
     "Gaussian on bounded sums": "bound",
     "Poisson-subsampled Gaussian on clipped gradients": "max_grad_norm",
 }
+FIELDS = {"kind", "name", "steps", "sample_rate", "noise_multiplier", "sensitivity", "sensitivity_replace", "scale"}
+CONSTANTS = {"divisor", "noise_multiplicity"}  # these cost nothing, as long as they are constants
 AGREES, DISAGREES, UNREADABLE = 0, 1, 2  # exit codes
-WHOLE = ("votes", "steps", "noise_multiplicity")
+WHOLE = ("votes", "steps", "noise_multiplicity", "n_records", "releases")
 RELATION, REPLACE = "add or remove one record", "PLD, replace one record"
 OF_SET = "ledger"  # stands in what `dpsynth certificate --json` says of all releases of a set, which has no plan
+CLAIMS = {"private", "adjacency", "delta", "epsilon", "accountant", "also", "releases"}  # of both
+OF_RUN = {"n_records", "epsilon_target", "mechanisms", "status", "noise", "set_total"}
+ACCOUNTANTS = {REPLACE, "PRV", "RDP", "RDP, classic"}  # all but the first add or remove a record
+TOTALS = {"epsilon", "delta", "epsilon, replace one record", "releases"}
+MAY_BE_0 = ACCOUNTANTS | {"epsilon", "epsilon, replace one record"}
+UNCOUNTED = "none that is finite", "delta="  # how a total begins that could not be computed
 REPRODUCED = (
     "The noise follows from a published seed: this is a reproduction, and protects nobody. Whoever has the code can\n"
     "draw the noise again and take it away; epsilon is what the same run would cost with secret noise."
 )
+VACUOUS = "Delta is not below 1/{n_records}: a method that publishes a whole record may keep such a promise."
 LIMITS = (
-    "What the file cannot tell: that the code did what is written here, that nothing else was released of these\n"
-    "records, or that noise and epsilon were not edited together, to fit each other."
+    "What the file cannot tell: that the code did what is written here, and with coins that nobody else has; that\n"
+    "nothing else was released of these records; or that noise and epsilon were not edited together, to fit."
 )
 
 
@@ -139,6 +148,8 @@ def bounds(releases, delta, replace):
     Raises:
         ValueError: delta is finer than floating point can tell over so many releases.
     """
+    if not releases:
+        return 0.0, 0.0, 0.0
     found = []
     for swapped in (False,) if replace else (False, True):
         losses, p, down, up, charged = composed(releases, delta, replace, swapped)
@@ -162,11 +173,19 @@ def number(stated, name, where, largest=LARGEST):
         raise ValueError(f"{where} has no {name}: it is incomplete, or not of dpsynth")
     value, whole = stated[name], name in WHOLE
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    least = 0 if name == "epsilon" else sys.float_info.min
+    least = 0 if name in MAY_BE_0 else sys.float_info.min
     if not (is_number and least <= value <= largest) or (whole and value % 1):
-        belongs = f"{'a whole number' if whole else 'a number'} above 0 and at most {largest:g}"
+        above = "from 0 to" if least == 0 else "above 0 and at most"
+        belongs = f"{'a whole number' if whole else 'a number'} {above} {largest:g}"
         raise ValueError(f"{where} states {name} {value!r:.40}, where {belongs} belongs")
     return value
+
+
+def shown(value):
+    """A text as it can be printed: without what would write elsewhere on a terminal, or hide what stands there."""
+    if not isinstance(value, str):
+        return value
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in value)
 
 
 def read(text):
@@ -175,27 +194,51 @@ def read(text):
     def once(pairs):
         names = [name for name, _ in pairs]
         if twice := [name for name in names if names.count(name) > 1]:
-            raise ValueError(f"it states {twice[0]} twice: it was edited")
-        return dict(pairs)
+            raise ValueError(f"it states {shown(twice[0])} twice: it was edited")
+        return {shown(name): shown(value) for name, value in pairs}
 
     try:
         stated = json.loads(text, object_pairs_hook=once)
     except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"it is not JSON, or was cut short ({error})") from None
-    kinds = {"releases": list, "private": str, "adjacency": str, "also": dict}
     if not isinstance(stated, dict) or not isinstance(stated.get("releases"), list):
         raise ValueError("it has no list of releases, so it is not a certificate of dpsynth")
-    kinds |= {} if "ledger" in stated else {"mechanisms": list, "status": str, "noise": str, "set_total": dict}
+    of_set = OF_SET in stated
+    if unknown := sorted(stated.keys() - CLAIMS - ({OF_SET} if of_set else OF_RUN)):
+        raise ValueError(f"it states {unknown[0]:.40}, which this check knows nothing of")
+    for entry in stated["releases"]:
+        possible(entry.get("mechanism") if isinstance(entry, dict) else None)
     if stated["releases"] or stated.get("epsilon") != "none":
+        kinds = {"private": str, "adjacency": str, "also": dict}
+        kinds |= {} if of_set else {"mechanisms": list, "status": str, "noise": str, "set_total": dict}
         for name, kind in kinds.items():
             if not isinstance(stated.get(name), kind):
                 raise ValueError(f"its {name} is missing, or of another kind: it is incomplete, or not of dpsynth")
-        number(stated, "epsilon", "it"), number(stated, "delta", "it", 1 - 1e-9)
-        if stated["adjacency"] != RELATION:
-            raise ValueError(f"its neighbours are {stated['adjacency']!r:.40}; this check knows {RELATION!r} alone")
-    for entry in stated["releases"]:
-        possible(entry.get("mechanism") if isinstance(entry, dict) else None)
+        figures(stated, of_set)
     return stated
+
+
+def figures(stated, of_set):
+    """Raise ValueError, a sentence, unless all figures beside the releases are possible ones."""
+    number(stated, "epsilon", "it"), number(stated, "delta", "it", 1 - 1e-9)
+    if stated["adjacency"] != RELATION:
+        raise ValueError(f"its neighbours are {stated['adjacency']!r:.40}; this check knows {RELATION!r} alone")
+    for name in stated["also"]:
+        if name not in ACCOUNTANTS:
+            raise ValueError(f"it states epsilon by {name!r:.40}, an accountant that this check does not know")
+        number(stated["also"], name, "it")
+    if of_set:
+        return
+    for name in ("n_records", "epsilon_target"):
+        number(stated, name, "it")
+    for planned in stated["mechanisms"]:
+        possible(planned)
+    total = stated["set_total"]
+    if total.keys() != TOTALS:
+        raise ValueError(f"its set_total has not {', '.join(sorted(TOTALS))}, all of them and no other")
+    for name in sorted(TOTALS):
+        if name not in MAY_BE_0 or not str(total[name]).startswith(UNCOUNTED):
+            number(total, name, "its set_total")
 
 
 def possible(release):
@@ -205,7 +248,9 @@ def possible(release):
     where = f"its release {release.get('name')!r:.40}"
     for name in (BOUNDS[release["kind"]], "steps", "sensitivity", "sensitivity_replace", "scale"):
         number(release, name, where)
-    for name in release.keys() & {"divisor", "noise_multiplicity"}:  # these cost nothing, as long as they are constants
+    if unknown := sorted(release.keys() - FIELDS - CONSTANTS - {BOUNDS[release["kind"]]}):
+        raise ValueError(f"{where} states {unknown[0]:.40}, which this check knows nothing of")
+    for name in release.keys() & CONSTANTS:
         number(release, name, where)
     number(release, "sample_rate", where, 1)
     noise = number(release, "noise_multiplier", where, LARGEST_NOISE)
@@ -230,9 +275,13 @@ def contradictions(stated, releases):
             yield f"{release['name']} counts at rate {release['sample_rate']:g}, and a count asks every record"
     if OF_SET in stated:
         return
-    for planned in stated["mechanisms"]:
-        if planned not in releases:
-            yield f"the plan has {planned.get('name') if isinstance(planned, dict) else planned} as it was not released"
+    planned, total = stated["mechanisms"], stated["set_total"]
+    yield from (f"the plan has {m['name']} as it was not released" for m in planned if m not in releases)
+    yield from (f"{m['name']} was released as the plan does not have it" for m in releases if m not in planned)
+    if total["delta"] != stated["delta"]:
+        yield f"delta is {stated['delta']:g}, and {total['delta']:g} of all releases of the set"
+    if total["releases"] < len(releases):
+        yield f"of the set there are {total['releases']} releases in all, and {len(releases)} are listed"
     if {str(entry.get("noise")) for entry in stated["releases"]} != {stated["noise"]}:
         yield f"the noise is {stated['noise']}, and another in the releases"
     if stated["status"].startswith("a reproduction") != (stated["noise"] == "seeded"):
@@ -242,18 +291,18 @@ def contradictions(stated, releases):
 def judged(stated, plain, replace):
     """What the stated figures and the computed (low, high) deny of each other, a sentence each."""
     total = stated.get("set_total", {})
-    figures = [("epsilon", stated["epsilon"], plain, True)]
-    figures += [(by, value, replace if by == REPLACE else plain, by == REPLACE) for by, value in stated["also"].items()]
-    figures += [("epsilon of all releases of the set", total.get("epsilon"), plain, False)]
-    figures += [("the same, replace one record", total.get("epsilon, replace one record"), replace, False)]
-    for name, value, (low, high), of_record in figures:
+    claims = [("epsilon", stated["epsilon"], plain, True)]
+    claims += [(by, value, replace if by == REPLACE else plain, by == REPLACE) for by, value in stated["also"].items()]
+    claims += [("epsilon of all releases of the set", total.get("epsilon"), plain, False)]
+    claims += [("the same, replace one record", total.get("epsilon, replace one record"), replace, False)]
+    for name, value, (low, high), of_record in claims:
         if not isinstance(value, int | float):
             continue  # what could not be added up is said in words
         if not value >= low:
             yield f"{name} is stated as {value:.6g}, and is {low:.6g} at least: it costs more than that"
         elif of_record and value > high * (1 + ABOVE) + 1e-4:
             yield f"{name} is stated as {value:.6g}, and is {high:.6g} at most: it was computed of other releases"
-    if OF_SET not in stated and stated["epsilon"] > number(stated, "epsilon_target", "it"):
+    if OF_SET not in stated and stated["epsilon"] > stated["epsilon_target"]:
         yield f"epsilon {stated['epsilon']:.6g} is above the budget of {stated['epsilon_target']:g}: it was not kept"
 
 
@@ -265,13 +314,15 @@ def verified(text):
     """
     stated = read(text)
     if not stated["releases"] and stated["epsilon"] == "none":
-        return ["The certificate claims no privacy at all: its run used the private records without noise."], []
+        lines = ["The certificate claims no privacy at all: its run used the private records without noise."]
+        budget = stated.get("epsilon_target")
+        return lines, [] if isinstance(budget, str) else [f"epsilon is none, and its budget {budget!r:.40}"]
     delta, releases = stated["delta"], [entry["mechanism"] for entry in stated["releases"]]
     alike = {json.dumps(release, sort_keys=True): release for release in releases}
     grouped = [r | {"steps": r["steps"] * sum(r == other for other in releases)} for r in alike.values()]
     (low, high, tv), (low_r, high_r, tv_r) = (bounds(grouped, delta, replace) for replace in (False, True))
     claimed = stated["also"].get(REPLACE)
-    replacing = f", {claimed:.6g} to replace one" if isinstance(claimed, float) else ""
+    replacing = f", {claimed:.6g} to replace one" if claimed is not None else ""
     lines = [
         f"Claimed of {stated['private']}: epsilon {stated['epsilon']:.6g} to {RELATION}{replacing}; delta {delta:g}.",
         f"Computed here: epsilon from {low:.6g} to {high:.6g}; to replace one, from {low_r:.6g} to {high_r:.6g}.",
@@ -279,8 +330,10 @@ def verified(text):
     for release in grouped if len(grouped) > 1 and OF_SET not in stated else ():
         (_, alone, _), (_, alone_r, _) = (bounds([release], delta, replace) for replace in (False, True))
         lines.append(f"  {release['name']} alone: at most {alone:.4g}; to replace one, {alone_r:.4g}.")
-    if OF_SET not in stated and stated["epsilon"] <= number(stated, "epsilon_target", "it"):
+    if OF_SET not in stated and stated["epsilon"] <= stated["epsilon_target"]:
         lines.append(f"Budget: epsilon {stated['epsilon_target']:g}, and it was kept.")
+    if OF_SET not in stated and delta * stated["n_records"] >= 1:
+        lines.append(VACUOUS.format(n_records=stated["n_records"]))
     right, right_r = (math.ceil(1000 * (1 + min(1, t)) / 2) / 10 for t in (tv, tv_r))
     lines.append(
         "An attacker who knows all other records and sees all that was released guesses right, whether a given record\n"

@@ -48,7 +48,7 @@ badge = f"made-up numbers and public images, of no run | seed {seed}"
 # The promise is about $M$, not about one answer, and holds whatever an attacker knows of all the other records. Nobody's image changes by much what can be published.
 # Two things follow at once. **Post-processing**: any function of the answer, if it does not look at the data again, is as private as the answer. **Composition**: two
 # answers, $(\varepsilon_1, \delta_1)$ and $(\varepsilon_2, \delta_2)$, are together at worst $(\varepsilon_1 + \varepsilon_2, \delta_1 + \delta_2)$.
-# Some authors *replace* a record instead. That is a removal and an addition, and costs up to about twice as much.
+# Some authors *replace* a record instead. That is a removal and an addition, and costs more: of one Gaussian answer more than twice as much (exercise 2).
 
 # %% [markdown] tags=["lecture"]
 # ## What epsilon buys an attacker
@@ -103,7 +103,7 @@ figures.composition(counts, composed, added, delta=delta, badge=badge)
 # ## Subsampling
 #
 # DP-SGD draws each record with probability $q$, by a coin of its own (*Poisson sampling*), at each step. A record that was not drawn cannot be seen, and nobody knows which were. The attacker now tells
-# $(1 - q)\, \mathcal N(0, \sigma^2) + q\, \mathcal N(1, \sigma^2)$ from $\mathcal N(0, \sigma^2)$. For small $q$ that costs less than $q$ times as much.
+# $(1 - q)\, \mathcal N(0, \sigma^2) + q\, \mathcal N(1, \sigma^2)$ from $\mathcal N(0, \sigma^2)$. Over many steps, and for small $q$, that costs less than $q$ times as much; a single one can cost more.
 
 # %% tags=["raises-exception", "lecture"]
 rates = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0]
@@ -236,7 +236,7 @@ figures.weighting(levels, weights, sigma=sigmas, badge=badge)
 success = (1 + erf(1 / (2 * noise_multiplier) / sqrt(2))) / 2
 promised = (exp(epsilon) + delta) / (1 + exp(epsilon))
 assert 0.5 < success < promised
-print(f"{success:.1%} of guesses are right; epsilon {epsilon:.2f} alone promises no less than {promised:.1%}")
+print(f"{success:.1%} of guesses are right; epsilon {epsilon:.2f} alone promises at most {promised:.1%}")
 
 # %% [markdown]
 # **Exercise 2.** Your colleague's neighbours are data sets in which one record is *replaced*. By how much can that move a sum of vectors of length at most 1? What is his epsilon, for
@@ -246,7 +246,7 @@ print(f"{success:.1%} of guesses are right; epsilon {epsilon:.2f} alone promises
 # One vector leaves and another comes, up to the opposite one: 2 in place of 1. It is the same answer, with the same noise; only the
 # relation that is priced is another. Two epsilons of different relations must never stand in one column.
 replaced = accounting.epsilon([once], delta, replace=True)
-assert once.sensitivity_replace == 2 * once.sensitivity and epsilon < replaced
+assert once.sensitivity_replace == 2 * once.sensitivity and replaced > 2 * epsilon
 print(f"epsilon {epsilon:.2f} if a record is added or removed, {replaced:.2f} if one is replaced")
 
 # %% [markdown]

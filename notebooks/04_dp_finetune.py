@@ -108,7 +108,7 @@ if run.plan.is_private:
 # %% [markdown]
 # RDP (Rényi DP) is looser than the privacy loss distribution. PRV (privacy loss random variables, composed numerically) is printed as its upper bound, so it can stand
 # a hundredth higher, even above the budget. The *classic* RDP conversion is the formula the papers print. Replacing a record instead of adding or removing one
-# costs more, up to about twice as much: a table that does not state its neighbours states little.
+# costs more, often more than twice as much: a table that does not state its neighbours states little.
 
 # %% [markdown] tags=["lecture"]
 # ## Would anyone notice?

@@ -32,7 +32,7 @@ def test_all_releases_of_a_set_are_composed(ledger, capsys):
 
 def test_a_mistake_is_one_sentence_and_exit_2(ledger, capsys):
     for arguments, said in (
-        (["certificate", "nowhere"], "nowhere.jsonl: no ledger; nothing was released here of nowhere"),
+        (["certificate", "nowhere"], "nowhere.jsonl: no ledger, or an empty one; nothing was released here of nowhere"),
         (["certificate", "mnist5k", "--delta", "2"], "Expected 0 < delta=2.0 < 1"),
     ):
         assert command.main(arguments) == 2

@@ -128,6 +128,32 @@ def test_the_twin_claims_nothing(tmp_path):
     assert wrong == [] and "claims no privacy at all" in lines[0]
 
 
+def test_an_epsilon_that_was_struck_out_contradicts_its_budget(stated):
+    _, wrong = verify.verified(json.dumps(stated | {"epsilon": "none", "releases": []}))
+    assert wrong == ["epsilon is none, and its budget 10.0"]
+
+
+def test_a_total_that_could_not_be_computed_is_said_in_words_and_agrees(stated):
+    for words in ("none that is finite", "delta=1e-05 is finer than floating point can certify"):
+        _, wrong = verify.verified(json.dumps(changed(stated, ("set_total", "epsilon"), words)))
+        assert wrong == []
+
+
+def test_a_delta_that_lets_a_record_be_published_is_named(tmp_path):
+    mechanisms, delta = [Counts("query", 5, 4.0)], 1e-3
+    lines, wrong = verify.verified(json.dumps(stated_by(tmp_path, mechanisms, delta=delta)))
+    assert wrong == [] and verify.VACUOUS.format(n_records=4000) in lines
+
+
+@pytest.mark.parametrize("hidden", ["\x1b[8m", "\rAGREES", "\nAGREES", "\ud800"], ids=ascii)
+def test_no_text_of_the_file_reaches_the_terminal_as_more_than_text(stated, hidden, tmp_path, capsys):
+    file = tmp_path / "certificate.json"
+    file.write_text(json.dumps(stated | {"private": f"mnist5k{hidden}", "epsilon": 1.0}))
+    assert verify.main([str(file)]) == 1
+    out = capsys.readouterr().out
+    assert hidden not in out and f"Claimed of mnist5k{ascii(hidden)[1:-1]}: " in out
+
+
 def changed(stated, path, value):
     """A copy in which what stands at `path` is `value`, or is `value` times itself, or is gone."""
     edited = copy.deepcopy(stated)
@@ -161,6 +187,10 @@ RELEASED = ("releases", 1, "mechanism")
         (("releases", 0, "mechanism", "sample_rate"), 0.5, "query counts at rate 0.5"),
         (("releases", 0, "noise"), "secret", "the noise is seeded, and another in the releases"),
         (("status",), "a release: coins of the operating system", "the noise is seeded, and the status says: a"),
+        (("mechanisms",), [], "query was released as the plan does not have it"),
+        (("set_total", "delta"), 0.5, "delta is 1e-05, and 0.5 of all releases of the set"),
+        (("set_total", "releases"), 1, "of the set there are 1 releases in all, and 2 are listed"),
+        (("releases",), [], "epsilon is stated as .*, and is 0 at most"),
     ],
 )  # fmt: skip
 def test_an_edited_certificate_does_not_agree(stated, path, value, said, tmp_path, capsys):
@@ -195,6 +225,19 @@ def test_an_edited_certificate_does_not_agree(stated, path, value, said, tmp_pat
         ((*RELEASED, "scale"), None, "has no scale"),
         (("releases", 0), 7, "no kind that is known here"),
         (("delta",), 1e-18, "finer than floating point can tell"),
+        (("also", verify.REPLACE), "5.0", "states PLD, replace one record '5.0', where a number from 0"),
+        (("also", verify.REPLACE), 10**400, "states PLD, replace one record 1000"),
+        (("also", "RDP"), float("inf"), "states RDP inf, where a number from 0"),
+        (("also", "PLD, replace one record "), 10.0, "an accountant that this check does not know"),
+        (("set_total",), {}, "its set_total has not delta, epsilon"),
+        (("set_total", "epsilon"), "3", "its set_total states epsilon '3'"),
+        (("set_total", "epsilon"), float("nan"), "its set_total states epsilon nan"),
+        (("set_total", "releases"), True, "its set_total states releases True"),
+        (("n_records",), True, "states n_records True"),
+        (("ledger",), "somewhere", "it states epsilon_target, which this check knows nothing of"),
+        (("epsilon, replace one record",), 1.0, "which this check knows nothing of"),
+        ((*RELEASED, "kept secret"), True, "states kept secret, which this check knows nothing of"),
+        (("mechanisms", 0, "steps"), True, "states steps True"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_one_sentence_and_exit_2(stated, path, value, said, tmp_path, capsys):

@@ -65,13 +65,16 @@ def certificate_of_set(ledger: Ledger, delta: float) -> dict[str, Any]:
     coins too: that errs on the safe side.
 
     Raises:
-        ValueError: delta outside (0, 1), or a ledger that was edited; FileNotFoundError: there is no such ledger.
+        ValueError: delta outside (0, 1), or a ledger that was edited.
+        FileNotFoundError: there is no such ledger, or nothing in it.
     """
     if not 0 < delta < 1:
         raise ValueError(f"Expected 0 < delta={delta} < 1")
     entries = opened(ledger.entries(), None)
-    if not ledger.path.exists():
-        raise FileNotFoundError(f"{ledger.path}: no ledger; nothing was released here of {ledger.private}")
+    if not entries:
+        raise FileNotFoundError(
+            f"{ledger.path}: no ledger, or an empty one; nothing was released here of {ledger.private}"
+        )
     constants = {"private": ledger.private, "adjacency": accounting.ADJACENCY, "delta": delta}
     return constants | _cost(entries, delta) | {"releases": entries}
 

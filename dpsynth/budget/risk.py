@@ -19,6 +19,11 @@ FALSE_ALARMS = (0.001, 0.01)  # shares of absent records that an attacker may ta
 SAYS_NOTHING = 0.99  # a success from which its bound is no comfort
 CLOSE = 2.0**-9  # how closely delta at epsilon 0 is sought: a tenth of a guess in 100
 DELTAS = (1e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.2, 0.35, 0.5)  # beside its own, at which a composition is priced
+PROMISED = "Attacks that were measured do far less, but that is no promise; these bounds are."
+NOT_PROMISED = (
+    "These are bounds for the same run with secret noise. This one's follows from a published seed: who draws it again "
+    "is bound by none of them."
+)
 FAR = 50.0  # epsilon beyond which the exact figures say nothing either, and are not computed
 
 
@@ -101,7 +106,8 @@ def words(certificate: Mapping[str, Any]) -> list[str]:
         f"By epsilon {epsilon:.4g} and delta alone, of whatever method, it would be {_of_100(alone)} times of 100"
         + (": a bound that says almost nothing." if alone > SAYS_NOTHING else ".")
     )
-    sentences.append("Attacks that were measured do far less, but that is no promise; these bounds are.")
+    secret = all(entry.get("noise") == "secret" for entry in certificate["releases"])
+    sentences.append(PROMISED if secret else NOT_PROMISED)
     return sentences
 
 

@@ -127,6 +127,18 @@ def forget_decoded(name: str) -> None:
         folder_sets.forget_decoded(name)
 
 
+def refuse_links(private: str, public: str) -> None:
+    """Refuse a public folder with links into the private one, without a look at that: what a rehearsal can do.
+
+    Raises:
+        ValueError: the link; and as `folders.listing`, of the public folder.
+    """
+    if not (private.startswith(FOLDER) and public.startswith(FOLDER)):
+        return
+    if link := folders.link_into(*map(folder_sets.path_of, (public, private))):
+        raise ValueError(f"{folders.told(link)} of the public set is a link into {private}; take it out")
+
+
 def refuse_shared_files(private: str, public: str) -> None:
     """Refuse a public folder that holds records of the private one, by whatever names, links or mounts.
 

@@ -116,6 +116,16 @@ def shared(one: Path, other: Path) -> tuple[Path, Path] | None:
     return next(((paths[place], path) for path in _all(other) if (place := _place(path)) in paths), None)
 
 
+def link_into(one: Path, other: Path) -> Path | None:
+    """A file or class folder of `one` that is a link into `other`, which is not listed and need not exist; or None.
+
+    Raises:
+        as `listing`.
+    """
+    place = other.resolve()
+    return next((path for path in _all(one) if path.is_symlink() and path.resolve().is_relative_to(place)), None)
+
+
 def _all(path: Path) -> list[Path]:
     """The folder, its class folders and the files of them all."""
     files = [file for group in listing(path).values() for file in group]

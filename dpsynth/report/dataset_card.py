@@ -4,8 +4,10 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from dpsynth.budget import risk
 from dpsynth.metrics.names import METRICS
 from dpsynth.pipeline import Run
+from dpsynth.privacy.mechanisms import from_statement
 from dpsynth.report.model_card import REPLACE, name_of
 
 CARD, SYNTHETIC, TRAIN, METADATA = "README.md", "synthetic.npz", "train", "metadata.jsonl"
@@ -74,6 +76,8 @@ def _privacy(run: Run, certificate: Mapping[str, Any]) -> Iterator[str]:
     if p.noise == "seeded":
         yield f"**Not private**: the noise follows from seed {p.seed}. The private set is a published benchmark."
     else:
+        mechanisms = [from_statement(entry["mechanism"]) for entry in certificate["releases"]]
+        yield risk.brief(mechanisms, certificate["epsilon"], p.delta)
         yield "What all records have in common these images may show; that is not what epsilon bounds."
     yield "`certificate.json` states every question that was asked, its noise, and all other figures."
 

@@ -73,11 +73,12 @@ def _facts(run: Run, certificate: Mapping[str, Any], weights: WeightFile) -> Ite
     by_adding, by_replacing = (
         risk.right_guesses(mechanisms, certificate["epsilon"], p.delta, replace) for replace in (False, True)
     )
+    under = "" if p.noise == "secret" else ", if the noise were secret"
     yield (
         "an attacker's right guesses",
-        f"at most {by_adding} of 100 whether a given record was among them; by chance 50",
+        f"at most {by_adding} of 100 whether a given record was among them{under}; by chance 50",
     )
-    yield "the same, replace one record", f"at most {by_replacing} of 100 which of two records was among them"
+    yield "the same, replace one record", f"at most {by_replacing} of 100 which of two records was among them{under}"
     yield "by others", "; ".join(f"{name}: {epsilon:.4f}" for name, epsilon in also.items())
     yield "asked", "; ".join(_question(m) for m in certificate["mechanisms"])
     yield "noise", p.noise

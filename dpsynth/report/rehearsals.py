@@ -45,12 +45,14 @@ def rehearsal_of(own: Params, source: str | None = None) -> Rehearsal:
         source: the public set whose classes stand in for the private images; by default the run's public set, which is
             then used without them.
     Raises:
-        ValueError: the set is a benchmark; no such source, or one of too few classes.
+        ValueError: the set is a benchmark; no such source, one of too few classes, or with links into the user's set.
     """
     if own.constants.builtin:
         raise ValueError(f"{own.private} is a benchmark, which its own runs measure: rehearse a set of your own")
     source = canonical(project.anchored(source or own.public))
     own.replace(public=source)  # which refuses the private folder itself
+    for shown in {source, canonical(own.public)}:
+        catalog.refuse_links(own.private, shown)
     channels, size = own.shape
     public = catalog.public(source, channels, size, background=own.background)
     cast = stand_ins.cast(public, own.n_classes, own.constants.n_records)

@@ -146,7 +146,10 @@ def _asked(seen: Survey, proposed: Proposal) -> Proposal:
             _answer("epsilon", proposed.epsilon, _epsilon),
             _answer(f"public images: {', '.join(PUBLIC)}, or folder:PATH", proposed.public, _public),
         )
-        sure = input(f"declare {seen.n_files:,} records and {len(seen.labels)} labels public, and write it? [yes/no] ")
+        sure = input(
+            f"declare public that there are {seen.n_files:,} records and {len(seen.labels)} labels, size and colour, "
+            "and write it? [yes/no] "
+        )
     except EOFError:
         sure = ""
     if sure.strip().lower() not in ("y", "yes"):

@@ -101,8 +101,10 @@ def test_a_total_that_cannot_be_added_up_says_so_and_ends_no_run(tmp_path):
 
 def test_a_sets_certificate_composes_all_that_was_released_of_it(tmp_path, plan):
     ledger = secret(tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"mnist5k.jsonl: no ledger; nothing was released here of mnist5k"):
-        certificate_of_set(ledger, DELTA)
+    for _ in range(2):
+        with pytest.raises(FileNotFoundError, match=r"mnist5k.jsonl: no ledger, .*; nothing was released here of mnis"):
+            certificate_of_set(ledger, DELTA)
+        ledger.path.touch()  # as a kill may leave it before the first line
     ledger.charge(plan, "query", "r1", [])
     once = certificate_of_set(ledger, DELTA)
     ledger.charge(plan, "dp_sgd", "r2", ["r1"])

@@ -45,9 +45,9 @@ def test_what_is_known_of_the_releases_bounds_more_closely_than_epsilon():
     assert risk.exact_success(query) < risk.exact_success(query, replace=True) < 1
 
 
-def stated(folder, noise):
+def stated(folder, noise, coins="seeded"):
     plan = Plan("mnist5k", 4000, 1e9, DELTA, (Counts("query", 5, noise),))
-    ledger = Ledger(folder, "mnist5k", "seeded", 0)
+    ledger = Ledger(folder, "mnist5k", coins, 0)
     ledger.charge(plan, "query", "release", [])
     return certificate(plan, ledger, ("release",))
 
@@ -62,11 +62,18 @@ def test_the_sentences_have_both_relations_and_are_honest_about_a_large_epsilon(
     assert (
         "1 in 1,000" in found
         and "says almost nothing" not in alone
-        and promise.endswith("no promise; these bounds are.")
+        and promise.startswith("These are bounds for the same run with secret noise.")
     )
     assert "bound that says almost nothing" in risk.words(stated(tmp_path / "large", 0.5))[2]
     huge = risk.words(stated(tmp_path / "huge", 0.1))
     assert "at most 100.0 times of 100; which of two records was, 100.0" in huge[0] and len(huge) == 3
+
+
+def test_bounds_are_called_a_promise_where_all_noise_is_secret_and_nowhere_else(tmp_path):
+    secret = stated(tmp_path, 4.0, "secret")
+    assert risk.words(secret)[-1].endswith("no promise; these bounds are.")
+    mixed = secret | {"releases": [*secret["releases"], secret["releases"][0] | {"noise": "seeded"}]}
+    assert risk.words(mixed)[-1] == risk.NOT_PROMISED
 
 
 def test_a_certificate_as_text_ends_with_them_and_as_data_has_none_of_them(tmp_path):

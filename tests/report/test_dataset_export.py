@@ -83,6 +83,7 @@ def test_of_a_users_own_set_neither_place_nor_time_is_told_and_the_licence_is_le
         "20 images of 8x8 pixels, RGB, in 2 classes: `red_ bright`, `Blue`.",
         f"Epsilon {certificate['epsilon']:.4f} at delta 0.01, by PLD (dp-accounting), pessimistic; neighbours: "
         "add or remove one record.",
+        "times of 100; which of two records was, ",
         "Nothing: the records of a user's own set stay closed",
         "To be chosen by those whose images these were learned from",
     ):

@@ -91,8 +91,10 @@ def test_the_card_says_what_the_model_is_what_it_cost_and_how_good_it_is(finishe
         "| public set | `glyphs` |",
         f"| epsilon | {run.certificate['epsilon']:.4f} of a budget of 10 |",
         f"| epsilon, replace one record | {run.certificate['also']['PLD, replace one record']:.4f} |",
-        f"| an attacker's right guesses | at most {right} of 100 whether a given record was among them; by chance 50 |",
-        f"| the same, replace one record | at most {right_replace} of 100 which of two records was among them |",
+        f"| an attacker's right guesses | at most {right} of 100 whether a given record was among them, if the noise "
+        "were secret; by chance 50 |",
+        f"| the same, replace one record | at most {right_replace} of 100 which of two records was among them, if the "
+        "noise were secret |",
         "| delta | 1e-05 |",
         "| neighbours | add or remove one record |",
         "| accountant | PLD (dp-accounting), pessimistic |",

@@ -1,6 +1,7 @@
 """`dpsynth rehearse`: a user's run on public images in the place of their own, which it neither opens nor lists."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -118,6 +119,18 @@ def test_what_cannot_be_cast_is_refused_by_its_numbers(mine, capsys, given, reas
     assert command.main(["rehearse", "mine"]) == 2
     said = capsys.readouterr().err
     assert reason in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize("given", [[], ["--stand-in", "folder:other"]], ids=["public", "beside the stand-in"])
+@pytest.mark.parametrize("linked", ["0/mine.png", "6"], ids=["image", "class"])
+def test_public_links_into_the_private_folder_are_refused_before_they_are_shown(mine, capsys, linked, given):
+    place = mine()
+    shutil.copytree(place / "public", place / "other")
+    shutil.copytree(place / "public/0", place / "mine/cat")
+    (place / "public" / linked).symlink_to(place / "mine/cat" / ("0.png" if "." in linked else ""))
+    assert command.main(["rehearse", "mine", *given]) == 2
+    assert f"public/{linked} of the public set is a link into folder:" in capsys.readouterr().err
+    assert not (place / "build").exists() and not (place / "cache/folders").exists()
 
 
 def test_a_benchmark_and_the_private_folder_itself_are_refused(mine, capsys):
