@@ -207,5 +207,5 @@ if run.plan.is_private:
 
     learner = run.plan.mechanism("dp_sgd")
     drawn, every = (accounting.epsilon([replace(learner, sample_rate=q)], run.params.delta, rough=True) for q in (learner.sample_rate, 1.0))
-    assert drawn < every
+    assert drawn <= every
     print(f"epsilon {drawn:.1f} at rate {learner.sample_rate:g}, {every:.0f} at rate 1: times {every / drawn:.1f} for {1 / learner.sample_rate:g} times as many")

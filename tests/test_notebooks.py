@@ -15,8 +15,8 @@ from dpsynth.runner import cells, pages
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 FOR_SHOW = {  # what only prepares something to be shown: it asks nothing private that was not asked before
-    "audit.both", "dp_feta.images", "planning.spent_along", "run.expected_minutes", "run.plan.mechanism",
-    "run.plan.spent", "source",
+    "audit.both", "dp_feta.images", "planning.spent_along", "risk.words", "run.expected_minutes",
+    "run.plan.mechanism", "run.plan.spent", "source",
 }  # fmt: skip
 BUILTINS = {"print", "any", "dict", "twins.values", "twins.items", "base.history.get", "clip", "Private.gradient"}
 MAKES = {

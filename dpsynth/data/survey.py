@@ -43,7 +43,7 @@ def survey(path: Path) -> Survey:
     files = [file for group in groups.values() for file in group]
     shown = files[:: -(-len(files) // OPENED)]
     imagefiles.refuse_others(shown)
-    sides, grey = zip(*map(_looked_at, tqdm(shown, desc="opening a few images", mininterval=1)), strict=True)
+    sides, grey = zip(*map(_looked_at, tqdm(shown, desc="opening a few images", mininterval=5)), strict=True)
     labels = tuple(name for name in groups if name != folders.UNLABELLED)
     return Survey(labels, len(files), int(statistics.median(sides)), all(grey))
 

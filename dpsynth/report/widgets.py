@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dpsynth import figures
+from dpsynth import device, figures
 from dpsynth.budget.certificate import cross_checks
 from dpsynth.figures.style import Picture, get_ipython
 from dpsynth.models import diffusion, networks, samplers
@@ -121,8 +121,8 @@ def along(run: Run) -> tuple[Tensor, Tensor, list[float]]:
     def seen(denoise: samplers.Denoise, x: Tensor, sigma: Tensor) -> Tensor:
         guess = denoise(x, sigma)
         contrast = diffusion.SIGMA_DATA / (sigma**2 + diffusion.SIGMA_DATA**2).sqrt()
-        noisy.append(to_bytes(model.decode(x * contrast)).cpu())
-        clean.append(to_bytes(model.decode(guess)).cpu())
+        noisy.append(device.host(to_bytes(model.decode(x * contrast))))
+        clean.append(device.host(to_bytes(model.decode(guess))))
         levels.append(sigma.item())
         return guess
 
