@@ -23,7 +23,7 @@ from scratch import plant, scratch  # noqa: E402
 class Exercise(NamedTuple):
     """One page of this folder: its number, its title, the planted bug, and the tests that catch it."""
 
-    number: int
+    number: str
     title: str
     bug: object
     tests: list[str]
@@ -34,12 +34,12 @@ class Exercise(NamedTuple):
         return self.bug.patches[0][0]
 
 
-def exercises() -> dict[int, Exercise]:
+def exercises() -> dict[str, Exercise]:
     """All of this folder, by number."""
     found, bugs = {}, {bug.name: bug for bug in BUGS}
     for page in sorted(Path(__file__).parent.glob("[0-9]-*.md")):
         _, head, text = page.read_text(encoding="utf-8").split("---\n", 2)
-        stated, number = yaml.safe_load(head), int(page.name[0])
+        stated, number = yaml.safe_load(head), page.name[0]
         found[number] = Exercise(
             number, re.search(r"^# \d · (.+)$", text, re.M)[1], bugs[stated["bug"]], stated["tests"]
         )
@@ -65,7 +65,7 @@ def answer(exercise: Exercise) -> str:
 
 def judge(exercise: Exercise, folder: Path) -> int:
     """Run the replay and the tests against the copy; 0 if it is mended."""
-    command = [sys.executable, str(Path(__file__).parent / "judge.py"), str(exercise.number), *exercise.tests]
+    command = [sys.executable, str(Path(__file__).parent / "judge.py"), exercise.number, *exercise.tests]
     environment = os.environ | {"PYTHONPATH": str(folder), "DPSYNTH_ROOT": str(folder)}
     return subprocess.run(command, cwd=folder, env=environment, check=False).returncode
 
@@ -73,20 +73,21 @@ def judge(exercise: Exercise, folder: Path) -> int:
 def main(argv: list[str] | None = None) -> int:
     """The command line; see the module."""
     parser = argparse.ArgumentParser(prog="make exercise", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("number", type=int, nargs="?")
+    parser.add_argument("number", nargs="?", default="", help="1 to 6")
     parser.add_argument("--answer", action="store_true", help="show what to change")
     parser.add_argument("--folder", type=Path, help="where copies lie (build/exercises)")
     given = parser.parse_args(argv)
     found = exercises()
     if given.number not in found:
         names = "\n".join(f"  make exercise N={n}   {exercise.title}" for n, exercise in found.items())
-        print(f"Which exercise? ANSWER=1 shows the answer; exercises/README.md says more.\n{names}")
+        none = f"There is no exercise {given.number}. " if given.number else ""
+        print(f"{none}Which exercise? ANSWER=1 shows the answer; exercises/README.md says more.\n{names}")
         return 2
     exercise = found[given.number]
     if given.answer:
         print(answer(exercise), end="")
         return 0
-    folder = planted(exercise, (given.folder or PROJECT / "build" / "exercises") / str(exercise.number))
+    folder = planted(exercise, (given.folder or PROJECT / "build" / "exercises") / exercise.number)
     file = folder / "dpsynth" / exercise.file
     print(f"{exercise.number} · {exercise.title}\nedit    {Path(os.path.relpath(file))}\n", flush=True)
     if judge(exercise, folder):

@@ -1,7 +1,7 @@
 """What a replay sees in a copy of the package, in words; then the tests that catch its bug, as they stand.
 
-Run in the copy, as `python .../exercises/judge.py 3 TEST ...`. Each replay asks the real verbs twice, alike but for one
-thing, and compares.
+Run in the copy, as `python .../exercises/judge.py 3 TEST ...`. Each replay asks the real verbs of made-up records, with
+coins that are known, and compares what comes back with what the plan says.
 """
 
 import contextlib
@@ -65,13 +65,20 @@ def noise_of_a_histogram() -> Seen:
     from dpsynth.privacy import Counts
 
     planned = Counts("query", 1, 4.0)
-    noise = toy([]).count(lambda x, y, draws: y[:, None], 20_000, charge(planned)).double().numpy()
+    drawn = [
+        toy([]).count(lambda x, y, draws: y[:, None], 20_000, charge(planned, key)) for key in (KEY, KEY, OTHER_KEY)
+    ]
+    noise, again, other = (counts.double().numpy() for counts in drawn)
     mean, deviation, far = noise.mean(), noise.std(), (np.abs(noise) > 2 * planned.scale).mean()
     words = (
         f"No records were asked, so what came back is noise: mean {mean:.2f}, deviation {deviation:.2f}, and {far:.1%} "
         f"of it further out than twice the planned deviation of {planned.scale:g}. A Gaussian has mean 0, and 3 to 5 % "
         "there."
     )
+    if (noise == other).all() or (noise != again).any():
+        return Seen(
+            f"{words} And it is not of the charge's coins: one key must give it again, another key must not.", False
+        )
     return Seen(words, abs(mean) < 0.2 and abs(deviation - planned.scale) < 0.2 and 0.025 < far < 0.055)
 
 
@@ -97,20 +104,23 @@ def noise_of_two_keys() -> Seen:
     """Exercise 4."""
     from dpsynth.privacy import Gradients, PerExample
 
-    drawn = {}
-    for key in (KEY, OTHER_KEY):
+    drawn, again = {}, True
+    for key in (KEY, OTHER_KEY, KEY):
         model = PerExample(nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False)))
         asked = charge(Gradients("dp_sgd", 1.0, 2, 1.0, 1.0, 1, 1.0), key)
         for step in range(2):
             toy([]).gradient(model, lambda x, y, d, model=model: model(x.flatten(1))[:, 0], asked, step, 8)
             for number, parameter in enumerate(model.parameters):
-                drawn[key, step, number] = parameter.grad.clone()
+                noise = parameter.grad.clone()
+                again &= torch.equal(drawn.setdefault((key, step, number), noise), noise)
         model.close()
     first = drawn[KEY, 0, 0]
     pairs = {"secret keys": drawn[OTHER_KEY, 0, 0], "steps": drawn[KEY, 1, 0], "layers": drawn[KEY, 0, 1]}
     same = [name for name, other in pairs.items() if torch.equal(first, other)]
-    words = f"The noise of two different {' and of two different '.join(same)} is the same, number by number."
-    return Seen(words if same else "The noise of two keys, of two steps and of two layers differs.", not same)
+    words = f"The noise of two different {', of two different '.join(same)} is the same, number by number."
+    if same or not again:
+        return Seen(words if same else "The same key did not give the same noise again.", False)
+    return Seen("The noise of two keys, of two steps and of two layers differs, and a key gives its own again.", True)
 
 
 def fakes_beside_records() -> Seen:

@@ -19,7 +19,7 @@
 
 # %% tags=["parameters"]
 noise_multiplier = 2.0  # standard deviation of the noise, in units of the sensitivity
-delta = 1e-5  # the share of answers about which nothing is promised
+delta = 1e-5  # a probability that the promise leaves out
 steps = 100  # releases
 rate = 0.1  # the probability with which a release draws each record
 seed = 0  # of noise and of network weights
@@ -91,7 +91,7 @@ figures.densities(noise_multiplier, epsilon=0.5, badge=badge)
 # ## Composition
 #
 # Losses of independent answers add up, so the loss of $T$ answers has a mean of $T$ times one's but a deviation of $\sqrt T$ times. An accountant that convolves the
-# **privacy loss distributions** (PLD) sees that. Who adds up the epsilons does not.
+# **privacy loss distributions** (PLD) sees that. Who adds up the epsilons does not. (Here each answer has ten times the noise of before.)
 
 # %% tags=["raises-exception", "lecture"]
 counts = [1, 3, 10, 30, 100, 300]
@@ -103,7 +103,8 @@ figures.composition(counts, composed, added, delta=delta, badge=badge)
 # ## Subsampling
 #
 # DP-SGD draws each record with probability $q$, by a coin of its own (*Poisson sampling*), at each step. A record that was not drawn cannot be seen, and nobody knows which were. The attacker now tells
-# $(1 - q)\, \mathcal N(0, \sigma^2) + q\, \mathcal N(1, \sigma^2)$ from $\mathcal N(0, \sigma^2)$. Over many steps, and for small $q$, that costs less than $q$ times as much; a single one can cost more.
+# $(1 - q)\, \mathcal N(0, \sigma^2) + q\, \mathcal N(1, \sigma^2)$ from $\mathcal N(0, \sigma^2)$. Over so many steps the draw costs less than $q$ times what all records would; in
+# one step alone it may cost more than that.
 
 # %% tags=["raises-exception", "lecture"]
 rates = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0]
@@ -160,14 +161,20 @@ figures.grid(pixels.to_bytes(along), captions=captions, title="An image along th
 #
 # $$D = \frac{s^2}{\sigma^2 + s^2}\, \tilde x + \frac{\sigma s}{\sqrt{\sigma^2 + s^2}}\, F\Big(\frac{\tilde x}{\sqrt{\sigma^2 + s^2}};\, \sigma\Big), \qquad
 # \lambda(\sigma) = \frac{\sigma^2 + s^2}{(\sigma s)^2}.$$
+
+# %% [markdown] tags=["lecture"]
+# ## One estimate, two weights
 #
 # Any denoiser implies an estimate of the noise, $e = (\tilde x - D) / \sigma$. In its terms, and in those of $F$,
 #
 # $$\lambda(\sigma) \lVert D - x_0 \rVert^2 \;=\; \Big(1 + \frac{\sigma^2}{s^2}\Big) \lVert \epsilon - e \rVert^2 \;=\; \lVert F - F^\star \rVert^2, \qquad
 # F^\star = \frac{\sigma x_0 - s^2 \epsilon}{s \sqrt{\sigma^2 + s^2}}.$$
 #
-# So both losses are the error of one estimate of the noise. They differ in the weight of a noise level and in how often it is drawn. At small $\sigma$ the target $F^\star$ is
-# the noise (with a minus), at large $\sigma$ the image. The package has both under one name; its loss is a mean over pixels where the formula has a sum:
+# So EDM's loss and Eq. 2 are both the error of one estimate of the noise. They differ in the weight of a noise level and in how often it is drawn. At small $\sigma$ the target $F^\star$ is
+# the noise (with a minus), at large $\sigma$ the image.
+
+# %% [markdown]
+# The package has both under one name; its loss is a mean over pixels where the formula has a sum:
 
 # %% tags=["raises-exception"]
 source(diffusion.loss)

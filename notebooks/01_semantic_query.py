@@ -17,7 +17,8 @@
 # *Which public classes do the private images resemble?* RPGen (Stage 1) and PrivImage (Sec. 3.2, 3.3) train a classifier on public
 # images, let every private image vote for the public classes it looks like, and publish the histogram of votes with Gaussian
 # noise. It is the first of two private touches; the second is DP-SGD in notebook 04. Both are priced together, before any happens.
-#
+
+# %% [markdown]
 # The five notebooks tell RPGen's story on one run. Each opens the same run by its parameters, and finds what the others have made. Other methods
 # have a page each in `methods/`. A cell that only shows something is tagged `raises-exception`: if its picture cannot be drawn, it says so, and the
 # page goes on.
@@ -45,7 +46,7 @@ badge = displays.badge(run.params)
 #
 # PrivImage's own example: the public classes are *zebra* and *bee*; the private set holds three pictures of horses. A
 # horse looks more like a zebra than like a bee, so the votes are 3 and 0. Removing a horse would change one count by one:
-# the sensitivity is 1. Gaussian noise of standard deviation $\sigma$ hides that change, and zebra still wins.
+# the sensitivity is 1. Gaussian noise of standard deviation $\sigma$ hides that change, and most likely zebra still wins.
 
 # %% tags=["raises-exception", "lecture"]
 figures.toy({"zebra": 3, "bee": 0}, noise_multiplier=1.0, seed=seed)
@@ -58,7 +59,7 @@ figures.toy({"zebra": 3, "bee": 0}, noise_multiplier=1.0, seed=seed)
 # multiplier. RPGen's text has $k = 1$; PrivImage's code, and the default here, several. The sensitivity of DP-SGD is its clipping norm $C$.
 # Neighbouring data sets differ by **adding or removing one record**.
 
-# %% tags=["raises-exception"]
+# %% tags=["raises-exception", "lecture"]
 displays.plan(run.plan)
 
 # %% [markdown]
@@ -83,7 +84,10 @@ print(displays.encoder(encoder))
 # $$\tilde h_{y,c} = \sum_{i:\,y_i = y} \mathbb 1[\,c \in \mathrm{top}_k f(x_i)\,] + \mathcal N_{\mathbb Z}(0, k\,\sigma_q^2)$$
 #
 # One row a private label (`mode: per_class`, as PrivImage's code does) or one row in all (`global`, as RPGen's text has it). The noise is the
-# *discrete* Gaussian: counts are integers, and so is what is published. In code, the query is one call of one verb on the closed records:
+# *discrete* Gaussian: counts are integers, and so is what is published.
+
+# %% [markdown]
+# In code, the query is one call of one verb on the closed records:
 
 # %% tags=["raises-exception"]
 source(query.semantic_histogram)
@@ -145,13 +149,14 @@ print(f"{asked.votes} votes: epsilon {as_planned:.2f} under sqrt(k) sigma_q, {sp
 # alone?)
 
 # %% tags=["hide-cell", "raises-exception"]
-# A count is never below zero, so what lies below zero is noise. Noise is symmetric: the root mean square of the negative bins is its deviation,
-# about, and a little less where some bins with votes were pushed below zero.
+# A count is never below zero, so what lies below zero is noise. Noise is symmetric: the bins below zero, and half of those at zero, are half of
+# the bins without votes. Their root mean square is its deviation, about: a few bins with votes were pushed below zero as well.
 asked = run.plan.mechanism("semantic_histogram")
 deviation_of_a_bin = asked.noise_multiplier * asked.votes**0.5
 assert abs(deviation_of_a_bin - asked.scale) < 1e-9
-negative = release.histogram[release.histogram < 0].double()
-print(f"planned {deviation_of_a_bin:.2f}, found in {len(negative)} negative bins {negative.square().mean().sqrt():.2f}")
+negative, at_zero = release.histogram[release.histogram < 0].double(), (release.histogram == 0).sum()
+found = (negative.square().sum() / (len(negative) + at_zero / 2)).sqrt()
+print(f"planned {deviation_of_a_bin:.2f}, found in {len(negative)} negative bins {found:.2f}")
 
 # %% [markdown]
 # **Exercise 3.** A count below zero looks wrong. May all of them be set to zero before the histogram is published? Is the result nearer to the votes?

@@ -108,7 +108,7 @@ if run.plan.is_private:
 # %% [markdown]
 # RDP (Rényi DP) is looser than the privacy loss distribution. PRV (privacy loss random variables, composed numerically) is printed as its upper bound, so it can stand
 # a hundredth higher, even above the budget. The *classic* RDP conversion is the formula the papers print. Replacing a record instead of adding or removing one
-# costs more, often more than twice as much: a table that does not state its neighbours states little.
+# costs more, often about twice as much: a table that does not state its neighbours states little.
 
 # %% [markdown] tags=["lecture"]
 # ## Would anyone notice?
@@ -198,7 +198,8 @@ if run.plan.is_private:
 # **Exercise 5.** What does the Poisson draw buy? Price the same steps with the same noise, on all records.
 
 # %% tags=["hide-cell", "raises-exception"]
-# Who is not drawn leaves no trace, and nobody knows who was drawn. The price of q = 1 is not 1/q times as high, but far more.
+# Who is not drawn leaves no trace, and nobody knows who was drawn. It is not free: the same noise lies on the sum of fewer records, so each
+# step says less of the mean gradient. What one pays with is steps, and those compose.
 if run.plan.is_private:
     from dataclasses import replace
 
@@ -207,4 +208,4 @@ if run.plan.is_private:
     learner = run.plan.mechanism("dp_sgd")
     drawn, every = (accounting.epsilon([replace(learner, sample_rate=q)], run.params.delta, rough=True) for q in (learner.sample_rate, 1.0))
     assert drawn <= every
-    print(f"epsilon {drawn:.1f} at rate {learner.sample_rate:g}, {every:.0f} at rate 1")
+    print(f"epsilon {drawn:.1f} at rate {learner.sample_rate:g}, {every:.0f} at rate 1: times {every / drawn:.1f} for {1 / learner.sample_rate:g} times as many")

@@ -111,7 +111,7 @@ figures.hero(pictures.strip(run), badge=badge, classes=pictures.headings(run.par
 # seeds, with the test set's own error. Each table and figure of the papers has such a page in `docs/items/`; `docs/items.md` lists them all.
 
 # %% tags=["raises-exception", "lecture"]
-displays.verdicts("rpgen_table1_digits", "claim", "metric", "cells", "ours", "interval", "seeds", "verdict").head(24)
+displays.verdicts("rpgen_table1_digits", "claim", "cells", "metric", "ours", "interval", "seeds", "verdict").head(24)
 
 # %% [markdown]
 # ## Exercises
@@ -140,7 +140,7 @@ for row in sorted(right.keys() - {run.row_name}) if run.row_name in right else (
 
 # %% tags=["hide-cell", "raises-exception"]
 # The difference of two independent values has sqrt(2) times the deviation; Student's t with n - 1 degrees, as for differences paired over
-# seeds, whose deviation is estimated from the same n. Three seeds tell apart what is five times as large.
+# seeds, whose deviation is estimated from the same n. Three seeds tell apart only what is more than five times as large.
 from scipy import stats
 
 half = {n: stats.t.ppf(0.975, n - 1) * 1.5 * (2 / n) ** 0.5 for n in range(2, 60)}

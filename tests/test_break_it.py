@@ -37,6 +37,25 @@ def test_an_exercise_is_red_as_planted_and_green_with_its_answer(number, tmp_pat
     assert before == {path: path.read_bytes() for path in before}
 
 
+@pytest.mark.parametrize(
+    "number, planted, mended, said",
+    [
+        (1, '(charge.coins.uniforms(("noise", step), histogram.size) * mechanism.scale)',
+         "np.random.default_rng(0).normal(0, mechanism.scale, histogram.size).round()",
+         "it is not of the charge's coins"),
+        (4, "default_rng(0)", "default_rng()", "The same key did not give the same noise again"),
+    ],
+    ids=["a fixed seed", "no seed"],
+)  # fmt: skip
+def test_noise_of_the_right_shape_that_is_not_of_the_secret_coins_is_red(number, planted, mended, said, tmp_path):
+    exercise(number, "--folder", tmp_path)
+    file = tmp_path / str(number) / "dpsynth" / "privacy" / "private.py"
+    assert file.read_text().count(planted) == 1
+    file.write_text(file.read_text().replace(planted, mended))
+    red = exercise(number, "--folder", tmp_path)
+    assert red.returncode == 1 and said in red.stdout and ": passed" in red.stdout, red
+
+
 def test_an_edit_that_does_not_run_is_red_and_said_in_words(tmp_path):
     (tmp_path / "2" / "dpsynth").mkdir(parents=True)
     (tmp_path / "2" / "dpsynth" / "__init__.py").write_text("def (")
@@ -47,6 +66,13 @@ def test_an_edit_that_does_not_run_is_red_and_said_in_words(tmp_path):
 def test_without_a_number_all_are_listed():
     listed = exercise()
     assert listed.returncode == 2 and all(f"make exercise N={n} " in listed.stdout for n in SEEN)
+
+
+@pytest.mark.parametrize("number", ["0", "7", "abc"])
+def test_a_number_that_is_none_is_said_and_all_are_listed(number):
+    listed = exercise(number)
+    assert listed.returncode == 2 and f"There is no exercise {number}. Which exercise?" in listed.stdout
+    assert "make exercise N=6 " in listed.stdout and not listed.stderr
 
 
 def test_the_page_of_the_list_names_each_exercise_by_its_title():

@@ -23,7 +23,7 @@ def densities(noise_multiplier: float, *, epsilon: float, badge: str) -> Figure:
     Answers are in units of the sensitivity: N(0, sigma^2) and N(1, sigma^2), whose loss is (2 x - 1) / (2 sigma^2).
 
     Args:
-        noise_multiplier: sigma; epsilon: the answers beyond this loss are shaded: their share is delta, about.
+        noise_multiplier: sigma; epsilon: the answers beyond this loss are shaded: delta is at most their share.
     """
     (sigma,) = numbers("noise_multiplier", [noise_multiplier])
     if sigma <= 0:

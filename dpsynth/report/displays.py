@@ -170,12 +170,13 @@ def beside_papers(run: Run) -> pd.DataFrame:
 
 
 def verdicts(name: str, *shown: str) -> pd.DataFrame:
-    """The verdicts of a parameter file by its rules, from results/; of these columns alone, if any are named."""
+    """The verdicts of a parameter file by its rules, from results/; if columns are named, of these alone, the first two
+    as headings of the rows: pandas cuts a long claim off elsewhere."""
     item = items.committed(name)
     if item.rows.empty:
         return pd.DataFrame({"verdict": [f"not run, or not committed: `{item.command}` makes it"]})
     table = items.verdicts(item)
-    return table[list(shown)] if shown else table
+    return table[list(shown)].set_index(list(shown[:2])) if shown else table
 
 
 def figure(name: str, what: str) -> Picture | None:

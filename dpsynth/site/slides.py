@@ -8,6 +8,8 @@ docs/teaching.md says how long each takes.
 
 import re
 import sys
+import unicodedata
+from contextlib import suppress
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -107,7 +109,17 @@ def html(markdown: str) -> str:
 
 
 def _mathml(latex: str, options: dict[str, Any]) -> str:
-    return convert(latex.strip(), display="block" if options["display_mode"] else "inline")
+    formula = convert(latex.strip(), display="block" if options["display_mode"] else "inline")
+    return re.sub(r'(<m[in]) mathvariant="(script|double-struck)">(.)(?=<)', _letter, formula)
+
+
+def _letter(found: re.Match[str]) -> str:
+    """A script or double-struck letter as a character of its own: browsers overlook the attribute (MathML Core)."""
+    kind, name = found[2].upper(), unicodedata.name(found[3]).removeprefix("LATIN ").replace(" LETTER", "")
+    for prefix in ("MATHEMATICAL ", ""):  # some have stood in Unicode since before the others
+        with suppress(KeyError):
+            return f"{found[1]}>{unicodedata.lookup(f'{prefix}{kind} {name}')}"
+    return found[0]
 
 
 def with_one_picture(outputs: list[nbformat.NotebookNode]) -> list[str]:

@@ -61,6 +61,18 @@ def test_no_formula_is_left_as_it_was_written(books):
     assert not re.findall(r"\\[a-z]+", prose)
 
 
+def test_script_and_double_struck_letters_are_characters_of_their_own(books):
+    shown = slides.html(r"$\mathcal N \mathcal L \mathbb E \mathbb Z \mathbb 1$")
+    assert re.findall(r"<m[in]>(.)<", shown) == [*"\U0001d4a9\u2112\U0001d53c\u2124\U0001d7d9"]
+    found = slides.page(slides.slides(books, ROUTE))
+    assert set(re.findall(r'mathvariant="([^"]+)"', found)) <= {"normal", "bold"}
+
+
+def test_what_a_slide_announces_it_shows(books):
+    for slide in slides.slides(books, ROUTE):
+        assert slide.shown or not slide.text.endswith(":</p>"), slide.title
+
+
 def test_of_several_pictures_a_slide_has_the_first_and_says_so():
     names = ["first", "second", "third"]
     outputs = [
