@@ -40,7 +40,7 @@ const gamma = (() => {
       const place = element("div", {}), points = at.map((a, k) => [a, mean[k]]);
       charts.lines(place, {
         title: `${metric} over gamma in pre-training`, lines: [{ name: metric, points, low, high }],
-        x: { label: "gamma, the radius of the perturbation in pre-training" }, y: { label: metric },
+        x: { label: "gamma in pre-training" }, y: { label: metric },
       });
       return place;
     }));

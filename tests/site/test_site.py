@@ -103,7 +103,8 @@ def test_the_summary_counts_what_was_tested_and_names_the_rest():
     assert verdicts.summary(claims).startswith("1 comparison of RPGen's claims was tested")
     assert verdicts.summary(claims).endswith("1 agree, 0 disagree, 0 cannot tell. Of the others: 1 not run.")
     table = verdicts.table(claims, {"tables/rpgen_fig5": "tables/rpgen_fig5.md"})
-    assert "| [RPGen Table 1](tables/rpgen_fig5.md) | agrees | c | +1 (0 to 2) | 3 | laptop |" in table
+    assert "| [RPGen Table 1](tables/rpgen_fig5.md) | 1 | 0 | 0 |" in table
+    assert "\n### RPGen Table 1\n" in table and "| agrees | c | +1 (0 to 2) | 3 | laptop |" in table
     assert "Not run at today's settings: [RPGen Figure 5](tables/rpgen_fig5.md) (`make rpgen-fig5`)." in table
 
 
