@@ -36,6 +36,7 @@ const gamma = (() => {
 
     for (const name of ["model", "images", "move", "norm"]) $(name).addEventListener("input", show);
     root.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
+    $("about-quality").hidden = data.quality.length === 0;
     $("quality").replaceChildren(...data.quality.map(({ metric, at, mean, low, high }) => {
       const place = element("div", {}), points = at.map((a, k) => [a, mean[k]]);
       charts.lines(place, {
