@@ -143,3 +143,11 @@ def test_what_lacks_is_told_a_line_a_command(told):
     missing = [executed.Told(f"story/{n}", n, "rpgen", None, "laptop", False) for n in ("02_a", "03_b")]
     line = "not made yet: story/02_a, story/03_b; make it with: make reproduce METHOD=rpgen EPS=10 SEED=0"
     assert lacking([made, *missing]) == [line]
+
+
+def test_no_page_shows_where_a_file_lies_on_the_machine_that_ran_it(tmp_path, told):
+    book = nbformat.read(told.out, as_version=4)
+    place = nbformat.v4.new_output("execute_result", {"text/plain": "PosixPath('/home/somebody/metrics.csv')"})
+    book.cells.append(nbformat.v4.new_code_cell("run_files.write_metrics(run)", outputs=[place]))
+    nbformat.write(book, out := tmp_path / "book.ipynb")
+    assert "somebody" not in books.shown(told._replace(out=out), str)
