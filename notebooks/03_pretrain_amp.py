@@ -109,14 +109,14 @@ displays.figure("rpgen_robustness", "gaussian")
 # The same as paired differences over seeds, with 95 percent intervals, judged by rules that stood before the runs:
 
 # %% tags=["raises-exception"]
-displays.verdicts("rpgen_robustness", "claim", "ours", "interval", "seeds", "verdict")
+displays.verdicts("rpgen_robustness", "verdict", "claim", "ours", "interval", "seeds")
 
 # %% [markdown]
 # And whether the images became better by it: RPGen less RPGen without perturbation (`amp_gamma 0.0`, which is PrivImage+D), with selection (`kept 10`) and
 # without it (`kept 97`: all public classes). The paper's numbers are 4.3 percent in FID and 3.6 in accuracy.
 
 # %% tags=["raises-exception"]
-displays.verdicts("rpgen_amp_selection", "claim", "metric", "ours", "interval", "seeds", "verdict")
+displays.verdicts("rpgen_amp_selection", "verdict", "claim", "metric", "ours", "interval", "seeds")
 
 # %% [markdown]
 # ## Exercises

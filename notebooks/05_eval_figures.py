@@ -111,7 +111,7 @@ figures.hero(pictures.strip(run), badge=badge, classes=pictures.headings(run.par
 # seeds, with the test set's own error. Each table and figure of the papers has such a page in `docs/items/`; `docs/items.md` lists them all.
 
 # %% tags=["raises-exception", "lecture"]
-displays.verdicts("rpgen_table1_digits", "claim", "cells", "metric", "ours", "interval", "seeds", "verdict").head(24)
+displays.verdicts("rpgen_table1_digits", "claim", "cells", "verdict", "metric", "ours", "interval", "seeds").head(24)
 
 # %% [markdown]
 # ## Exercises

@@ -7,6 +7,8 @@ extensions = ["myst_nb", "dpsynth.site.mathml"]
 exclude_patterns = ["_*"]  # parts, included in pages
 
 nb_execution_mode = "off"
+nb_code_prompt_show = "Show the answer"  # what the notebooks fold are answers of exercises
+nb_code_prompt_hide = "Hide the answer"
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 4
 myst_update_mathjax = False

@@ -52,9 +52,9 @@ def rules(every: list[Item]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                "item": item, "claim": claim, "metric": metric,
+                "item": item, "verdict": together([one.verdict for one in told]), "claim": claim, "metric": metric,
                 "ours": "; ".join(f"{one.ours} ({one.interval or 'one seed'})" for one in told if one.ours) or NOT_RUN,
-                "seeds": max(one.seeds for one in told), "scale": scale, "verdict": together([o.verdict for o in told]),
+                "seeds": max(one.seeds for one in told), "scale": scale,
             }
             for (item, claim, metric, scale), told in rows.items()
         ]

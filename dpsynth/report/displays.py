@@ -16,6 +16,8 @@ from dpsynth.report import items, results, run_files
 from dpsynth.report.audit import Audit
 from dpsynth.stages import label_prior
 
+pd.set_option("display.max_colwidth", None)  # a claim is a sentence, and shown whole
+
 
 def badge(p: Params) -> str:
     """The line under every figure: at which scale it was made, of what."""
@@ -166,7 +168,7 @@ def beside_papers(run: Run) -> pd.DataFrame:
     values = run.measurements[run.row_name].values if run.measurements else {}
     here = {"source": f"here ({p.scale})", "dataset": p.private, "method": run.row_name, "epsilon": p.epsilon}
     ours = [here | {"metric": m, "value": values[m]} for m in (*ACCURACIES, *FRECHET) if m in values]
-    return pd.concat([pd.DataFrame(ours), rows], ignore_index=True).fillna("")
+    return pd.concat([pd.DataFrame(ours), rows], ignore_index=True).round(2).fillna("")
 
 
 def verdicts(name: str, *shown: str) -> pd.DataFrame:

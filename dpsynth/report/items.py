@@ -129,9 +129,9 @@ def verdicts(item: Item) -> pd.DataFrame:
     """A row a rule, metric and pair of cells."""
     rows = [
         {
-            "item": one.item, "claim": one.claim, "metric": one.metric, "cells": one.cells, "paper": one.paper,
-            "ours": one.ours or one.verdict, "interval": one.interval, "seeds": one.seeds,
-            "to tell 2 points": one.needs, "rule": one.rule, "verdict": one.verdict,
+            "item": one.item, "verdict": one.verdict, "claim": one.claim, "metric": one.metric, "cells": one.cells,
+            "ours": one.ours or one.verdict, "interval": one.interval, "paper": one.paper, "seeds": one.seeds,
+            "to tell 2 points": one.needs, "rule": one.rule,
         }
         for one in item.judged
     ]  # fmt: skip
@@ -242,10 +242,9 @@ def table(items: list[Item]) -> pd.DataFrame:
 def _line(name: str, item: Item) -> dict[str, str | int]:
     judged = [one for one in item.judged if one.item == name]
     return {
-        "item": name, "claim": judged[0].claim, "command": f"`{item.command}`", "scale": item.experiment.scale,
-        "data": item.rows["dataset"].iloc[0] if len(item.rows) else NOT_RUN,
-        "seeds": max(one.seeds for one in judged), "verdict": claims.verdict_of(judged),
-        "page": f"[{item.name}](docs/items/{item.name}.md)",
+        "item": f"[{name}](docs/items/{item.name}.md)", "verdict": claims.verdict_of(judged), "claim": judged[0].claim,
+        "scale": item.experiment.scale, "data": item.rows["dataset"].iloc[0] if len(item.rows) else NOT_RUN,
+        "seeds": max(one.seeds for one in judged), "command": f"`{item.command}`",
     }  # fmt: skip
 
 

@@ -25,6 +25,7 @@ def shown(told: Told, prose: Callable[[str], str]) -> str:
             heading = (re.findall(r"^#+ (.+)$", cell.source, re.MULTILINE) or [heading])[-1]
             cell.source = prose(cell.source)
         elif cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if not _is_a_place(output)]
             _describe(cell, heading)
             for output in cell.outputs:
                 _recolour(output)
@@ -42,6 +43,11 @@ def _describe(cell: nbformat.NotebookNode, heading: str) -> None:
     texts = [output.metadata.get("image/png", {}).get("alt") or f"Figure: {heading}" for output in outputs]
     if texts:
         cell.metadata["mystnb"] = {"image": {"alt": "; ".join(dict.fromkeys(texts))}}
+
+
+def _is_a_place(output: nbformat.NotebookNode) -> bool:
+    """Whether it is but a path on the machine that ran the notebook, which is of no use elsewhere."""
+    return output.get("data", {}).get("text/plain", "").startswith("PosixPath(")
 
 
 def _recolour(output: nbformat.NotebookNode) -> None:

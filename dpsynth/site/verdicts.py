@@ -28,27 +28,35 @@ def summary(claims: pd.DataFrame) -> str:
 
 
 def table(claims: pd.DataFrame, files: Mapping[str, str]) -> str:
-    """RPGen's claims that were tested, a row each, then the items that wait for a run.
+    """How RPGen's claims came out: an item a row, then a comparison a row, then the items that wait for a run.
 
     Args:
         files: of each page of the site, its file, for the links.
     """
-    ours = _ours(claims)
+    ours = _ours(claims).assign(link=lambda rows: [_link(row, files) for row in rows.itertuples()])
     tested, waiting = ours[ours["verdict"].isin(TESTED)], ours[ours["verdict"] == "not run"]
-    shown = pd.DataFrame(
-        {
-            "item": [_link(row, files) for row in tested.itertuples()],
-            "verdict": tested["verdict"],
-            "claim, and what is compared": tested["claim"],
-            "here": [f"{row.ours} ({row.interval})" if row.interval else row.ours for row in tested.itertuples()],
-            "seeds": tested["seeds"], "scale": tested["scale"],
-        }
-    )  # fmt: skip
-    lines = [markdown(shown)] if len(shown) else ["No claim has been tested yet."]
+    if len(tested):
+        items = {link: rows for link, rows in tested.groupby("link", sort=False)}
+        counts = [{"item": link} | {v: (rows["verdict"] == v).sum() for v in TESTED} for link, rows in items.items()]
+        lines = [markdown(pd.DataFrame(counts))]
+        lines += [f"\n### {rows['item'].iloc[0]}\n\n{markdown(_comparisons(rows))}" for rows in items.values()]
+    else:
+        lines = ["No claim has been tested yet."]
     if len(waiting):
-        links = dict.fromkeys(f"{_link(row, files)} (`{row.command}`)" for row in waiting.itertuples())
+        links = dict.fromkeys(f"{row.link} (`{row.command}`)" for row in waiting.itertuples())
         lines += ["", f"Not run at today's settings: {', '.join(links)}."]
     return "\n".join(lines)
+
+
+def _comparisons(rows: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "verdict": rows["verdict"],
+            "claim, and what is compared": rows["claim"],
+            "here": [f"{row.ours} ({row.interval})" if row.interval else row.ours for row in rows.itertuples()],
+            "seeds": rows["seeds"], "scale": rows["scale"],
+        }
+    )  # fmt: skip
 
 
 def _ours(claims: pd.DataFrame) -> pd.DataFrame:

@@ -73,14 +73,12 @@ const explorer = (() => {
     function update() {
       clearTimeout(pending);
       const values = typed();
+      $("charts").hidden = values === null; // what is drawn is of numbers that no longer stand above
       if (values === null) return $("answer").replaceChildren(element("p", {}, "No answer: a field above holds no possible value."));
       const { epsilon, delta, ...setting } = values;
       const notes = knows() === "epsilon" ? solved(setting, epsilon, delta) : [];
-      if (setting.noise === null) {
-        $("charts").hidden = true;
-        return $("answer").replaceChildren(...notes);
-      }
-      $("charts").hidden = false;
+      $("charts").hidden = setting.noise === null;
+      if (setting.noise === null) return $("answer").replaceChildren(...notes);
       const found = answer(setting, delta);
       $("answer").replaceChildren(...notes, ...sentences(found, delta));
       $("parts").replaceChildren(bars(...parts(setting, found)));

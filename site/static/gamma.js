@@ -36,11 +36,12 @@ const gamma = (() => {
 
     for (const name of ["model", "images", "move", "norm"]) $(name).addEventListener("input", show);
     root.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
+    $("about-quality").hidden = data.quality.length === 0;
     $("quality").replaceChildren(...data.quality.map(({ metric, at, mean, low, high }) => {
       const place = element("div", {}), points = at.map((a, k) => [a, mean[k]]);
       charts.lines(place, {
         title: `${metric} over gamma in pre-training`, lines: [{ name: metric, points, low, high }],
-        x: { label: "gamma, the radius of the perturbation in pre-training" }, y: { label: metric },
+        x: { label: "gamma in pre-training" }, y: { label: metric },
       });
       return place;
     }));

@@ -103,7 +103,8 @@ def test_the_summary_counts_what_was_tested_and_names_the_rest():
     assert verdicts.summary(claims).startswith("1 comparison of RPGen's claims was tested")
     assert verdicts.summary(claims).endswith("1 agree, 0 disagree, 0 cannot tell. Of the others: 1 not run.")
     table = verdicts.table(claims, {"tables/rpgen_fig5": "tables/rpgen_fig5.md"})
-    assert "| [RPGen Table 1](tables/rpgen_fig5.md) | agrees | c | +1 (0 to 2) | 3 | laptop |" in table
+    assert "| [RPGen Table 1](tables/rpgen_fig5.md) | 1 | 0 | 0 |" in table
+    assert "\n### RPGen Table 1\n" in table and "| agrees | c | +1 (0 to 2) | 3 | laptop |" in table
     assert "Not run at today's settings: [RPGen Figure 5](tables/rpgen_fig5.md) (`make rpgen-fig5`)." in table
 
 
@@ -142,3 +143,11 @@ def test_what_lacks_is_told_a_line_a_command(told):
     missing = [executed.Told(f"story/{n}", n, "rpgen", None, "laptop", False) for n in ("02_a", "03_b")]
     line = "not made yet: story/02_a, story/03_b; make it with: make reproduce METHOD=rpgen EPS=10 SEED=0"
     assert lacking([made, *missing]) == [line]
+
+
+def test_no_page_shows_where_a_file_lies_on_the_machine_that_ran_it(tmp_path, told):
+    book = nbformat.read(told.out, as_version=4)
+    place = nbformat.v4.new_output("execute_result", {"text/plain": "PosixPath('/home/somebody/metrics.csv')"})
+    book.cells.append(nbformat.v4.new_code_cell("run_files.write_metrics(run)", outputs=[place]))
+    nbformat.write(book, out := tmp_path / "book.ipynb")
+    assert "somebody" not in books.shown(told._replace(out=out), str)
