@@ -53,12 +53,14 @@ def work(given: argparse.Namespace) -> None:
     path = given.path.expanduser().absolute()
     with mistakes():
         project.enter()
-        if not given.yes and not sys.stdin.isatty():
+        if not given.yes and not (sys.stdin and sys.stdin.isatty()):  # None where it was closed
             raise ValueError(
                 "dpsynth init asks before it writes down what becomes public, and nobody is at the terminal: add --yes "
                 "to take what it proposes"
             )
         _spelt(path)
+        if path.is_file():
+            raise ValueError(f"{folders.told(path)} is a file: give the folder that holds the images, unpacked")
         print(f"looking at the names in {folders.told(path)}, and into a few images", flush=True)
         seen = survey(path)
         proposed = _proposal(seen, _name(given.name or path.name))

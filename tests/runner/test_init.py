@@ -90,6 +90,21 @@ def test_without_a_terminal_nothing_is_declared_public(photos, capsys):
     assert not os.path.exists("params/photos.yaml")
 
 
+def test_a_closed_standard_input_is_no_terminal(photos, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", None)  # as Python has it after `<&-`
+    assert command.main(["init", str(photos)]) == 2
+    assert "nobody is at the terminal: add --yes" in capsys.readouterr().err
+
+
+def test_a_file_in_the_folders_place_is_said_to_be_one(photos, capsys):
+    archive = photos.with_suffix(".zip")
+    archive.write_bytes(b"PK")
+    assert command.main(["init", str(archive), "--yes"]) == 2
+    said = capsys.readouterr().err
+    assert f"{archive} is a file: give the folder" in said and "does not exist" not in said
+    assert not os.path.exists("params/photos.yaml")
+
+
 def test_a_file_is_never_overwritten(photos, capsys):
     assert command.main(["init", str(photos), "--yes"]) == 0
     with open("params/photos.yaml", "a") as file:
