@@ -93,6 +93,8 @@ def _verify(given: argparse.Namespace) -> None:
     with mistakes.mistakes():
         try:
             lines, wrong = verify.verified(verify.text_of(given.certificate))
+        except IsADirectoryError:
+            raise ValueError(f"{given.certificate} is a folder: name the certificate.json in it") from None
         except ValueError as error:
             raise ValueError(f"{given.certificate} cannot be checked: {error}") from None
     print(*lines, sep="\n")

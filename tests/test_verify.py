@@ -263,6 +263,7 @@ def test_files_that_are_no_certificate_are_one_sentence_and_exit_2(stated, tmp_p
             printed = capsys.readouterr()
             assert printed.out == "" and printed.err.count("\n") == 1 and said in printed.err
     assert verify.main([str(tmp_path / "nowhere.json")]) == 2 and command.main(["verify", str(tmp_path)]) == 2
+    assert f"{tmp_path} is a folder: name the certificate.json in it" in capsys.readouterr().err
 
 
 def test_the_command_says_what_the_file_says(stated, tmp_path, capsys):

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from dpsynth import figures, privacy, project, recipes, scales, store
@@ -50,7 +51,10 @@ def rehearsal_of(own: Params, source: str | None = None) -> Rehearsal:
     if own.constants.builtin:
         raise ValueError(f"{own.private} is a benchmark, which its own runs measure: rehearse a set of your own")
     source = canonical(project.anchored(source or own.public))
-    own.replace(public=source)  # which refuses the private folder itself
+    try:
+        own.replace(public=source)  # which refuses the private folder itself
+    except ValidationError as error:
+        raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
     for shown in {source, canonical(own.public)}:
         catalog.refuse_links(own.private, shown)
     channels, size = own.shape

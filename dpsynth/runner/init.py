@@ -53,12 +53,14 @@ def work(given: argparse.Namespace) -> None:
     path = given.path.expanduser().absolute()
     with mistakes():
         project.enter()
-        if not given.yes and not sys.stdin.isatty():
+        if not given.yes and not (sys.stdin and sys.stdin.isatty()):  # None where it was closed
             raise ValueError(
                 "dpsynth init asks before it writes down what becomes public, and nobody is at the terminal: add --yes "
                 "to take what it proposes"
             )
         _spelt(path)
+        if path.is_file():
+            raise ValueError(f"{folders.told(path)} is a file: give the folder that holds the images, unpacked")
         print(f"looking at the names in {folders.told(path)}, and into a few images", flush=True)
         seen = survey(path)
         proposed = _proposal(seen, _name(given.name or path.name))
@@ -76,12 +78,12 @@ def work(given: argparse.Namespace) -> None:
 
 
 def delta(n_records: int) -> str:
-    """The largest power of ten below 1/n.
+    """The largest power of ten that is at most a tenth of 1/n, as the benchmarks have it.
 
     >>> delta(6000), delta(10_000), delta(999)
-    ('1.0e-4', '1.0e-5', '1.0e-3')
+    ('1.0e-5', '1.0e-5', '1.0e-4')
     """
-    return f"1.0e-{len(str(n_records))}"
+    return f"1.0e-{len(str(n_records - 1)) + 1}"
 
 
 def sample_rate(n_records: int) -> float:
@@ -233,7 +235,7 @@ def _text(path: Path, seen: Survey, chosen: Proposal) -> str:
         f"private: {private}",
         f"n_records: {seen.n_files}  # how many images there are: exactly, and public",
         f"labels: [{labels}]  # names of the class folders; [] for images without classes",
-        f"delta: {delta(seen.n_files)}  # a power of ten below 1/n_records",
+        f"delta: {delta(seen.n_files)}  # a power of ten, well below 1/n_records",
         f"size: {chosen.size}  # pixels a side; twice as many take four times as long",
         "noise: secret  # coins of the operating system, destroyed afterwards; folders take no other",
         f"public: {public}  # what is learned before your images are asked; it should resemble them",

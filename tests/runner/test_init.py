@@ -52,7 +52,7 @@ def test_what_is_proposed_is_a_file_that_reads_as_a_run_of_that_folder(photos, c
     said = capsys.readouterr().out
     (p,) = experiments.load("photos").points()
     assert (p.private, p.n_records, p.labels) == (f"folder:{photos}", 12, ("cat", "dog"))
-    assert (p.size, p.noise, p.delta, p.scale, p.public) == (32, "secret", 1e-2, "laptop_colour", "tiny_imagenet32")
+    assert (p.size, p.noise, p.delta, p.scale, p.public) == (32, "secret", 1e-3, "laptop_colour", "tiny_imagenet32")
     assert p.method == "rpgen" and p.sample_rate == 1 and p.options["kept"] == 3
     assert "is public" in said and "glyphs do not help photographs" in said
     assert "dpsynth rehearse photos" in said and "tiny_imagenet32 is not prepared here: missing: " in said
@@ -87,6 +87,21 @@ def test_nothing_is_written_unless_it_is_confirmed(photos, answers, capsys, line
 def test_without_a_terminal_nothing_is_declared_public(photos, capsys):
     assert command.main(["init", str(photos)]) == 2
     assert "nobody is at the terminal: add --yes" in capsys.readouterr().err
+    assert not os.path.exists("params/photos.yaml")
+
+
+def test_a_closed_standard_input_is_no_terminal(photos, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", None)  # as Python has it after `<&-`
+    assert command.main(["init", str(photos)]) == 2
+    assert "nobody is at the terminal: add --yes" in capsys.readouterr().err
+
+
+def test_a_file_in_the_folders_place_is_said_to_be_one(photos, capsys):
+    archive = photos.with_suffix(".zip")
+    archive.write_bytes(b"PK")
+    assert command.main(["init", str(archive), "--yes"]) == 2
+    said = capsys.readouterr().err
+    assert f"{archive} is a file: give the folder" in said and "does not exist" not in said
     assert not os.path.exists("params/photos.yaml")
 
 
@@ -155,5 +170,5 @@ def test_of_a_huge_folder_few_images_are_opened(photos, monkeypatch):
 
 
 @pytest.mark.parametrize("n", [1, 9, 10, 99, 100, 6000, 10_000, 162_770])
-def test_delta_is_the_largest_power_of_ten_below_one_over_n(n):
-    assert float(init.delta(n)) < 1 / n <= 10 * float(init.delta(n)) * (1 + 1e-9)
+def test_delta_is_the_largest_power_of_ten_up_to_a_tenth_of_one_over_n(n):
+    assert float(init.delta(n)) <= (1 + 1e-9) * 0.1 / n < 10 * float(init.delta(n))
