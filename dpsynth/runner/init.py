@@ -83,7 +83,7 @@ def delta(n_records: int) -> str:
     >>> delta(6000), delta(10_000), delta(999)
     ('1.0e-5', '1.0e-5', '1.0e-4')
     """
-    return f"1.0e-{len(str(n_records - 1)) + 1}"
+    return f"1.0e-{len(str(10 * n_records - 1))}"
 
 
 def sample_rate(n_records: int) -> float:
