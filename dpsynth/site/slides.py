@@ -8,8 +8,6 @@ docs/teaching.md says how long each takes.
 
 import re
 import sys
-import unicodedata
-from contextlib import suppress
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -17,7 +15,6 @@ from typing import Any, NamedTuple
 
 import jinja2
 import nbformat
-from latex2mathml.converter import convert
 from markdown_it import MarkdownIt
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 
@@ -26,6 +23,7 @@ from dpsynth.experiments import load
 from dpsynth.mistakes import ended, mistakes
 from dpsynth.report import results
 from dpsynth.runner import pages, primer
+from dpsynth.site.mathml import mathml
 
 TAG, TITLE = "lecture", "Differentially private image synthesis, in 50 minutes"
 ROWS = 12  # of a table that a slide has room for
@@ -109,17 +107,7 @@ def html(markdown: str) -> str:
 
 
 def _mathml(latex: str, options: dict[str, Any]) -> str:
-    formula = convert(latex.strip(), display="block" if options["display_mode"] else "inline")
-    return re.sub(r'(<m[in]) mathvariant="(script|double-struck)">(.)(?=<)', _letter, formula)
-
-
-def _letter(found: re.Match[str]) -> str:
-    """A script or double-struck letter as a character of its own: browsers overlook the attribute (MathML Core)."""
-    kind, name = found[2].upper(), unicodedata.name(found[3]).removeprefix("LATIN ").replace(" LETTER", "")
-    for prefix in ("MATHEMATICAL ", ""):  # some have stood in Unicode since before the others
-        with suppress(KeyError):
-            return f"{found[1]}>{unicodedata.lookup(f'{prefix}{kind} {name}')}"
-    return found[0]
+    return mathml(latex.strip(), "block" if options["display_mode"] else "inline")
 
 
 def with_one_picture(outputs: list[nbformat.NotebookNode]) -> list[str]:
