@@ -49,7 +49,7 @@ dry-run: .venv/.installed ## print the plan of `make reproduce`, and what it wou
 	@.venv/bin/python -m dpsynth.runner.reproduce $(CHOICE) --dry-run
 
 test: .venv/.installed ## run the tests
-	@mkdir -p build; SECONDS=0; .venv/bin/python -m pytest -q; \
+	@mkdir -p build; SECONDS=0; .venv/bin/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile; \
 		echo "{\"test_minutes\": $$((SECONDS / 60)).$$((SECONDS % 60 / 6))}" > build/test.json
 
 mutants: .venv/.installed ## plant bugs in the privacy code, one at a time, and show which test catches each

@@ -20,9 +20,9 @@ STARTED = time.time()  # what is younger may not be what runs
 # Modules whose definitions are not followed. Their part in an artifact is in its settings, or it has none.
 NOT_WORK = {f"dpsynth.{name}" for name in (
     "artifacts", "budget.calibration", "checkpoints", "data.catalog", "data.folder_sets", "data.public_sets",
-    "deadline", "device", "distributed", "mistakes", "params", "privacy.accounting", "privacy.chain", "privacy.disk",
-    "privacy.keys", "privacy.ledger", "privacy.plan", "project", "provenance", "recipes", "stages.permit",
-    "stages.progress", "store", "strict",
+    "deadline", "device", "distributed", "memory", "mistakes", "params", "privacy.accounting", "privacy.chain",
+    "privacy.disk", "privacy.keys", "privacy.ledger", "privacy.plan", "project", "provenance", "recipes",
+    "stages.permit", "stages.progress", "store", "strict",
 )}  # fmt: skip
 # Closed records are followed verb by verb: the verbs are different works. Each draws by the coins, which it is given.
 RECORDS, COINS = ("dpsynth.privacy.private", "Private"), ("dpsynth.privacy.coins", "Coins")

@@ -7,7 +7,6 @@ import hashlib
 import inspect
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from dpsynth import device, distributed, provenance
+from dpsynth import device, distributed, memory, provenance
 from dpsynth.checkpoints import Work, refuse_infinite
 from dpsynth.mistakes import RESUMES, naming
 from dpsynth.privacy.disk import forget_times, locked, sync
@@ -148,13 +147,14 @@ def _make(recipe: Recipe, timed: bool) -> None:
     work = _work(recipe)
     work.path.mkdir(parents=True, exist_ok=True)
     distributed.from_rank_0((recipe.identity, work.made_by))
+    memory.forget_peak()
     start = time.perf_counter()
     with contextlib.nullcontext() if recipe.function.joined else distributed.alone():
         tensors, fields = _split(recipe.function(work, **recipe.inputs, **recipe.settings))
     refuse_infinite(work.kind, tensors)
     with naming(work.path / "tensors.safetensors"):
         save_file(tensors, work.path / "tensors.safetensors")
-    cost = {"seconds": round(time.perf_counter() - start, 2), "peak_MiB": peak_mib()} if timed else {}
+    cost = {"seconds": round(time.perf_counter() - start, 2), "peak_MiB": memory.peak_mib()} if timed else {}
     meta = {
         "format": FORMAT, "kind": work.kind, "digest": work.digest, "lineage": work.lineage,
         "settings": {setting: placed(value) for setting, value in recipe.settings.items()},
@@ -199,8 +199,3 @@ def _locked(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(_lock(path)):
         yield
-
-
-def peak_mib() -> float:
-    """Largest resident memory of this process so far, in MiB."""
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)

@@ -3,6 +3,8 @@
 import contextlib
 import os
 
+os.environ["OMP_NUM_THREADS"] = "1"  # of this process, as torch comes after, and of those that tests start
+
 import pytest
 import torch
 
@@ -11,7 +13,7 @@ collect_ignore_glob = ["mutants/*", "crash.py"]  # no tests, and no docstrings t
 
 @pytest.fixture(autouse=True, scope="session")
 def _threads():
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
 
 
 @pytest.fixture

@@ -270,7 +270,8 @@ def test_make_works_in_a_folder_of_any_name(tmp_path, name):
         f".venv/bin/python -m jupyter lab notebooks in {tmp_path / name}",
     ]
     assert make(tmp_path / name, "lint") == [".venv/bin/python -m ruff check . in "]
-    assert make(tmp_path / name, "test") == [".venv/bin/python -m pytest -q in "]
+    (said,) = make(tmp_path / name, "test")
+    assert said == ".venv/bin/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile in "
     (said,) = make(tmp_path / name, "reproduce", "SEED=3")
     assert said == ".venv/bin/python -m dpsynth.runner.reproduce --experiment table --seed 3 --jobs 1 in "
 

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,12 @@ def make(work: Work, *, n: int, note: str) -> Thing:
 
 
 @recipes.work
+def hold(work: Work, *, mib: int) -> Thing:
+    held = torch.ones(mib, 2**18)
+    return Thing(held[:1, :1].clone(), {"a": torch.ones(1)}, "")
+
+
+@recipes.work
 def derive(work: Work, thing: Thing, *, factor: float) -> Thing:
     CALLS.append(factor)
     return Thing(thing.table * factor, {"a": torch.ones(1)}, thing.note)
@@ -54,6 +61,12 @@ def test_equal_work_is_done_once_and_comes_back_as_it_was():
     assert torch.equal(first.table, torch.arange(3)) and torch.equal(again.weights["a.b"], torch.ones(2))
     assert again.note == "default" and first.artifact.digest == again.artifact.digest
     assert {"settings", "versions", "commit", "seconds", "peak_MiB", "device"} <= set(again.artifact.meta)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak is known on Linux alone")
+def test_the_peak_of_memory_is_of_the_work_and_not_of_what_the_process_did_before():
+    peaks = [built("thing", hold, {"mib": mib}).artifact.meta["peak_MiB"] for mib in (1, 400, 2)]
+    assert peaks[1] > peaks[0] + 350 and peaks[2] < peaks[1] - 350
 
 
 def test_settings_upstreams_and_nothing_else_name_an_artifact():

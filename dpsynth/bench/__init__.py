@@ -6,15 +6,14 @@ Memory is the largest of a process of the step's own, less what that held before
 
 import itertools
 import json
-import re
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pandas as pd
 import torch
 
+from dpsynth import memory as resident
 from dpsynth.bench.steps import F32, FULL, LAPTOP, THREADS, Bench, Setting
 
 
@@ -63,16 +62,11 @@ def memory(setting: Setting, name: str) -> float:
 def held_by(setting: Setting, name: str) -> float:
     """MiB that these steps add to what this process held; `memory` runs it in a process of its own."""
     torch.set_num_threads(THREADS)
-    step, before = Bench(setting).steps()[name](), _peak_mib()
+    step, before = Bench(setting).steps()[name](), resident.peak_mib()
     step()
     if setting.batch <= FULL.batch:
         step()
-    return round(_peak_mib() - before, 1)
-
-
-def _peak_mib() -> float:
-    """Of this process since it was started, on Linux: rusage would count what its parent held."""
-    return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"))[1]) / 1024
+    return round(resident.peak_mib() - before, 1)
 
 
 def ratios(table: pd.DataFrame) -> pd.DataFrame:

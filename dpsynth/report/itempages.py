@@ -9,7 +9,9 @@ import sys
 import pandas as pd
 
 from dpsynth import project, terminal
+from dpsynth.methods import METHODS
 from dpsynth.mistakes import ended, mistakes
+from dpsynth.params import Params
 from dpsynth.report import artifact, comparison, items, results, settings
 from dpsynth.report.items import Item
 from dpsynth.report.markdown import markdown
@@ -17,6 +19,7 @@ from dpsynth.rules import Settings
 
 FOLDER = project.PACKAGE.parent / "docs" / "items"
 CLAIMS = results.COMMITTED / "claims.csv"
+PLAIN = {"method", "epsilon", "seed"}  # axes that need no words
 MOST_ROWS = 60  # of a page's table of results
 NOTE = (
     "Each difference is the cell claimed to be better, minus the other. The interval is 95 percent: Student's t over "
@@ -54,6 +57,8 @@ def page(item: Item, drawn: list[str]) -> str:
         "## Verdicts", "",
         markdown(items.verdicts(item)), "",
     ]  # fmt: skip
+    if words := _axes(item):
+        lines += [words, ""]
     if any(one.interval for one in item.judged):
         lines += [NOTE, ""]
     lines += _hyper_parameters(item)
@@ -63,6 +68,15 @@ def page(item: Item, drawn: list[str]) -> str:
         table = comparison.table(item.rows).reset_index()
         lines += ["## Results", "", markdown(table.head(MOST_ROWS)), ""]
     return "\n".join(lines)
+
+
+def _axes(item: Item) -> str:
+    """What each parameter of the cells is, as its own module says it."""
+    points = item.experiment.points()
+    fields = Params.model_fields | {k: v for p in points for k, v in METHODS[p.method].options.model_fields.items()}
+    axes = dict.fromkeys(name for given in (*item.experiment.over, *item.experiment.also) for name in given)
+    words = {name: fields[name].description for name in axes if name not in PLAIN}
+    return " ".join(f"`{name}`: {said}." for name, said in words.items() if said)
 
 
 def _hyper_parameters(item: Item) -> list[str]:

@@ -1,6 +1,7 @@
 """Numbers of a run as files in its folder."""
 
 import json
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -56,7 +57,8 @@ def write_metrics(run: Run) -> Path:
     for cost in stage_costs(run).itertuples():
         row = _identity(run, run.row_name, certificate) | {"device": cost.device, "commit": provenance.commit()}
         rows.append(row | {"metric": f"seconds-{cost.Index}", "value": round(cost.seconds, 2)})
-        rows.append(row | {"metric": f"peak-MiB-{cost.Index}", "value": cost.peak_MiB})
+        if not math.isnan(cost.peak_MiB):
+            rows.append(row | {"metric": f"peak-MiB-{cost.Index}", "value": cost.peak_MiB})
     frame = pd.DataFrame(rows, columns=results.COLUMNS).astype(results.TYPES)
     return _write(run, "metrics.csv", lambda file: file.write(results.csv(frame)))
 
@@ -80,15 +82,17 @@ def write_measure(run: Run, measure: str) -> Path:
 
 
 def artifacts(run: Run) -> pd.DataFrame:
-    """The timed artifacts of the run's lineage, by digest: `kind`, `seconds` of work, `peak_MiB` of the process that
-    made it, its `device` kind, and when it was `written`. None of a folder set: it would tell of the records."""
+    """The timed artifacts of the run's lineage, by digest: `kind`, `seconds` of work, `peak_MiB` meanwhile of the
+    process that made it, with all that this held (NaN where the system does not tell), its `device` kind, and when it
+    was `written`. None of a folder set: it would tell of the records."""
     finished = [measured.artifact for measured in run.measurements.values()] if run.params.constants.builtin else []
     rows = {}
     for digest in dict.fromkeys(d for artifact in finished for d in artifact.lineage):
         path = _meta(finished[0].path.parent, digest)
         meta = json.loads(path.read_text(encoding="utf-8"))
         if "seconds" in meta:
-            rows[digest] = [*(meta[name] for name in ("kind", "seconds", "peak_MiB", "device")), path.stat().st_mtime]
+            peak = math.nan if meta["peak_MiB"] is None else meta["peak_MiB"]
+            rows[digest] = [meta["kind"], meta["seconds"], peak, meta["device"], path.stat().st_mtime]
     return pd.DataFrame.from_dict(rows, orient="index", columns=["kind", "seconds", "peak_MiB", "device", "written"])
 
 

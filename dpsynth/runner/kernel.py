@@ -6,7 +6,6 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, TextIO
 
 from jupyter_client.asynchronous import AsyncKernelClient
@@ -16,7 +15,7 @@ from nbclient.util import run_sync
 from papermill.exceptions import strip_color
 from tqdm import tqdm
 
-from dpsynth import project
+from dpsynth import memory, project
 from dpsynth.mistakes import MISTAKE, Failed
 from dpsynth.runner.process import ENVIRONMENT
 
@@ -60,10 +59,7 @@ class Kernel(AsyncKernelManager):
 
     def peak_mib(self) -> float | None:
         """Largest resident memory so far, in MiB; known on Linux alone."""
-        with contextlib.suppress(OSError, AttributeError):
-            status = Path(f"/proc/{self.provisioner.pid}/status").read_text(encoding="utf-8")
-            return round(int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024, 1)
-        return None
+        return memory.peak_mib(self.provisioner.pid)
 
 
 @contextlib.contextmanager

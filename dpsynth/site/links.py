@@ -15,7 +15,8 @@ PIECE = re.compile(
 
 
 def rewritten(text: str, source: str, page: str, files: Mapping[str, str], pictures: dict[str, str]) -> str:
-    """`text` with each relative link to a page of the site, or, where its target is no page, with its text alone.
+    """`text` with each relative link to a page of the site, or, where its target is no page, with its text alone; and
+    with links from code that is the path of a page's file, as notebooks name each other.
 
     Args:
         source: the file of the project that the text is of; page: the page it becomes.
@@ -25,11 +26,15 @@ def rewritten(text: str, source: str, page: str, files: Mapping[str, str], pictu
 
     >>> rewritten("[a](b.md#c), [code](../dpsynth/store.py)", "docs/x.md", "tables/x", {"b": "b.md"}, {})
     '[a](../b.md#c), code'
+    >>> rewritten("`docs/b.md`", "notebooks/x.py", "story/x", {"b": "b.md"}, {})
+    '[`docs/b.md`](../b.md)'
     """
     folder = PurePosixPath(source).parent
 
     def piece(match: re.Match) -> str:
         target = match["target"]
+        if target is None and (named := files.get(addresses.page_of(match[0].strip("`")) or "")):
+            return f"[{match[0]}]({_from(page, named)})"
         if target is None or re.match(r"\w+:|#", target):
             return match[0]
         path, _, anchor = target.partition("#")
