@@ -12,7 +12,7 @@ PACKAGE = Path(dpsynth.__file__).parent
 # other modules of `data`.
 LAYERS = (
     ("privacy",),
-    ("project", "strict", "seeds", "plainyaml", "device", "sources", "terminal", "verify"),
+    ("project", "strict", "seeds", "plainyaml", "device", "memory", "sources", "terminal", "verify"),
     ("distributed",),
     ("deadline",),
     ("provenance", "mistakes", "rules"),
@@ -29,7 +29,6 @@ LAYERS = (
     ("figures",),
     ("bench",),
     ("report",),
-    ("site",),
     ("runner",),
     ("site",),
     ("__main__",),
@@ -47,7 +46,6 @@ ABOVE_WORK = (
     "figures",
     "bench",
     "report",
-    "site",
     "runner",
     "site",
 )
