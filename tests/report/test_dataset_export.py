@@ -119,6 +119,13 @@ def test_what_promises_no_privacy_is_not_exported(own, tmp_path, monkeypatch):
     assert not (tmp_path / "set").exists()
 
 
+def test_the_card_of_a_benchmarks_reproduction_calls_it_not_private(root):
+    run = Run(Params(method="dpdm", steps=1, sample_rate=0.01, width=8, n_synthetic=20, seed=3))
+    _ = run.samples
+    card = dataset_card.text(run, run.certificate, list(run.params.constants.classes))
+    assert "**Not private**: the noise follows from seed 3." in card and "An attacker" not in card
+
+
 def test_a_file_that_cannot_be_written_leaves_no_half_a_set(own, tmp_path, monkeypatch):
     run = own()
     monkeypatch.setattr(datasets, "sync", lambda path: (_ for _ in ()).throw(OSError(28, "No space left on device")))
