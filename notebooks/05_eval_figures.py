@@ -20,7 +20,7 @@
 # private learning; both exist only where the corpus carries the private labels. `real` images show the ceiling. `nonprivate`, a run of its own
 # in the joint table, is the same method at the same number of steps without clip and noise: what the noise costs, and not what the data could give.
 #
-# Settings were chosen on another split (`docs/results.md`). Classifiers are taken
+# Settings of RPGen and PrivImage were chosen on another split; `docs/results.md` says which others. Classifiers are taken
 # at their last epoch. Of a user's own folder only samples and certificate are shown.
 
 # %% tags=["parameters"]

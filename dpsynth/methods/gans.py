@@ -5,8 +5,8 @@ it follows a copy of the discriminator, and is post-processing of released gradi
 
 What differs: true Poisson batches. The discriminator's maps are bounded to unit norm after every step; without that,
 public training ended at one image a label, and private training lost what there was. A step has a fixed public number
-of fakes: PrivImage's code draws as many as records were drawn, and clips each, so that one record more brings one fake
-more, and moves the sum by 2 C where its accounting has C.
+of fakes, as they are clipped by themselves: one fake more for each record drawn would let a record move the sum by 2 C.
+PrivImage's code draws as many as records, and Opacus clips a record and its fake together, which is C, as accounted.
 """
 
 import copy

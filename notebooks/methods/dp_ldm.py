@@ -15,7 +15,7 @@
 # # DP-LDM · fewer weights learn
 #
 # *Noise is added to every weight that learns, but the clipped gradient has norm at most $C$ however many they are.* DP-LDM
-# (Lyu et al. 2023) therefore trains the attention's projections and the label embedding alone. `trainable: light` is the form of DPImageBench, which
+# (Lyu et al. 2023) therefore trains the attention's projections and the label embedding alone. `trainable: light` is nearly the form of DPImageBench (which freezes the norms): it
 # adds the layers of the noise level and the first convolution; here on codes as on pixels.
 
 # %% tags=["parameters"]

@@ -73,8 +73,8 @@ if base.history.get("clean"):
 # $$\tilde g_t = \frac1{qN}\Big(\sum_{i\in B_t}\mathrm{clip}_C\,\nabla [1 - D(x_i, y_i)]_+ + \mathcal N(0, \sigma^2 C^2 I)\Big)
 # + \frac1M \sum_{j=1}^M \mathrm{clip}_C\,\nabla [1 + D(G(z_j, y_j), y_j)]_+, \qquad M = \mathrm{round}(qN).$$
 #
-# The number of fakes $M$ is a constant. PrivImage's code takes as many fakes as records were drawn, and clips each: one record more
-# then brings one fake more, and moves the sum by $2C$ where the accounting has $C$.
+# The number of fakes $M$ is a constant: fakes are clipped by themselves, so that one more for each record drawn would let a record move the sum by
+# $2C$ where the accounting has $C$. PrivImage's code takes as many fakes as records, and may: Opacus clips a record and its fake together.
 #
 # $G$ descends $-D(G(z, y), y)$ on a copy of $D$, which is post-processing. Below: the expected norm of a step's noise over the largest norm that the averaged clipped
 # gradient can have. The noise grows with the square root of the number of weights, so a small discriminator helps.
