@@ -23,9 +23,9 @@ PLAIN = {"method", "epsilon", "seed"}  # axes that need no words
 MOST_ROWS = 60  # of a page's table of results
 NOTE = (
     "CA without a suffix is the mean accuracy of LR, MLP and CNN. Each difference is the cell claimed to be better, "
-    "minus the other. The interval is 95 percent: Student's t over seeds, with the test set's own error added in squares "
-    "to accuracies: from each image's answers where these are "
-    "kept, else binomial, as if both sides erred independently. Intervals of a rule's pairs, and of the best of "
+    "minus the other. The interval is 95 percent: Student's t over seeds, with the test set's own error added in "
+    "squares to accuracies: from each image's answers where these are kept, else binomial, as if both sides erred "
+    "independently. Intervals of a rule's pairs, and of the best of "
     "several values, are widened to hold together (Bonferroni). Distances have the spread over seeds alone: they hold "
     "for this test set. One seed has no interval."
 )
