@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import tempfile
+from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # of this process, as torch comes after, and of those that tests start
 
@@ -35,8 +37,12 @@ def tiny_root(tmp_path_factory):
 
 
 @pytest.fixture
-def as_nobody():
-    """A context in which this process has the rights of any other user: root may read all."""
+def as_nobody(tmp_path):
+    """A context in which this process has the rights of any other user, to whom pytest's folders are open: root may
+    read all."""
+    for folder in (tmp_path, *tmp_path.parents):
+        if Path(tempfile.gettempdir()).resolve() in folder.parents:
+            folder.chmod(0o755)
 
     @contextlib.contextmanager
     def context():

@@ -157,7 +157,7 @@ def test_paths_that_no_system_takes():
 
 @pytest.mark.parametrize("closed", ["pets/cat", "pets", "."])
 def test_a_folder_that_may_not_be_read_is_named(tmp_path, pets, closed, as_nobody):
-    for folder in (tmp_path.parent.parent, tmp_path.parent, tmp_path, pets, pets / "cat"):
+    for folder in (pets, pets / "cat"):
         folder.chmod(0o755)
     (tmp_path / closed).chmod(0)
     try:

@@ -16,7 +16,7 @@ from dpsynth.report.verdicts import ILLUSTRATION, NOT_RUN
 ROOT = PACKAGE.parent
 FILES = items.files()
 BEYOND = {"RPGen text ablations", "RPGen robustness transfer", "RPGen query noise"}
-BEYOND |= {f"{paper} headline" for paper in ("DP-FETA", "DP-MEPF", "DP-SAPF")}
+BEYOND |= {"DP-FETA against DPDM", "DP-MEPF headline", "DP-SAPF headline"}
 
 
 QUALITY = ["CA-LR", "CA-MLP", "CA-CNN", "FD-convnet", "precision", "recall", "seconds-finetune", "peak-MiB-finetune"]

@@ -90,7 +90,7 @@ def test_it_needs_no_private_folder_spends_in_no_ledger_of_it_and_says_what_to_e
     assert "`dpsynth rehearse mine --epsilon 1.0` runs the same on public images" in capsys.readouterr().out
 
 
-def test_a_private_folder_that_nobody_may_read_is_not_even_listed(mine, as_nobody, monkeypatch, capsys):
+def test_a_private_folder_that_nobody_may_read_is_not_even_listed(mine, monkeypatch, capsys):
     from dpsynth.data import folders
 
     place = mine(method="dpdm", labels="[]")
