@@ -26,6 +26,7 @@ def remember(scale: str, runs: list[Run], executed: list[Path], minutes: float) 
     if (artifacts["written"] < time.time() - 60 * minutes).any():
         return
     stamps = pd.DataFrame(json.loads(path.read_text(encoding="utf-8"))["metadata"]["dpsynth"] for path in executed)
+    peak = pd.concat([stamps["peak_MiB"], artifacts["peak_MiB"]]).max()  # a kernel forgets its own with each artifact
     pages = stamps["source"].map(lambda source: Path(source).stem)
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
@@ -33,7 +34,7 @@ def remember(scale: str, runs: list[Run], executed: list[Path], minutes: float) 
     measured = {
         "machine": f"{os.cpu_count()} cores ({model}), no GPU", "reproduce_minutes": round(minutes, 1),
         "commit": ", ".join(stamps["commit"].unique()),
-        "peak_MiB": None if stamps["peak_MiB"].isna().all() else stamps["peak_MiB"].max(),
+        "peak_MiB": None if pd.isna(peak) else peak,
         "notebooks": _sums(stamps["seconds"].groupby(pages, sort=False)),
         "artifacts": _sums(artifacts.groupby("kind", sort=False)["seconds"]),
     }  # fmt: skip

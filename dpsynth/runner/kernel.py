@@ -58,7 +58,7 @@ class Kernel(AsyncKernelManager):
         await super().shutdown_kernel(*args, **kwargs)
 
     def peak_mib(self) -> float | None:
-        """Largest resident memory so far, in MiB; known on Linux alone."""
+        """Largest resident memory in MiB, since it began or last made an artifact; known on Linux alone."""
         return memory.peak_mib(self.provisioner.pid)
 
 
