@@ -16,7 +16,7 @@ from dpsynth.mistakes import MISTAKE, Failed, ended, mistakes
 from dpsynth.report import results
 from dpsynth.report.markdown import markdown
 
-CELL = ["experiment", "variant", "method", "epsilon_target", "seed", "metric", "at"]
+CELL = ["experiment", "variant", "scale", "dataset", "public", "method", "epsilon_target", "seed", "metric", "at"]
 POINTS, SHARES, REST = 3.0, 0.05, 0.05  # accuracies in points; precision and recall; of all else a share of the value
 TOLERANCE = f"accuracies {POINTS:g} points, shares in [0, 1] {SHARES:g}, all else {REST:.0%} of the committed value"
 UNTIMED = ("seconds-", "peak-MiB-")  # what a machine took is no result
@@ -33,14 +33,14 @@ def compared(built: pd.DataFrame, committed: pd.DataFrame) -> pd.DataFrame:
     sides = [_cells(side) for side in (built, committed)]
     both = pd.concat(sides, axis=1, join="inner", keys=["built", "committed"]).reset_index()
     if both.empty:
-        raise ValueError("nothing in build/ is a cell of results/: run one of its parameter files first")
+        raise ValueError("nothing in build/ is a cell of results/: run one of its parameter files at their scale first")
     off = (both["built"] - both["committed"]).abs()
     return both.assign(moved=off > [_allowed(*pair) for pair in zip(both["metric"], both["committed"], strict=True)])
 
 
 def _cells(rows: pd.DataFrame) -> pd.Series:
     rows = rows[~rows["metric"].str.startswith(UNTIMED)]
-    return rows.fillna({"epsilon_target": -1, "at": -1}).drop_duplicates(CELL).set_index(CELL)["value"]
+    return rows.fillna({"public": "", "epsilon_target": -1, "at": -1}).drop_duplicates(CELL).set_index(CELL)["value"]
 
 
 def _allowed(metric: str, value: float) -> float:

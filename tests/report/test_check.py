@@ -8,7 +8,8 @@ from dpsynth.report import check, results
 
 
 def rows(**values: float) -> pd.DataFrame:
-    known = {"experiment": "toy", "variant": "", "method": "rpgen", "epsilon_target": 10.0, "seed": 0}
+    known = {"experiment": "toy", "variant": "", "scale": "laptop", "dataset": "mnist5k", "public": "glyphs"}
+    known |= {"method": "rpgen", "epsilon_target": 10.0, "seed": 0}
     frame = pd.DataFrame([known | {"metric": m.replace("_", "-"), "value": v} for m, v in values.items()])
     return frame.reindex(columns=results.COLUMNS)
 
@@ -29,6 +30,12 @@ def test_times_are_no_results_and_what_only_one_side_has_does_not_count():
     assert table["metric"].tolist() == ["recall"]
     with pytest.raises(ValueError, match="nothing in build/ is a cell of results/"):
         check.compared(rows(recall=0.5), rows(precision=0.5))
+
+
+@pytest.mark.parametrize("other", [{"scale": "smoke"}, {"dataset": "cifar10"}, {"public": "tiny_imagenet32"}])
+def test_cells_of_another_scale_or_set_are_other_cells(other):
+    with pytest.raises(ValueError, match="nothing in build/ is a cell of results/: run one of its parameter files at their scale"):
+        check.compared(rows(recall=0.5).assign(**other), rows(recall=0.5))
 
 
 def test_the_command_says_which_cells_moved(tmp_path, monkeypatch, capsys):
