@@ -34,7 +34,7 @@ def test_times_are_no_results_and_what_only_one_side_has_does_not_count():
 
 @pytest.mark.parametrize("other", [{"scale": "smoke"}, {"dataset": "cifar10"}, {"public": "tiny_imagenet32"}])
 def test_cells_of_another_scale_or_set_are_other_cells(other):
-    with pytest.raises(ValueError, match="nothing in build/ is a cell of results/: run one of its parameter files at their scale"):
+    with pytest.raises(ValueError, match="run one of its parameter files at their scale first"):
         check.compared(rows(recall=0.5).assign(**other), rows(recall=0.5))
 
 
